@@ -15,16 +15,15 @@ FROM python:3.12-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home finagent \
     && install -d -o finagent -g finagent -m 0700 /data
 COPY --from=build /opt/finagent /opt/finagent
-COPY settings.yaml /etc/finagent/settings.yaml
+WORKDIR /app
+COPY settings.yaml ./
 ENV PATH=/opt/finagent/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     FINAGENT_HOME=/data \
-    FINAGENT_CONFIG=/etc/finagent/settings.yaml \
     FINAGENT__API__HOST=0.0.0.0
 USER finagent
-WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -53,7 +53,7 @@ digest() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 25
 
 make_venv() {
   local base
-  base=$(find_python)
+  base=$(find_python) || return
   "$base" -m venv --clear "$venv"
 }
 
@@ -73,7 +73,10 @@ set_up() { # set_up runtime|dev
   local lock=requirements/$1.txt stamp=$venv/.finagent-$1 want wanted_version=""
   # The stamp is trusted only while it describes this folder, this lock and this project file.
   want=$(printf '%s' "$root" | cat - pyproject.toml requirements/build.txt "$lock" | digest)
-  [ -z "${FINAGENT_PYTHON:-}" ] || wanted_version=$(version_of "$(find_python)")
+  if [ -n "${FINAGENT_PYTHON:-}" ]; then
+    find_python >/dev/null
+    wanted_version=$(version_of "$FINAGENT_PYTHON")
+  fi
   if ! suits "$py" || { [ -n "$wanted_version" ] && [ "$wanted_version" != "$(version_of "$py")" ]; }; then
     step "create .venv" make_venv || finish
   fi

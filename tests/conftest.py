@@ -1,0 +1,43 @@
+"""What every test may ask for: the real market data, and a loud word where it is absent."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = Path(os.environ.get("FINAGENT_REAL_DATA", "") or ROOT / "../shared/data").resolve()
+ABSENT = "real data absent"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real market data, laid out as its README says; the test is skipped where it is absent."""
+    if not (REAL_DATA / "manifest.json").is_file():
+        pytest.skip(f"{ABSENT}: no manifest.json in {REAL_DATA}; set FINAGENT_REAL_DATA")
+    return REAL_DATA
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that asks for the real data, so that ``-m real_data`` selects it."""
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_data")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was not tested and why: a skip that nobody reads is a hole."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for_data = [report for report in skipped if ABSENT in str(report.longrepr)]
+    if for_data:
+        terminalreporter.section("REAL DATA ABSENT", sep="!", red=True, bold=True)
+        terminalreporter.line(
+            f"REAL DATA ABSENT: {len(for_data)} tests skipped; set FINAGENT_REAL_DATA to its folder", red=True
+        )
+    others = [report for report in skipped if report not in for_data]
+    if others:
+        terminalreporter.section("NOT TESTED HERE", sep="!", yellow=True, bold=True)
+        for report in others:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            terminalreporter.line(f"{report.nodeid}: {reason}", yellow=True)
