@@ -1,0 +1,179 @@
+"""The book: what the store knows of a session's account, and the account state that risk decides on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from finagent.domain.money import RATIO_SCALE, div_ceil
+from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
+from finagent.domain.planning import Plan, PlanState
+from finagent.domain.positions import ExitReason, Position
+from finagent.domain.risk import AccountState, RiskProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """What an approved plan takes from the limits until it is filled or ends; money in 1e-8."""
+
+    plan_id: str
+    symbol: str
+    notional_e8: int
+    worst_case_e8: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """The halt flags."""
+
+    is_paused: bool = False
+    pause_reason: str | None = None
+    paused_by: str | None = None
+    is_killed: bool = False
+    needs_rearm: bool = False
+    gate_reason: str | None = None
+    locked_symbols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPlan:
+    """A plan with its state; ``plan_hash`` is empty until risk sealed it."""
+
+    plan: Plan
+    state: PlanState
+    plan_hash: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredApproval:
+    """The question put to a person and its answer, if any."""
+
+    plan_id: str
+    plan_hash: str
+    nonce: str
+    state: str
+    created_at_ms: int
+    expires_at_ms: int
+    answered_at_ms: int | None
+    channel: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredOrder:
+    """An intent with what became of it; quantities in 1e-4 shares."""
+
+    intent: OrderIntent
+    session: str
+    state: OrderState
+    filled_e4: int
+    accepted_at_ms: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFill:
+    """An execution with the leg it belongs to and, for exits, why."""
+
+    fill: BrokerFill
+    leg: str
+    reason: ExitReason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPosition:
+    """A position that is not flat, its plan and its protective stop in 1e-4."""
+
+    position: Position
+    plan: Plan
+    stop_e4: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """A session's account as committed; money in 1e-8."""
+
+    session: str
+    day_start_equity_e8: int
+    positions: tuple[OpenPosition, ...]
+    reservations: tuple[Reservation, ...]
+    realised_e8: int
+    """Net of fees, of the session's closed trades."""
+    entered_symbols: tuple[str, ...]
+    """Symbols of the session with a reserved, working, open or closed plan, sorted."""
+    trades: int
+    """Plans of the session that reserved and did not end without a fill."""
+    orders_last_minute: int
+    unknown_symbols: tuple[str, ...]
+    control: Control
+
+
+def worst_case_e8(held: OpenPosition, *, extra_r_e6: int) -> int:
+    """What an open position loses against its cost at stop + extra R, in 1e-8, never below 0."""
+    quantity = abs(held.position.quantity_e4)
+    cost_e8 = position_cost_e8(held.position)
+    slack_e4 = div_ceil(held.plan.risk_per_share_e4 * extra_r_e6, RATIO_SCALE)
+    exit_e8 = quantity * (held.stop_e4 - held.plan.direction.sign * slack_e4)
+    return max(0, held.plan.direction.sign * (cost_e8 - exit_e8) + held.position.fees_e8)
+
+
+def position_cost_e8(position: Position) -> int:
+    """Average cost of the shares still held, in 1e-8, rounded against nobody (half even by share of the entry)."""
+    opened_e4, opened_e8 = (
+        (position.bought_e4, position.bought_e8)
+        if position.direction.sign > 0
+        else (position.sold_e4, position.sold_e8)
+    )
+    return opened_e8 * abs(position.quantity_e4) // opened_e4 if opened_e4 else 0
+
+
+def position_pnl_e8(position: Position, mark_e4: int) -> int:
+    """Profit and loss of a position since its first fill at a mark, net of fees, in 1e-8."""
+    return position.sold_e8 - position.bought_e8 + position.quantity_e4 * mark_e4 - position.fees_e8
+
+
+def account_state(book: Book, marks_e4: Mapping[str, int], profile: RiskProfile, *, without: str = "") -> AccountState:
+    """What risk sees: the book marked at last prices; ``without`` leaves out one plan's own reservation.
+
+    A position without a mark is valued at its stop, the careful side.
+    """
+    reservations = [r for r in book.reservations if r.plan_id != without]
+    open_pnl_e8 = 0
+    exposure_e8 = sum(r.notional_e8 for r in reservations)
+    worst_e8 = sum(r.worst_case_e8 for r in reservations)
+    for held in book.positions:
+        mark_e4 = marks_e4.get(held.plan.symbol, held.stop_e4)
+        open_pnl_e8 += position_pnl_e8(held.position, mark_e4)
+        exposure_e8 += abs(held.position.quantity_e4) * mark_e4
+        worst_e8 += worst_case_e8(held, extra_r_e6=profile.worst_case_extra_r_e6)
+    equity_e8 = book.day_start_equity_e8 + book.realised_e8 + open_pnl_e8
+    held_plans = {held.plan.plan_id for held in book.positions}
+    waiting = [r for r in reservations if r.plan_id not in held_plans]
+    own = {r.symbol for r in book.reservations if r.plan_id == without}
+    return AccountState(
+        equity_e8=equity_e8,
+        day_start_equity_e8=book.day_start_equity_e8,
+        cash_e8=equity_e8 - exposure_e8,
+        buying_power_e8=max(0, equity_e8 - exposure_e8),
+        realised_pnl_e8=book.realised_e8,
+        open_pnl_e8=open_pnl_e8,
+        open_worst_case_e8=worst_e8,
+        exposure_e8=exposure_e8,
+        open_positions=len(book.positions) + len(waiting),
+        trades_today=book.trades - (1 if own else 0),
+        symbols_today=tuple(s for s in book.entered_symbols if s not in own),
+        orders_last_minute=book.orders_last_minute,
+        is_paused=book.control.is_paused,
+        is_killed=book.control.is_killed,
+        locked_symbols=book.control.locked_symbols,
+        blocked_symbols=book.unknown_symbols,
+        entry_gate_reason=_gate(book),
+        pause_reason=book.control.pause_reason,
+    )
+
+
+def _gate(book: Book) -> str | None:
+    if book.control.needs_rearm:
+        return "rearm_needed"
+    if len(book.unknown_symbols) >= 3:
+        return "unknown_orders"
+    return book.control.gate_reason

@@ -1,0 +1,203 @@
+"""Facts: what one step of the day commits; the store writes each in the same commit as the step's job."""
+
+from dataclasses import dataclass
+
+from finagent.domain.gap import GapScan
+from finagent.domain.journal import JsonData
+from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
+from finagent.domain.planning import Plan, PlanState
+from finagent.domain.positions import ExitReason, Position, Trade
+from finagent.domain.risk import RiskDecision
+from finagent.domain.scoring import ScoredCandidate
+
+ACCOUNT_ROW = "account"
+"""The guarded row of every decision that takes from the account's limits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journalled:
+    """A journal row; the writer gives it its sequence and hash."""
+
+    kind: str
+    ref: str
+    data: dict[str, JsonData]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanRecorded:
+    """A scan's result under its tick's name."""
+
+    tick: str
+    kind: str
+    scan: GapScan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateScored:
+    """A candidate's rank (from 1) and factors; ``is_selected``: it goes on to planning."""
+
+    session: str
+    tick: str
+    rank: int
+    scored: ScoredCandidate
+    is_selected: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRecorded:
+    """A new plan in its first state."""
+
+    plan: Plan
+    state: PlanState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRefused:
+    """A selected candidate without a plan: why."""
+
+    session: str
+    tick: str
+    symbol: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanMoved:
+    """A plan's next state; the commit fails when it is no longer in one of ``from_states``."""
+
+    plan_id: str
+    from_states: tuple[PlanState, ...]
+    to_state: PlanState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSized:
+    """Risk's decision on a plan; an approved one seals the quantity and the hash, and reserves."""
+
+    plan: Plan
+    plan_hash: str
+    decision: RiskDecision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationReleased:
+    """The plan takes nothing from the account's limits any more."""
+
+    plan_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationReduced:
+    """Less is reserved than before (risk shrank at the trigger, or only a part was filled)."""
+
+    plan_id: str
+    notional_e8: int
+    worst_case_e8: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequested:
+    """A person is asked; nobody else can answer with another nonce or hash."""
+
+    plan_id: str
+    plan_hash: str
+    nonce: str
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAnswered:
+    """The first answer to a plan: approved, rejected or expired; the commit fails when one was there already."""
+
+    plan_id: str
+    plan_hash: str
+    state: str
+    channel: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentRecorded:
+    """The committed will to send one order of a session."""
+
+    intent: OrderIntent
+    session: str
+    body_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderMoved:
+    """An order's next state."""
+
+    client_order_id: str
+    to_state: OrderState
+    reason: str = ""
+    accepted_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillRecorded:
+    """One execution, folded into its order and position; recording it again changes nothing."""
+
+    fill: BrokerFill
+    plan_id: str
+    leg: str
+    session: str
+    reason: ExitReason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionRecorded:
+    """A position as folded from its fills, with the stop that protects it, in 1e-4."""
+
+    position: Position
+    stop_e4: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopMoved:
+    """A position's protective stop is at another price now, in 1e-4."""
+
+    plan_id: str
+    stop_e4: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeRecorded:
+    """A closed round trip."""
+
+    trade: Trade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlChanged:
+    """The halt flags; None leaves a flag as it is."""
+
+    is_paused: bool | None = None
+    pause_reason: str | None = None
+    paused_by: str | None = None
+    is_killed: bool | None = None
+    needs_rearm: bool | None = None
+    gate_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolLocked:
+    """A symbol that is not entered (or is again)."""
+
+    symbol: str
+    is_locked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayClosed:
+    """A session's end: flat or not, and what was held over."""
+
+    session: str
+    is_flat: bool
+    held_over: tuple[str, ...]
+    pnl_e8: int
+    fees_e8: int
+    trades: int

@@ -1,0 +1,101 @@
+"""What the day needs from the world, on one page; adapters provide it, services use nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from finagent.domain.market import Bar, Earnings, Headline, History, Instrument, MarketView, Quote, Session
+from finagent.queue.job import Job, JobStatus, NewJob
+from finagent.queue.port import JobQueue, Tx
+from finagent.runtime.clock import Clock, Ticker
+from finagent.runtime.errors import GiveUpError, HaltError, RetryError
+
+__all__ = [
+    "CalendarPort",
+    "Clock",
+    "GiveUpError",
+    "HaltError",
+    "Job",
+    "JobQueue",
+    "JobStatus",
+    "LastPrice",
+    "MarketDataPort",
+    "NewJob",
+    "NewsPort",
+    "RetryError",
+    "Ticker",
+    "Tx",
+]
+
+
+class CalendarPort(Protocol):
+    """The exchange's sessions."""
+
+    def session(self, date: str) -> Session | None:
+        """The session of a local date, None on a holiday or weekend."""
+
+    def sessions(self, first: str, last: str) -> Sequence[Session]:
+        """All sessions from ``first`` to ``last`` inclusive, in order."""
+
+    def session_at(self, at_ms: int) -> Session:
+        """The session whose local date holds the instant, else the next one."""
+
+    def after(self, date: str) -> Session:
+        """The first session after a local date."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastPrice:
+    """The newest price known of a symbol: last ended bar's close, its end, and the quote where there is one."""
+
+    symbol: str
+    price_e4: int
+    at_ms: int
+    quote: Quote | None = None
+
+
+class MarketDataPort(Protocol):
+    """Prices; every answer holds only what was known ``as_of_ms``."""
+
+    @property
+    def name(self) -> str:
+        """The feed's name, shown beside results."""
+
+    async def view(self, session: Session, as_of_ms: int) -> MarketView:
+        """Snapshots of the whole universe. SessionDataMissingError where the session has no data at all."""
+
+    async def history(
+        self, symbols: Sequence[str], session: Session, as_of_ms: int, *, sessions: int = 60
+    ) -> Mapping[str, History]:
+        """Daily bars of the last ``sessions`` sessions before ``session``, with volumes for RVOL."""
+
+    async def last_prices(self, symbols: Sequence[str], session: Session, as_of_ms: int) -> Mapping[str, LastPrice]:
+        """The newest known price of each symbol that has one."""
+
+    async def minutes(self, symbol: str, session: Session, as_of_ms: int) -> Sequence[Bar]:
+        """A symbol's ended minute bars of the session, in time order."""
+
+    async def load(self, session: Session) -> None:
+        """Bring a session's minute bars into memory so that ``bars_ending`` and ``next_bar_end_ms`` answer at once."""
+
+    def bars_ending(self, session: Session, end_ms: int, symbols: Sequence[str]) -> Mapping[str, Bar]:
+        """The bars of a loaded session that end at an instant, for those symbols that traded."""
+
+    def next_bar_end_ms(self, session: Session, after_ms: int) -> int | None:
+        """End of the first bar of a loaded session that ends after an instant; None behind the last one."""
+
+    def is_halted(self, session: Session, symbol: str, at_ms: int) -> bool:
+        """Whether trading in the symbol is halted at an instant."""
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        """What is known of a symbol; None for one that the feed does not know."""
+
+
+class NewsPort(Protocol):
+    """Texts and earnings dates, as known at an instant."""
+
+    async def headlines(self, symbols: Sequence[str], since_ms: int, as_of_ms: int) -> Mapping[str, Sequence[Headline]]:
+        """Headlines known in (since, as_of], oldest first, for each symbol that has any."""
+
+    async def earnings(self, symbols: Sequence[str], first: str, last: str) -> Mapping[str, Sequence[Earnings]]:
+        """Earnings dates between two sessions inclusive."""
