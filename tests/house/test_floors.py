@@ -124,6 +124,44 @@ def imported_roots(path: Path) -> set[str]:
     return roots
 
 
+SIBLINGS = {
+    "services": set(),
+    "adapters/brokers": set(),
+    "adapters/vendors": {"calendar"},
+    "adapters/news": set(),
+    "adapters/notify": set(),
+}
+
+
+def imported_modules(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("room", SIBLINGS)
+def test_siblings_import_only_their_own_family(room: str) -> None:
+    """A family is a first word (``simulated_days`` is of ``simulated``); what all may use is listed here."""
+    folder, package = ROOT / "finagent" / room, f"finagent.{room.replace('/', '.')}."
+    modules = {path.stem for path in folder.glob("*.py")} | {
+        path.parent.name for path in folder.glob("*/__init__.py")
+    }
+    crossed = [
+        f"{path.relative_to(ROOT)} imports {other}"
+        for path in sorted(folder.rglob("*.py"))
+        if (family := path.relative_to(folder).parts[0].removesuffix(".py").split("_")[0])
+        for other in sorted(imported_modules(path))
+        if other.startswith(package)
+        and (sibling := other.removeprefix(package).split(".")[0]) in modules - SIBLINGS[room]
+        and sibling.split("_")[0] != family
+    ]
+    assert not crossed
+
+
 def test_domain_imports_only_the_pure_part_of_the_standard_library() -> None:
     """A list of what is allowed: what nobody thought of forbidding stays out as well."""
     strangers = {
