@@ -1,7 +1,7 @@
 """Integer prices, quantities and money, and the exact arithmetic between them.
 
-Units, used by name everywhere: ``_e4`` prices in 1e-4 of the account's currency and quantities in 1e-4 shares;
-``_e8`` money, so that price_e4 * quantity_e4 is exact; ``_e6`` ratios that are stored or shown.
+Units, used by name everywhere: ``_e4`` prices in 1e-4 of the account's currency and quantities in 1e-4
+shares; ``_e8`` money, so that price_e4 * quantity_e4 is exact; ``_e6`` ratios that are stored or shown.
 """
 
 from decimal import Decimal
@@ -67,7 +67,9 @@ def parse_scaled(text: str, digits: int) -> int:
     ValueError when it is no number, has more places than ``digits`` or does not fit into 62 bits.
     """
     if len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"{text[:20]!r}... is longer than {_LONGEST_NUMBER} characters: not a price or an amount")
+        raise ValueError(
+            f"{text[:20]!r}... is longer than {_LONGEST_NUMBER} characters: not a price or an amount"
+        )
     try:
         value = Decimal(text)
     except ArithmeticError:
@@ -83,11 +85,12 @@ def parse_scaled(text: str, digits: int) -> int:
     shift = exponent + digits
     if shift < 0:
         # as_tuple, not scaleb: the decimal context would round away digits behind the 28th
-        coefficient, rest = divmod(coefficient, 10 ** min(-shift, 2 * _LONGEST_NUMBER))
+        divisor: int = 10 ** min(-shift, 2 * _LONGEST_NUMBER)
+        coefficient, rest = divmod(coefficient, divisor)
         if rest:
             raise ValueError(f"{text!r} has more than {digits} decimal places")
     else:
-        coefficient *= 10**shift
+        coefficient *= int(10**shift)
     if coefficient > MAX_INT64:
         raise ValueError(f"{text!r} is too large: at {digits} decimal places it does not fit into 62 bits")
     return -coefficient if value.is_signed() else coefficient

@@ -1,0 +1,126 @@
+"""Averages and ranges of daily and minute bars, in integers and on today's basis of splits."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from finagent.domain.market import Bar, CorporateAction, DailyBar
+from finagent.domain.money import PRICE_SCALE, RATIO_SCALE, div_half_even
+
+LEAST_ADV_SESSIONS = 5
+"""With fewer earlier sessions an average volume says nothing: unknown."""
+
+
+def adjusted_close(previous_close_e4: int, action: CorporateAction | None) -> tuple[int, int]:
+    """The previous close on the ex-date's basis, (close - dividend) / split ratio: numerator, denominator.
+
+    Their quotient is a price in 1e-4; nothing is rounded. The numerator is not positive where the dividend
+    eats the close; ValueError where the split ratio is not positive.
+    """
+    if action is None:
+        return previous_close_e4, 1
+    if action.split_ratio_e6 <= 0:
+        raise ValueError(
+            f"split ratio {action.split_ratio_e6}e-6 of {action.ex_session} must be positive: mend the action"
+        )
+    if action.split_ratio_e6 == RATIO_SCALE:
+        return previous_close_e4 - action.dividend_e4, 1
+    return (previous_close_e4 - action.dividend_e4) * RATIO_SCALE, action.split_ratio_e6
+
+
+def dollar_volume(bars: Sequence[DailyBar], sessions: int) -> tuple[int, int] | None:
+    """Sum of close times volume in 1e-4 dollars over the last ``sessions`` bars, and how many bars that were.
+
+    None (unknown) below five bars; between five and ``sessions`` the bars at hand speak.
+    """
+    last = bars[-sessions:]
+    if len(last) < LEAST_ADV_SESSIONS:
+        return None
+    return sum(bar.close_e4 * bar.volume for bar in last), len(last)
+
+
+def average_dollars(bars: Sequence[DailyBar], sessions: int) -> int | None:
+    """Average daily dollar volume in whole dollars, rounded down; None where unknown."""
+    total = dollar_volume(bars, sessions)
+    return None if total is None else total[0] // (total[1] * PRICE_SCALE)
+
+
+def average_shares(bars: Sequence[DailyBar], actions: Sequence[CorporateAction], sessions: int) -> int | None:
+    """Average daily volume in shares of today's split basis, rounded down; None where unknown.
+
+    ``actions`` are those effective up to and including today; a split n:1 multiplies the volumes before it
+    by n.
+    """
+    last = bars[-sessions:]
+    if len(last) < LEAST_ADV_SESSIONS or not _usable(actions):
+        return None
+    total = Fraction(0)
+    for bar, splits in zip(last, _later_splits(last, actions), strict=True):
+        total += bar.volume * splits
+    return int(total / len(last))
+
+
+def average_true_range(
+    bars: Sequence[DailyBar], actions: Sequence[CorporateAction], sessions: int
+) -> Fraction | None:
+    """ATR in 1e-4 on today's split basis, exactly; None below ``sessions`` + 1 bars.
+
+    True range (Wilder, New Concepts in Technical Trading Systems, 1978): the largest of high - low,
+    |high - previous close|, |low - previous close|. This is its simple mean over the last sessions, not
+    Wilder's smoothing, so that no bar before the window has a say. The previous close of an ex-date is
+    adjusted for dividend and split; where that leaves nothing (a wrong action) the day counts with high - low.
+    """
+    if len(bars) < sessions + 1 or not _usable(actions):
+        return None
+    last = bars[-sessions:]
+    closes = [bar.close_e4 for bar in bars[-sessions - 1 : -1]]
+    splits = _later_splits(last, actions)
+    previous_sessions = [bar.session for bar in bars[-sessions - 1 : -1]]
+    total = Fraction(0)
+    for bar, close_e4, before, later in zip(last, closes, previous_sessions, splits, strict=True):
+        reference = Fraction(close_e4)
+        for action in actions:
+            if before < action.ex_session <= bar.session:
+                reference = (reference - action.dividend_e4) * RATIO_SCALE / action.split_ratio_e6
+        high, low = Fraction(bar.high_e4), Fraction(bar.low_e4)
+        if reference > 0:
+            high, low = max(high, reference), min(low, reference)
+        total += (high - low) / later
+    return total / sessions
+
+
+def relative_volume(volume: int, earlier: Sequence[int], least: int) -> tuple[int, int] | None:
+    """Volume against its mean in earlier sessions at the same time of day, as numerator and denominator.
+
+    None (unknown) below ``least`` earlier sessions or where none of them traded.
+    """
+    total = sum(earlier)
+    if len(earlier) < least or total <= 0:
+        return None
+    return volume * len(earlier), total
+
+
+def volume_weighted_price(bars: Sequence[Bar]) -> int | None:
+    """VWAP in 1e-4, half even: typical price (high + low + close) / 3 by volume; None without volume."""
+    volume = sum(bar.volume for bar in bars)
+    if volume <= 0:
+        return None
+    return div_half_even(
+        sum((bar.high_e4 + bar.low_e4 + bar.close_e4) * bar.volume for bar in bars), 3 * volume
+    )
+
+
+def _usable(actions: Sequence[CorporateAction]) -> bool:
+    return all(action.split_ratio_e6 > 0 for action in actions)
+
+
+def _later_splits(bars: Sequence[DailyBar], actions: Sequence[CorporateAction]) -> list[Fraction]:
+    """For each bar the product of the split ratios that came into effect after it."""
+    splits = [action for action in actions if action.split_ratio_e6 != RATIO_SCALE]
+    factors: list[Fraction] = []
+    for bar in bars:
+        factor = Fraction(1)
+        for action in splits:
+            if action.ex_session > bar.session:
+                factor *= Fraction(action.split_ratio_e6, RATIO_SCALE)
+        factors.append(factor)
+    return factors
