@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from finagent.domain.book import Book, Control, OpenPosition, StoredApproval, StoredFill, StoredOrder, StoredPlan
+from finagent.domain.gap import Candidate
 from finagent.domain.market import Bar, Earnings, Headline, History, Instrument, MarketView, Quote, Session
+from finagent.domain.planning import PlanState
+from finagent.domain.positions import Trade
+from finagent.domain.scoring import ScoredCandidate
 from finagent.queue.job import Job, JobStatus, NewJob
 from finagent.queue.port import JobQueue, Tx
 from finagent.runtime.clock import Clock, Ticker
@@ -23,6 +28,7 @@ __all__ = [
     "NewJob",
     "NewsPort",
     "RetryError",
+    "Store",
     "Ticker",
     "Tx",
 ]
@@ -99,3 +105,49 @@ class NewsPort(Protocol):
 
     async def earnings(self, symbols: Sequence[str], first: str, last: str) -> Mapping[str, Sequence[Earnings]]:
         """Earnings dates between two sessions inclusive."""
+
+
+class Store(Protocol):
+    """What steps read of the committed facts; writing goes through ``Tx.put``."""
+
+    async def candidates(self, session: str, tick: str) -> Sequence[Candidate]:
+        """Candidates of one scan tick in the scan's order."""
+
+    async def scored(self, session: str, tick: str) -> Sequence[tuple[int, ScoredCandidate]]:
+        """Selected candidates of a tick with their rank, best first."""
+
+    async def plan(self, plan_id: str) -> StoredPlan | None:
+        """One plan."""
+
+    async def plans(self, session: str, *, states: Sequence[PlanState] = ()) -> Sequence[StoredPlan]:
+        """Plans of a session (in some states), by creation, rank and symbol."""
+
+    async def approval(self, plan_id: str) -> StoredApproval | None:
+        """The question put for a plan."""
+
+    async def order(self, client_order_id: str) -> StoredOrder | None:
+        """One order."""
+
+    async def orders_of(self, plan_id: str) -> Sequence[StoredOrder]:
+        """A plan's orders by creation and leg."""
+
+    async def live_orders(self) -> Sequence[StoredOrder]:
+        """All orders that are not terminal, by creation and id."""
+
+    async def fills_of(self, plan_id: str) -> Sequence[StoredFill]:
+        """A plan's fills in the order they were recorded."""
+
+    async def position(self, plan_id: str) -> OpenPosition | None:
+        """A plan's position, flat or not; None before its first fill."""
+
+    async def open_positions(self) -> Sequence[OpenPosition]:
+        """Positions that are not flat, by symbol."""
+
+    async def book(self, session: str, *, now_ms: int) -> Book:
+        """The session's account as committed, in one snapshot."""
+
+    async def control(self) -> Control:
+        """The halt flags."""
+
+    async def trades(self, session: str) -> Sequence[Trade]:
+        """Closed trades of a session by exit time and symbol."""

@@ -1,0 +1,343 @@
+"""The write side of the store: each kind of fact becomes rows, inside the writer's one commit."""
+
+import json
+from functools import singledispatch
+
+from finagent.adapters.sqlite.codec import encode
+from finagent.adapters.sqlite.session import WriteSession
+from finagent.domain.facts import (
+    ApprovalAnswered,
+    ApprovalRequested,
+    CandidateRefused,
+    CandidateScored,
+    ControlChanged,
+    DayClosed,
+    FillRecorded,
+    IntentRecorded,
+    Journalled,
+    OrderMoved,
+    PlanMoved,
+    PlanRecorded,
+    PlanSized,
+    PositionRecorded,
+    ReservationReduced,
+    ReservationReleased,
+    ScanRecorded,
+    StopMoved,
+    SymbolLocked,
+    TradeRecorded,
+)
+from finagent.domain.journal import GENESIS, canonical_json, entry_hash
+from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState
+from finagent.queue.errors import GuardFailedError
+
+_LAST = "journal.last"
+_TERMINAL = tuple(state.value for state in TERMINAL_ORDER_STATES)
+_WORKING = (OrderState.ACCEPTED.value, OrderState.PARTIALLY_FILLED.value, OrderState.FILLED.value)
+
+
+def apply_fact(session: WriteSession, fact: object) -> None:
+    """Store one fact; GuardFailedError when it no longer fits what is committed, TypeError for an unknown kind."""
+    _apply(fact, session)
+
+
+@singledispatch
+def _apply(fact: object, session: WriteSession) -> None:
+    raise TypeError(f"the store knows no fact {type(fact).__name__}: give it a writer in facts.py")
+
+
+def _refuse(row: str) -> GuardFailedError:
+    return GuardFailedError(row, expected=1, found=0)
+
+
+LAST_ENTRY = "SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1"
+APPEND = "INSERT INTO journal (seq, at, kind, ref, data, hash) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+@_apply.register
+def _(fact: Journalled, session: WriteSession) -> None:
+    row = session.conn.execute(LAST_ENTRY).fetchone()
+    seq, previous = (row[0] + 1, row[1]) if row else (1, GENESIS)
+    data = canonical_json(fact.data)
+    digest = entry_hash(previous, seq, session.now_ms, fact.kind, fact.ref, data)
+    session.conn.execute(APPEND, (seq, session.now_ms, fact.kind, fact.ref, data, digest))
+
+
+PUT_SCAN = """
+INSERT INTO scan (session, tick, kind, as_of, universe, candidates, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (session, tick) DO NOTHING"""
+PUT_CANDIDATE = """
+INSERT INTO candidate (session, tick, symbol, place, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (session, tick, symbol) DO NOTHING"""
+
+
+@_apply.register
+def _(fact: ScanRecorded, session: WriteSession) -> None:
+    scan = fact.scan
+    reasons: dict[str, int] = {}
+    for dropped in scan.dropped:
+        reasons[dropped.reason] = reasons.get(dropped.reason, 0) + 1
+    body = {
+        "dropped": dict(sorted(reasons.items())),
+        "why": {d.symbol: [d.reason, d.detail] for d in scan.dropped},
+        "data_issues": [[i.symbol, i.kind, i.detail] for i in scan.data_issues],
+        "market": dict(scan.market),
+    }
+    session.conn.execute(
+        PUT_SCAN,
+        (scan.session, fact.tick, fact.kind, scan.as_of_ms, scan.universe, len(scan.candidates), json.dumps(body)),
+    )
+    session.conn.executemany(
+        PUT_CANDIDATE,
+        [(scan.session, fact.tick, c.symbol, place, encode(c)) for place, c in enumerate(scan.candidates, 1)],
+    )
+
+
+SCORE = """
+UPDATE candidate SET rank = ?, score = ?, is_selected = ?, factors = ?
+WHERE session = ? AND tick = ? AND symbol = ?"""
+
+
+@_apply.register
+def _(fact: CandidateScored, session: WriteSession) -> None:
+    symbol = fact.scored.candidate.symbol
+    factors = encode(fact.scored)
+    values = (fact.rank, fact.scored.score_e6, int(fact.is_selected), factors, fact.session, fact.tick, symbol)
+    session.conn.execute(SCORE, values)
+
+
+REFUSE = "UPDATE candidate SET outcome = ? WHERE session = ? AND tick = ? AND symbol = ?"
+
+
+@_apply.register
+def _(fact: CandidateRefused, session: WriteSession) -> None:
+    session.conn.execute(REFUSE, (f"{fact.reason}: {fact.detail}", fact.session, fact.tick, fact.symbol))
+
+
+PUT_PLAN = """
+INSERT INTO plan (plan_id, session, tick, symbol, rank, state, created_at, updated_at, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (plan_id) DO NOTHING"""
+
+
+@_apply.register
+def _(fact: PlanRecorded, session: WriteSession) -> None:
+    plan, now = fact.plan, session.now_ms
+    session.conn.execute(
+        PUT_PLAN,
+        (plan.plan_id, plan.session, plan.scan_tick, plan.symbol, plan.rank, fact.state.value, now, now, encode(plan)),
+    )
+
+
+@_apply.register
+def _(fact: PlanMoved, session: WriteSession) -> None:
+    marks = ",".join("?" * len(fact.from_states))
+    moved = session.conn.execute(
+        f"UPDATE plan SET state = ?, reason = ?, updated_at = ? WHERE plan_id = ? AND state IN ({marks})",
+        (fact.to_state.value, fact.reason, session.now_ms, fact.plan_id, *(s.value for s in fact.from_states)),
+    ).rowcount
+    if moved != 1:
+        raise _refuse(f"plan {fact.plan_id}")
+
+
+SEAL = "UPDATE plan SET body = ?, plan_hash = ?, updated_at = ? WHERE plan_id = ?"
+PUT_DECISION = """
+INSERT INTO risk_decision (plan_id, is_approved, at, body) VALUES (?, ?, ?, ?)
+ON CONFLICT (plan_id) DO UPDATE SET is_approved = excluded.is_approved, at = excluded.at, body = excluded.body"""
+RESERVE = """
+INSERT INTO reservation (plan_id, symbol, session, notional, worst_case) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (plan_id) DO UPDATE SET notional = excluded.notional, worst_case = excluded.worst_case"""
+
+
+@_apply.register
+def _(fact: PlanSized, session: WriteSession) -> None:
+    plan, decision = fact.plan, fact.decision
+    session.conn.execute(SEAL, (encode(plan), fact.plan_hash, session.now_ms, plan.plan_id))
+    session.conn.execute(
+        PUT_DECISION, (plan.plan_id, int(decision.is_approved), session.now_ms, encode(decision))
+    )
+    if decision.is_approved:
+        session.conn.execute(
+            RESERVE, (plan.plan_id, plan.symbol, plan.session, decision.notional_e8, decision.worst_case_e8)
+        )
+
+
+RELEASE = "UPDATE reservation SET released_at = ? WHERE plan_id = ? AND released_at IS NULL"
+
+
+@_apply.register
+def _(fact: ReservationReleased, session: WriteSession) -> None:
+    session.conn.execute(RELEASE, (session.now_ms, fact.plan_id))
+
+
+REDUCE = """
+UPDATE reservation SET notional = min(notional, ?), worst_case = min(worst_case, ?)
+WHERE plan_id = ? AND released_at IS NULL"""
+
+
+@_apply.register
+def _(fact: ReservationReduced, session: WriteSession) -> None:
+    session.conn.execute(REDUCE, (fact.notional_e8, fact.worst_case_e8, fact.plan_id))
+
+
+ASK = """
+INSERT INTO approval (plan_id, plan_hash, nonce, state, created_at, expires_at) VALUES (?, ?, ?, 'pending', ?, ?)
+ON CONFLICT (plan_id) DO NOTHING"""
+
+
+@_apply.register
+def _(fact: ApprovalRequested, session: WriteSession) -> None:
+    values = (fact.plan_id, fact.plan_hash, fact.nonce, session.now_ms, fact.expires_at_ms)
+    session.conn.execute(ASK, values)
+
+
+ANSWER = """
+UPDATE approval SET state = ?, answered_at = ?, channel = ?, identity = ?
+WHERE plan_id = ? AND plan_hash = ? AND state = 'pending'"""
+
+
+@_apply.register
+def _(fact: ApprovalAnswered, session: WriteSession) -> None:
+    values = (fact.state, session.now_ms, fact.channel, fact.identity, fact.plan_id, fact.plan_hash)
+    if session.conn.execute(ANSWER, values).rowcount != 1:
+        raise _refuse(f"approval {fact.plan_id}")
+
+
+PUT_INTENT = """
+INSERT INTO broker_order (client_order_id, plan_id, session, symbol, leg, generation, state, quantity, created_at,
+                          body_hash, body)
+VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, ?, ?, ?)"""
+
+
+@_apply.register
+def _(fact: IntentRecorded, session: WriteSession) -> None:
+    i = fact.intent
+    session.conn.execute(
+        PUT_INTENT,
+        (
+            i.client_order_id,
+            i.plan_id,
+            fact.session,
+            i.symbol,
+            i.leg,
+            i.generation,
+            i.quantity_e4,
+            session.now_ms,
+            fact.body_hash,
+            encode(i),
+        ),
+    )
+
+
+MOVE_ORDER = f"""
+UPDATE broker_order SET state = ?, reason = ?, accepted_at = coalesce(accepted_at, ?), ended_at = ?
+WHERE client_order_id = ? AND state NOT IN {_TERMINAL}"""
+
+
+@_apply.register
+def _(fact: OrderMoved, session: WriteSession) -> None:
+    ended = session.now_ms if fact.to_state in TERMINAL_ORDER_STATES else None
+    values = (fact.to_state.value, fact.reason, fact.accepted_at_ms, ended, fact.client_order_id)
+    session.conn.execute(MOVE_ORDER, values)
+
+
+PUT_FILL = """
+INSERT INTO fill (execution_id, client_order_id, plan_id, session, leg, reason, at, recorded_seq, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(recorded_seq), 0) + 1 FROM fill), ?)
+ON CONFLICT (execution_id) DO NOTHING"""
+FILL_ORDER = """
+UPDATE broker_order SET filled = filled + ?1,
+    accepted_at = coalesce(accepted_at, ?2),
+    state = CASE WHEN filled + ?1 >= quantity THEN 'filled'
+                 WHEN state IN ('intent', 'accepted', 'unknown') THEN 'partially_filled' ELSE state END,
+    ended_at = CASE WHEN filled + ?1 >= quantity THEN ?3 ELSE ended_at END
+WHERE client_order_id = ?4"""
+
+
+@_apply.register
+def _(fact: FillRecorded, session: WriteSession) -> None:
+    fill = fact.fill
+    reason = fact.reason.value if fact.reason is not None else None
+    values = (
+        fill.execution_id,
+        fill.client_order_id,
+        fact.plan_id,
+        fact.session,
+        fact.leg,
+        reason,
+        fill.at_ms,
+        encode(fill),
+    )
+    if session.conn.execute(PUT_FILL, values).rowcount == 1:
+        session.conn.execute(FILL_ORDER, (fill.quantity_e4, fill.at_ms, session.now_ms, fill.client_order_id))
+
+
+PUT_POSITION = """
+INSERT INTO position (plan_id, symbol, session, quantity, stop, opened_at, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (plan_id) DO UPDATE SET quantity = excluded.quantity, body = excluded.body"""
+
+
+@_apply.register
+def _(fact: PositionRecorded, session: WriteSession) -> None:
+    held = fact.position
+    opened = held.opened_at_ms if held.opened_at_ms is not None else session.now_ms
+    values = (held.plan_id, held.symbol, held.session, held.quantity_e4, fact.stop_e4, opened, encode(held))
+    session.conn.execute(PUT_POSITION, values)
+
+
+@_apply.register
+def _(fact: StopMoved, session: WriteSession) -> None:
+    session.conn.execute("UPDATE position SET stop = ? WHERE plan_id = ?", (fact.stop_e4, fact.plan_id))
+
+
+PUT_TRADE = """
+INSERT INTO trade (trade_id, plan_id, session, symbol, exit_at, pnl, fees, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+@_apply.register
+def _(fact: TradeRecorded, session: WriteSession) -> None:
+    t = fact.trade
+    session.conn.execute(
+        PUT_TRADE, (t.trade_id, t.plan_id, t.session, t.symbol, t.exit_at_ms, t.pnl_e8, t.fees_e8, encode(t))
+    )
+
+
+SET_CONTROL = """
+UPDATE control SET is_paused = coalesce(?, is_paused), is_killed = coalesce(?, is_killed),
+    needs_rearm = coalesce(?, needs_rearm), pause_reason = ?, paused_by = ?, gate_reason = ?, updated_at = ?
+WHERE id = 1"""
+GET_CONTROL = "SELECT pause_reason, paused_by, gate_reason FROM control WHERE id = 1"
+
+
+@_apply.register
+def _(fact: ControlChanged, session: WriteSession) -> None:
+    reason, paused_by, gate = session.conn.execute(GET_CONTROL).fetchone()
+    if fact.is_paused is not None:
+        reason, paused_by = (fact.pause_reason, fact.paused_by) if fact.is_paused else (None, None)
+    if fact.gate_reason is not None:
+        gate = fact.gate_reason or None
+    flags = [None if flag is None else int(flag) for flag in (fact.is_paused, fact.is_killed, fact.needs_rearm)]
+    session.conn.execute(SET_CONTROL, (*flags, reason, paused_by, gate, session.now_ms))
+
+
+LOCK = "INSERT INTO symbol_lock (symbol, locked_at) VALUES (?, ?) ON CONFLICT (symbol) DO NOTHING"
+
+
+@_apply.register
+def _(fact: SymbolLocked, session: WriteSession) -> None:
+    if fact.is_locked:
+        session.conn.execute(LOCK, (fact.symbol, session.now_ms))
+    else:
+        session.conn.execute("DELETE FROM symbol_lock WHERE symbol = ?", (fact.symbol,))
+
+
+CLOSE_DAY = """
+INSERT INTO day (session, closed_at, is_flat, pnl, fees, trades, held_over) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (session) DO UPDATE SET closed_at = excluded.closed_at, is_flat = excluded.is_flat,
+    pnl = excluded.pnl, fees = excluded.fees, trades = excluded.trades, held_over = excluded.held_over"""
+
+
+@_apply.register
+def _(fact: DayClosed, session: WriteSession) -> None:
+    held = json.dumps(list(fact.held_over))
+    values = (fact.session, session.now_ms, int(fact.is_flat), fact.pnl_e8, fact.fees_e8, fact.trades, held)
+    session.conn.execute(CLOSE_DAY, values)

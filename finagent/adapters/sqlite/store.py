@@ -1,0 +1,208 @@
+"""The read side of the store: committed facts as domain values, each question one short snapshot."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from finagent.adapters.sqlite.codec import decode
+from finagent.adapters.sqlite.database import Database
+from finagent.domain.book import (
+    Book,
+    Control,
+    OpenPosition,
+    Reservation,
+    StoredApproval,
+    StoredFill,
+    StoredOrder,
+    StoredPlan,
+)
+from finagent.domain.gap import Candidate
+from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
+from finagent.domain.planning import Plan, PlanState
+from finagent.domain.positions import ExitReason, Position, Trade
+from finagent.domain.scoring import ScoredCandidate
+
+PLAN = "SELECT body, state, plan_hash, reason FROM plan"
+ORDER = "SELECT body, session, state, filled, accepted_at, reason FROM broker_order"
+POSITION = "SELECT p.body, plan.body, p.stop FROM position p JOIN plan USING (plan_id)"
+LIVE_ORDER = "state IN ('intent', 'accepted', 'partially_filled', 'unknown')"
+ENTERED = "('pending', 'approved', 'armed', 'entering', 'open', 'closed')"
+
+
+class SqliteStore:
+    """Store over one database; ``start_equity_e8`` is what the account held before its first session."""
+
+    def __init__(self, database: Database, *, start_equity_e8: int) -> None:
+        self._database = database
+        self._start_equity_e8 = start_equity_e8
+
+    async def candidates(self, session: str, tick: str) -> Sequence[Candidate]:
+        rows = await self._database.read(
+            "SELECT body FROM candidate WHERE session = ? AND tick = ? ORDER BY place", (session, tick)
+        )
+        return [decode(Candidate, body) for (body,) in rows]
+
+    async def scored(self, session: str, tick: str) -> Sequence[tuple[int, ScoredCandidate]]:
+        rows = await self._database.read(
+            "SELECT rank, factors FROM candidate WHERE session = ? AND tick = ? AND is_selected = 1 ORDER BY rank",
+            (session, tick),
+        )
+        return [(_int(rank), decode(ScoredCandidate, factors)) for rank, factors in rows]
+
+    async def plan(self, plan_id: str) -> StoredPlan | None:
+        rows = await self._database.read(f"{PLAN} WHERE plan_id = ?", (plan_id,))
+        return _plan(rows[0]) if rows else None
+
+    async def plans(self, session: str, *, states: Sequence[PlanState] = ()) -> Sequence[StoredPlan]:
+        rows = await self._database.read(
+            f"{PLAN} WHERE session = ? ORDER BY created_at, rank, symbol, plan_id", (session,)
+        )
+        return [plan for plan in map(_plan, rows) if not states or plan.state in states]
+
+    async def approval(self, plan_id: str) -> StoredApproval | None:
+        rows = await self._database.read(
+            "SELECT plan_id, plan_hash, nonce, state, created_at, expires_at, answered_at, channel, identity"
+            " FROM approval WHERE plan_id = ?",
+            (plan_id,),
+        )
+        return _approval(rows[0]) if rows else None
+
+    async def order(self, client_order_id: str) -> StoredOrder | None:
+        rows = await self._database.read(f"{ORDER} WHERE client_order_id = ?", (client_order_id,))
+        return _order(rows[0]) if rows else None
+
+    async def orders_of(self, plan_id: str) -> Sequence[StoredOrder]:
+        rows = await self._database.read(
+            f"{ORDER} WHERE plan_id = ? ORDER BY created_at, leg, generation", (plan_id,)
+        )
+        return [_order(row) for row in rows]
+
+    async def live_orders(self) -> Sequence[StoredOrder]:
+        rows = await self._database.read(f"{ORDER} WHERE {LIVE_ORDER} ORDER BY created_at, client_order_id")
+        return [_order(row) for row in rows]
+
+    async def fills_of(self, plan_id: str) -> Sequence[StoredFill]:
+        rows = await self._database.read(
+            "SELECT body, leg, reason FROM fill WHERE plan_id = ? ORDER BY recorded_seq", (plan_id,)
+        )
+        return [
+            StoredFill(fill=decode(BrokerFill, body), leg=str(leg), reason=ExitReason(reason) if reason else None)
+            for body, leg, reason in rows
+        ]
+
+    async def position(self, plan_id: str) -> OpenPosition | None:
+        rows = await self._database.read(f"{POSITION} WHERE p.plan_id = ?", (plan_id,))
+        return _position(rows[0]) if rows else None
+
+    async def open_positions(self) -> Sequence[OpenPosition]:
+        rows = await self._database.read(f"{POSITION} WHERE p.quantity <> 0 ORDER BY p.symbol, p.plan_id")
+        return [_position(row) for row in rows]
+
+    async def trades(self, session: str) -> Sequence[Trade]:
+        rows = await self._database.read(
+            "SELECT body FROM trade WHERE session = ? ORDER BY exit_at, symbol, trade_id", (session,)
+        )
+        return [decode(Trade, body) for (body,) in rows]
+
+    async def control(self) -> Control:
+        return await self._database.read_fn(_control)
+
+    async def book(self, session: str, *, now_ms: int) -> Book:
+        start = self._start_equity_e8
+        return await self._database.read_fn(lambda conn: _book(conn, session, start_e8=start, now_ms=now_ms))
+
+
+def _control(conn: sqlite3.Connection) -> Control:
+    row = conn.execute(
+        "SELECT is_paused, pause_reason, paused_by, is_killed, needs_rearm, gate_reason FROM control WHERE id = 1"
+    ).fetchone()
+    locked = conn.execute("SELECT symbol FROM symbol_lock ORDER BY symbol").fetchall()
+    return Control(
+        is_paused=bool(row[0]),
+        pause_reason=row[1],
+        paused_by=row[2],
+        is_killed=bool(row[3]),
+        needs_rearm=bool(row[4]),
+        gate_reason=row[5],
+        locked_symbols=tuple(symbol for (symbol,) in locked),
+    )
+
+
+EARLIER = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE session < ?"
+TODAY = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE session = ?"
+CLOSED_NOT_BOOKED = """
+SELECT p.body FROM position p LEFT JOIN trade t USING (plan_id)
+WHERE p.session = ? AND p.quantity = 0 AND t.plan_id IS NULL"""
+RESERVED = "SELECT plan_id, symbol, notional, worst_case FROM reservation WHERE released_at IS NULL ORDER BY plan_id"
+SYMBOLS = f"SELECT DISTINCT symbol FROM plan WHERE session = ? AND state IN {ENTERED} ORDER BY symbol"
+TRADES = f"SELECT count(*) FROM plan WHERE session = ? AND state IN {ENTERED}"
+RECENT = "SELECT count(*) FROM broker_order WHERE leg = 'entry' AND created_at > ?"
+UNKNOWN = "SELECT DISTINCT symbol FROM broker_order WHERE state = 'unknown' ORDER BY symbol"
+
+
+def _book(conn: sqlite3.Connection, session: str, *, start_e8: int, now_ms: int) -> Book:
+    realised = conn.execute(TODAY, (session,)).fetchone()[0]
+    for (body,) in conn.execute(CLOSED_NOT_BOOKED, (session,)):
+        held = decode(Position, body)
+        realised += held.sold_e8 - held.bought_e8 - held.fees_e8
+    return Book(
+        session=session,
+        day_start_equity_e8=start_e8 + conn.execute(EARLIER, (session,)).fetchone()[0],
+        positions=tuple(
+            _position(row)
+            for row in conn.execute(f"{POSITION} WHERE p.quantity <> 0 ORDER BY p.symbol, p.plan_id").fetchall()
+        ),
+        reservations=tuple(
+            Reservation(plan_id=p, symbol=s, notional_e8=n, worst_case_e8=w)
+            for p, s, n, w in conn.execute(RESERVED).fetchall()
+        ),
+        realised_e8=realised,
+        entered_symbols=tuple(s for (s,) in conn.execute(SYMBOLS, (session,)).fetchall()),
+        trades=conn.execute(TRADES, (session,)).fetchone()[0],
+        orders_last_minute=conn.execute(RECENT, (now_ms - 60_000,)).fetchone()[0],
+        unknown_symbols=tuple(s for (s,) in conn.execute(UNKNOWN).fetchall()),
+        control=_control(conn),
+    )
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _plan(row: Sequence[object]) -> StoredPlan:
+    body, state, plan_hash, reason = row
+    return StoredPlan(
+        plan=decode(Plan, body), state=PlanState(str(state)), plan_hash=str(plan_hash), reason=str(reason)
+    )
+
+
+def _order(row: Sequence[object]) -> StoredOrder:
+    body, session, state, filled, accepted_at, reason = row
+    return StoredOrder(
+        intent=decode(OrderIntent, body),
+        session=str(session),
+        state=OrderState(str(state)),
+        filled_e4=_int(filled),
+        accepted_at_ms=None if accepted_at is None else _int(accepted_at),
+        reason=str(reason),
+    )
+
+
+def _position(row: Sequence[object]) -> OpenPosition:
+    body, plan, stop = row
+    return OpenPosition(position=decode(Position, body), plan=decode(Plan, plan), stop_e4=_int(stop))
+
+
+def _approval(row: Sequence[object]) -> StoredApproval:
+    plan_id, plan_hash, nonce, state, created, expires, answered, channel, identity = row
+    return StoredApproval(
+        plan_id=str(plan_id),
+        plan_hash=str(plan_hash),
+        nonce=str(nonce),
+        state=str(state),
+        created_at_ms=_int(created),
+        expires_at_ms=_int(expires),
+        answered_at_ms=None if answered is None else _int(answered),
+        channel=str(channel),
+        identity=str(identity),
+    )
