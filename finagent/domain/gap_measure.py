@@ -66,8 +66,8 @@ def validate_rules(rules: GapRules) -> None:
             f"scan.min_gap_e6 is {rules.min_gap_e6}: set it to {RATIO_SCALE} (100 %) or less"
         )
     if rules.max_price_e4 < rules.min_price_e4:
-        least = f"scan.min_price_e4 ({rules.min_price_e4})"
-        raise SettingsValueError(f"scan.max_price_e4 is {rules.max_price_e4}: set it to {least} or more")
+        floor = f"scan.min_price_e4 ({rules.min_price_e4})"
+        raise SettingsValueError(f"scan.max_price_e4 is {rules.max_price_e4}: set it to {floor} or more")
 
 
 def measure(

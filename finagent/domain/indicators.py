@@ -67,7 +67,7 @@ def average_true_range(
     True range (Wilder, New Concepts in Technical Trading Systems, 1978): the largest of high - low,
     |high - previous close|, |low - previous close|. This is its simple mean over the last sessions, not
     Wilder's smoothing, so that no bar before the window has a say. The previous close of an ex-date is
-    adjusted for dividend and split; where that leaves nothing (a wrong action) the day counts with high - low.
+    adjusted for dividend and split; where that leaves nothing (a wrong action) the day counts high - low.
     """
     if len(bars) < sessions + 1 or not _usable(actions):
         return None
