@@ -1,0 +1,213 @@
+"""One database file: its lock, its pragmas, its writing connection and its reading one."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from finagent.adapters.sqlite.connection import Connect, Door, InlineDoor, ThreadedDoor
+from finagent.adapters.sqlite.migrate import check_version, migrate
+from finagent.runtime.clock import Clock
+from finagent.runtime.lock import FileLock
+
+T = TypeVar("T")
+Row = tuple[object, ...]
+Value = None | int | float | str | bytes
+MEMORY = ":memory:"
+WRITER_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA wal_autocheckpoint = 8000",
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA foreign_keys = ON",
+)
+READER_PRAGMAS = ("PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0", "PRAGMA busy_timeout = 5000")
+
+
+class DatabaseMissingError(Exception):
+    """There is no database at this path."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"there is no database at {path}: start the agent once, or give another --home")
+
+
+class ReadOnlyError(Exception):
+    """This database was opened for reading only."""
+
+    def __init__(self) -> None:
+        super().__init__("this database was opened for reading only: open it with Database.open to write")
+
+
+class Database:
+    """A database file that is open; `open` for the one process that writes, `open_readonly` for any other."""
+
+    def __init__(
+        self, path: Path | None, *, writer: Door | None, reader: Door, lock: FileLock | None
+    ) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        self._lock = lock
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path | str,
+        *,
+        clock: Clock,
+        lock: bool = True,
+        create: bool = True,
+        threaded: bool = True,
+    ) -> "Database":
+        """Lock, migrate and open; `:memory:` and `threaded=False` stay on the loop's thread.
+
+        Raises HomeInUseError, DatabaseMissingError (with `create=False`), DatabaseTooNewError,
+        ForeignDatabaseError.
+        """
+        if str(path) == MEMORY:
+            memory = connect_writer(MEMORY)
+            migrate(memory, MEMORY, now_ms=clock.now_ms())
+            return cls(None, writer=InlineDoor(memory), reader=InlineDoor(memory, owns=False), lock=None)
+        path = Path(path)
+        if not create and not path.exists():
+            raise DatabaseMissingError(path)
+        held = FileLock(path) if lock else None
+        if held is not None:
+            held.acquire()
+        try:
+            writer = await _door(lambda: connect_writer(path), threaded)
+            try:
+                now_ms = clock.now_ms()
+                await writer.run(lambda connection: migrate(connection, path, now_ms=now_ms))
+                reader = await _door(lambda: connect_reader(path), threaded)
+            except BaseException:
+                await writer.close()
+                raise
+        except BaseException:
+            if held is not None:
+                held.release()
+            raise
+        return cls(path, writer=writer, reader=reader, lock=held)
+
+    @classmethod
+    async def open_readonly(cls, path: Path | str) -> "Database":
+        """Read beside a running agent: takes no lock, never writes or checkpoints.
+
+        Raises DatabaseMissingError, DatabaseTooNewError, ForeignDatabaseError.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise DatabaseMissingError(path)
+        connection = connect_reader(path)
+        try:
+            check_version(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(path, writer=None, reader=InlineDoor(connection), lock=None)
+
+    async def read(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        """All rows of one short statement, from the last commit."""
+        return await self._reader.run(lambda connection: connection.execute(sql, params).fetchall())
+
+    async def read_fn(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Several statements in one hop, all of one snapshot."""
+
+        def snapshot(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+        return await self._reader.run(snapshot)
+
+    async def write_fn(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function on the writing connection; only the group-commit writer may call this."""
+        if self._writer is None:
+            raise ReadOnlyError
+        return await self._writer.run(work)
+
+    @property
+    def is_writable(self) -> bool:
+        return self._writer is not None
+
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log, 0 when there is none."""
+        if self.path is None:
+            return 0
+        wal = self.path.with_name(self.path.name + "-wal")
+        return wal.stat().st_size if wal.exists() else 0
+
+    async def close(self) -> None:
+        """Close the reader, then the writer (which checkpoints), then free the lock. Twice does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._reader.close()
+            if self._writer is not None:
+                await self._writer.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def connect_writer(path: Path | str) -> sqlite3.Connection:
+    """A connection in autocommit mode with the writer's pragmas; the caller holds the file's lock."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    try:
+        # A foreign file must not be touched, not even turned into WAL, before its identity is known.
+        check_version(connection, path)
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        for pragma in WRITER_PRAGMAS:
+            connection.execute(pragma)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Without a log and in a folder it may not write, it reads the file alone."""
+    uri = path.resolve().as_uri()
+    try:
+        return _reader(f"{uri}?mode=ro")
+    except sqlite3.OperationalError:
+        if path.with_name(path.name + "-wal").exists():
+            raise
+        return _reader(f"{uri}?mode=ro&immutable=1")
+
+
+def _reader(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
+    try:
+        for pragma in READER_PRAGMAS:
+            connection.execute(pragma)
+        connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_NOTADB:
+            connection.close()
+            raise
+    return connection
+
+
+async def _door(connect: Connect, threaded: bool) -> Door:
+    if threaded:
+        return await ThreadedDoor.open(connect)
+    return InlineDoor(connect())

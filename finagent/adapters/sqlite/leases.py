@@ -1,0 +1,162 @@
+"""Claims, expiry and boot: who holds a job, and what becomes of it when its holder is gone."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
+from finagent.queue.job import Job, JobTypes
+
+READY_OF_TYPE = f"""
+SELECT {COLUMNS} FROM job_queue WHERE status = 'ready' AND type = ? ORDER BY priority, run_at, id"""
+READY_OF_ALL = f"""
+SELECT {COLUMNS} FROM job_queue WHERE status = 'ready' ORDER BY priority, run_at, id"""
+LEASED_KEYS = "SELECT key FROM job_queue WHERE key IS NOT NULL AND status = 'leased'"
+CLAIM = f"""
+UPDATE job_queue SET status = 'leased', attempts = attempts + 1, epoch = ?, lease_seq = lease_seq + 1,
+                     lease_until = ?, started_at = ?, error = NULL
+WHERE id = ? RETURNING {COLUMNS}"""
+
+
+@dataclass(slots=True)
+class Claimer:
+    """Claims ready jobs for free credits; attempts are counted here, so a crash counts as one."""
+
+    connection: sqlite3.Connection
+    types: JobTypes
+    epoch: int
+    now_ms: int
+    monotonic_ms: int
+
+    def claim_serial(self, credits: Mapping[str, int]) -> list[Job]:
+        """The first job by (priority, run_at, id) of all types, if none is leased."""
+        if self.connection.execute("SELECT 1 FROM job_queue WHERE status = 'leased' LIMIT 1").fetchone():
+            return []
+        wanted = {job_type for job_type, free in credits.items() if free > 0}
+        cursor = self.connection.execute(READY_OF_ALL)
+        row = next((row for row in cursor if row[1] in wanted), None)
+        cursor.close()
+        return [] if row is None else [self._lease(row[0], row[1])]
+
+    def claim_type(self, job_type: str, free: int, taken_keys: set[str]) -> tuple[list[Job], bool]:
+        """Up to `free` jobs of one type, and whether no ready one is left."""
+        chosen: list[int] = []
+        is_drained = True
+        cursor = self.connection.execute(READY_OF_TYPE, (job_type,))
+        for row in cursor:
+            if len(chosen) == free or row[2] in taken_keys:
+                is_drained = False
+                if len(chosen) == free:
+                    break
+                continue
+            if row[2] is not None:
+                taken_keys.add(row[2])
+            chosen.append(row[0])
+        cursor.close()
+        return [self._lease(job_id, job_type) for job_id in chosen], is_drained
+
+    def leased_keys(self) -> set[str]:
+        """Serial keys that are running now."""
+        return {row[0] for row in self.connection.execute(LEASED_KEYS)}
+
+    def _lease(self, job_id: int, job_type: str) -> Job:
+        until_ms = self.monotonic_ms + round(self.types.policy(job_type).timeout_s * 1000)
+        rows = self.connection.execute(CLAIM, (self.epoch, until_ms, self.now_ms, job_id)).fetchall()
+        return job_from_row(rows[0])
+
+
+KEEP_ALIVE = "UPDATE job_queue SET lease_until = ? WHERE id = ? AND status = 'leased'"
+RECORD_LOST = """
+INSERT INTO job_attempt (job_id, attempt, epoch, lease_seq, started_at, finished_at, outcome, error)
+SELECT id, attempts, epoch, lease_seq, started_at, ?1, ?2, ?3 FROM job_queue
+WHERE status = 'leased' AND id IN (SELECT value FROM json_each(?4))"""
+BURY_LOST = """
+UPDATE job_queue SET status = 'dead', lease_until = NULL, finished_at = ?1,
+                     error = ?2 || ' ' || attempts || CASE attempts WHEN 1 THEN ' time' ELSE ' times' END
+WHERE status = 'leased' AND attempts >= max_attempts AND id IN (SELECT value FROM json_each(?3))"""
+RETURN_LOST = """
+UPDATE job_queue SET status = 'ready', lease_until = NULL
+WHERE status = 'leased' AND id IN (SELECT value FROM json_each(?))"""
+
+
+def expire(
+    connection: sqlite3.Connection, alive_until_ms: Mapping[int, int], *, now_ms: int, monotonic_ms: int
+) -> set[str]:
+    """Prolong leases whose handler shows progress, take back the others; gives the types made ready."""
+    overdue = connection.execute(
+        "SELECT id, type FROM job_queue WHERE status = 'leased' AND lease_until <= ?", (monotonic_ms,)
+    ).fetchall()
+    lost: list[int] = []
+    types: set[str] = set()
+    for job_id, job_type in overdue:
+        until_ms = alive_until_ms.get(job_id, 0)
+        if until_ms > monotonic_ms:
+            connection.execute(KEEP_ALIVE, (until_ms, job_id))
+        else:
+            lost.append(job_id)
+            types.add(job_type)
+    if lost:
+        _take_back(connection, json.dumps(lost), "expired", "its lease expired, tried", now_ms)
+    return types
+
+
+@dataclass(frozen=True, slots=True)
+class BootReport:
+    """What a start found: its epoch, leases returned, jobs buried, and the clock's last position."""
+
+    epoch: int
+    returned: int
+    buried: int
+    clock_ms: int
+    was_clean: bool
+
+
+def boot(connection: sqlite3.Connection, *, pid: int, now_ms: int) -> BootReport:
+    """Open a new epoch and return every lease of the dead ones, `run_at` untouched; bury the exhausted."""
+    last = connection.execute("SELECT clean FROM boot ORDER BY epoch DESC LIMIT 1").fetchone()
+    epoch = connection.execute(
+        "INSERT INTO boot (pid, started_at) VALUES (?, ?) RETURNING epoch", (pid, now_ms)
+    ).fetchone()[0]
+    ids = [
+        row[0] for row in connection.execute("SELECT id FROM job_queue WHERE status = 'leased'").fetchall()
+    ]
+    returned, buried = _take_back(connection, json.dumps(ids), "killed", "killed its worker", now_ms)
+    clock_ms = connection.execute("SELECT now_ms FROM clock").fetchone()[0]
+    return BootReport(epoch, returned, buried, clock_ms, was_clean=last is None or last[0] == 1)
+
+
+def _take_back(
+    connection: sqlite3.Connection, ids: str, outcome: str, reason: str, now_ms: int
+) -> tuple[int, int]:
+    connection.execute(RECORD_LOST, (now_ms, outcome, reason, ids))
+    buried = connection.execute(BURY_LOST, (now_ms, reason, ids)).rowcount
+    returned = connection.execute(RETURN_LOST, (ids,)).rowcount
+    return returned, buried
+
+
+def boot_in_commit(connection: sqlite3.Connection, *, pid: int, now_ms: int, wall_ms: int) -> BootReport:
+    """`boot` as one commit, noted in the operations journal."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        report = boot(connection, pid=pid, now_ms=now_ms)
+        found = {"epoch": report.epoch, "returned": report.returned, "buried": report.buried, "pid": pid}
+        note(connection, wall_ms=wall_ms, kind="boot", data=json.dumps(found))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return report
+
+
+def end_boot(connection: sqlite3.Connection, *, epoch: int, now_ms: int) -> None:
+    """Mark an epoch as cleanly stopped."""
+    connection.execute("UPDATE boot SET stopped_at = ?, clean = 1 WHERE epoch = ?", (now_ms, epoch))
+
+
+def note(connection: sqlite3.Connection, *, wall_ms: int, kind: str, data: str) -> None:
+    """Add a line to the operations journal."""
+    connection.execute(
+        "INSERT INTO operations_journal (at_wall_ms, kind, data) VALUES (?, ?, ?)", (wall_ms, kind, data)
+    )

@@ -1,0 +1,1 @@
+"""Numbered SQL scripts, package data read by migrate.py."""

@@ -1,0 +1,285 @@
+"""The durable queue on SQLite; the one place where jobs, guards and business facts are committed."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar, cast
+
+from finagent.adapters.sqlite import jobs, leases
+from finagent.adapters.sqlite.batch import BatchRunner, Stage, Work
+from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.jobs import COLUMNS, EncodedJob, encode, job_from_row
+from finagent.adapters.sqlite.leases import BootReport
+from finagent.adapters.sqlite.session import ApplyFact, WriteSession, refuse_facts
+from finagent.adapters.sqlite.stats import read_stats
+from finagent.adapters.sqlite.writer import GroupCommitWriter, WriterCounters
+from finagent.queue.errors import QueueClosedError
+from finagent.queue.job import Job, JobStatus, JobTypes, NewJob
+from finagent.queue.port import Consumer, CronTick, FailOutcome, Published, QueueStats, Tx
+from finagent.runtime.clock import Clock, SystemClock, Ticker
+from finagent.runtime.metrics import Metrics
+
+T = TypeVar("T")
+
+
+def ignore_halt(reason: str) -> None:
+    """The default for `on_halt`: every caller gets the HaltError anyway."""
+
+
+class SqliteJobQueue:
+    """JobQueue on one SQLite file.
+
+    >>> database = await Database.open("jobs.db", clock=clock)
+    >>> queue = SqliteJobQueue(database, JobTypes({"greet": JobPolicy(priority=1)}), clock, ticker)
+    >>> await queue.start()
+    >>> await queue.publish(NewJob("greet", {"name": "Ada"}, "greet:ada"))
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        types: JobTypes,
+        clock: Clock,
+        ticker: Ticker,
+        *,
+        apply_fact: ApplyFact = refuse_facts,
+        on_halt: Callable[[str], None] = ignore_halt,
+        metrics: Metrics | None = None,
+        ballast: Path | None = None,
+    ) -> None:
+        self._database = database
+        self._types = types
+        self._clock = clock
+        self._ticker = ticker
+        self._apply_fact = apply_fact
+        self._tell_halt = on_halt
+        self._metrics = metrics
+        self._ballast = ballast
+        self._writer: GroupCommitWriter | None = None
+        self._epoch = 0
+        self._is_halted = False
+
+    # ------------------------------------------------------------ life
+    async def start(self) -> BootReport:
+        """Open an epoch, return the leases of dead ones, start the writer. Call once, before anything else."""
+        now_ms, pid = self._clock.now_ms(), os.getpid()
+        wall_ms = SystemClock().now_ms()
+        report = await self._database.write_fn(
+            lambda connection: leases.boot_in_commit(connection, pid=pid, now_ms=now_ms, wall_ms=wall_ms)
+        )
+        self._epoch = report.epoch
+        runner = BatchRunner(self._types, self._apply_fact, report.epoch, set(self._types))
+        self._writer = GroupCommitWriter(
+            self._database,
+            runner,
+            clock=self._clock,
+            ticker=self._ticker,
+            now_ms=now_ms,
+            on_halt=self._on_halt,
+            metrics=self._metrics,
+        )
+        await self._call(lambda session: None)  # learns the state, so that wait_quiescent answers at once
+        return report
+
+    async def close(self) -> None:
+        """Commit what is queued, mark the boot as cleanly stopped, refuse later requests. Not the database."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        await writer.close()
+        if not self._is_halted:
+            now_ms, epoch = self._clock.now_ms(), self._epoch
+            await self._database.write_fn(
+                lambda connection: leases.end_boot(connection, epoch=epoch, now_ms=now_ms)
+            )
+
+    @property
+    def epoch(self) -> int:
+        """This boot's number; leases of any other are void."""
+        return self._epoch
+
+    @property
+    def counters(self) -> WriterCounters:
+        """Commits and requests since the start."""
+        return self._live().counters
+
+    @property
+    def database(self) -> Database:
+        return self._database
+
+    # ------------------------------------------------------------ publish and commit
+    async def publish(self, job: NewJob) -> Published:
+        new = encode(self._types, job)
+        done = await self._live().submit(Stage.BUSINESS, lambda session: session.insert(new), is_atomic=True)
+        return cast("Published", done)
+
+    async def publish_many(self, jobs: Sequence[NewJob]) -> Sequence[Published]:
+        new = [encode(self._types, job) for job in jobs]
+        return await self._call(lambda session: [session.insert(job) for job in new])
+
+    async def commit(self, tx: Tx) -> None:
+        await self._live().submit(Stage.BUSINESS, self._effects(tx))
+
+    async def call(self, work: Callable[[WriteSession], T]) -> T:
+        """Run `work` inside the next commit and return its result; what it raises rolls back it alone.
+
+        For code that lives beside the database (a venue's tables, the market tick); handlers use a Tx.
+        """
+        return await self._call(work)
+
+    async def complete(self, job: Job, tx: Tx) -> None:
+        jobs.held_lease(job)
+        if tx.is_empty:
+            await self._live().submit(
+                Stage.FINISH, lambda session: _finish(session, job), frees=job.type, is_atomic=True
+            )
+            return
+        effects = self._effects(tx)
+
+        def finish(session: WriteSession) -> None:
+            _finish(session, job)
+            session.job = job
+            effects(session)
+
+        await self._live().submit(Stage.FINISH, finish, frees=job.type)
+
+    async def fail(
+        self, job: Job, error: str, *, outcome: FailOutcome, retry_after_s: float | None = None
+    ) -> JobStatus:
+        wait_ms = jobs.retry_wait_ms(self._types, job, retry_after_s) if outcome == "retry" else 0
+
+        def release(session: WriteSession) -> JobStatus:
+            session.ready_types.add(job.type)
+            return jobs.release(
+                session.conn, job, error, outcome=outcome, wait_ms=wait_ms, now_ms=session.now_ms
+            )
+
+        status = await self._live().submit(Stage.FINISH, release, frees=job.type)
+        return cast("JobStatus", status)
+
+    async def extend(self, job: Job) -> None:
+        until_ms = self._ticker.monotonic_ms() + round(self._types.policy(job.type).timeout_s * 1000)
+        await self._live().submit(
+            Stage.EXTEND,
+            lambda session: jobs.extend(session.conn, job, lease_until_ms=until_ms),
+            is_atomic=True,
+        )
+
+    # ------------------------------------------------------------ control
+    async def cancel(self, job_id: int) -> bool:
+        return await self._call(lambda session: jobs.cancel(session.conn, job_id, now_ms=session.now_ms))
+
+    async def retry(self, job_id: int) -> bool:
+        def revive(session: WriteSession) -> bool:
+            job_type = jobs.revive(session.conn, job_id, now_ms=session.now_ms)
+            session.ready_types.update([] if job_type is None else [job_type])
+            return job_type is not None
+
+        return await self._call(revive)
+
+    async def redrive(self, type: str | None = None) -> int:
+        def revive(session: WriteSession) -> int:
+            types = jobs.revive_dead(session.conn, type, now_ms=session.now_ms)
+            session.ready_types.update(types)
+            return len(types)
+
+        return await self._call(revive)
+
+    async def fire(self, tick: CronTick, jobs: Sequence[NewJob], *, skipped: str | None = None) -> bool:
+        return await self._call(lambda session: session.fire(tick, jobs, skipped=skipped))
+
+    async def prune(self, *, older_than_ms: int, limit: int = 200) -> int:
+        return await self._call(
+            lambda session: jobs.prune(session.conn, older_than_ms=older_than_ms, limit=limit)
+        )
+
+    # ------------------------------------------------------------ delivery
+    def attach(self, consumer: Consumer, *, serial: bool = False) -> None:
+        writer = self._live()
+        writer.consumer, writer.is_serial = consumer, serial
+        writer.poke()
+
+    def detach(self) -> None:
+        if self._writer is not None:
+            self._writer.consumer = None
+
+    def poke(self) -> None:
+        if self._writer is not None:
+            self._writer.poke()
+
+    def next_run_at_ms(self) -> int | None:
+        return self._live().state.next_run_at_ms
+
+    async def wait_next_run_change(self) -> None:
+        moved = self._live().next_run_moved
+        await moved.wait()
+        moved.clear()
+
+    async def wait_quiescent(self) -> None:
+        await self._live().wait_quiescent()
+
+    # ------------------------------------------------------------ reads
+    async def get(self, job_id: int) -> Job | None:
+        rows = await self._database.read(f"SELECT {COLUMNS} FROM job_queue WHERE id = ?", (job_id,))
+        return job_from_row(rows[0]) if rows else None
+
+    async def list(
+        self, *, status: JobStatus | None = None, type: str | None = None, limit: int = 50
+    ) -> Sequence[Job]:
+        rows = await self._database.read(
+            f"SELECT {COLUMNS} FROM job_queue WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR type = ?2)"
+            " ORDER BY id DESC LIMIT ?3",
+            (status, type, limit),
+        )
+        return [job_from_row(row) for row in rows]
+
+    async def stats(self) -> QueueStats:
+        now_ms = self._clock.now_ms()
+        return await self._database.read_fn(lambda connection: read_stats(connection, now_ms=now_ms))
+
+    async def row_version(self, row: str) -> int:
+        rows = await self._database.read("SELECT version FROM row_version WHERE row = ?", (row,))
+        return cast("int", rows[0][0]) if rows else 0
+
+    async def last_fire_ms(self, name: str) -> int | None:
+        rows = await self._database.read("SELECT max(fire_at) FROM cron_fire WHERE name = ?", (name,))
+        return cast("int | None", rows[0][0])
+
+    async def note(self, kind: str, data: Mapping[str, object]) -> None:
+        """Add a line to the operations journal, stamped with the wall clock."""
+        wall_ms, text = SystemClock().now_ms(), json.dumps(data, sort_keys=True)
+        await self._call(lambda session: leases.note(session.conn, wall_ms=wall_ms, kind=kind, data=text))
+
+    # ------------------------------------------------------------ inside
+    def _live(self) -> GroupCommitWriter:
+        if self._writer is None:
+            raise QueueClosedError
+        return self._writer
+
+    async def _call(self, work: Callable[[WriteSession], T]) -> T:
+        return cast("T", await self._live().submit(Stage.BUSINESS, work))
+
+    def _effects(self, tx: Tx) -> Work:
+        """What a Tx wants, encoded and checked on the loop: guards, then facts, then jobs."""
+        new: list[EncodedJob] = [encode(self._types, job) for job in tx.jobs]
+        expected, touched, facts = tuple(tx.expected), tuple(tx.touched), tuple(tx.facts)
+
+        def effects(session: WriteSession) -> None:
+            session.guard(expected, touched)
+            for fact in facts:
+                session.apply(fact)
+            for job in new:
+                session.insert(job)
+
+        return effects
+
+    def _on_halt(self, reason: str) -> None:
+        self._is_halted = True
+        if self._ballast is not None:
+            self._ballast.unlink(missing_ok=True)  # room for the log and for a clean next start
+        self._tell_halt(reason)
+
+
+def _finish(session: WriteSession, job: Job) -> None:
+    jobs.finish(session.conn, job, now_ms=session.now_ms)

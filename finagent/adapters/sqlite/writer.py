@@ -1,0 +1,242 @@
+"""The group-commit writer: closed requests in, one batch and one commit at a time, answers after COMMIT."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from finagent.adapters.sqlite.batch import (
+    BatchOrder,
+    BatchResult,
+    BatchRunner,
+    Failed,
+    QueueState,
+    Request,
+    Stage,
+    Work,
+)
+from finagent.adapters.sqlite.database import Database
+from finagent.queue.errors import QueueClosedError
+from finagent.queue.port import Consumer
+from finagent.runtime.clock import Clock, Ticker
+from finagent.runtime.errors import HaltError
+from finagent.runtime.failpoints import hit
+from finagent.runtime.metrics import Metrics
+from finagent.runtime.tasks import spawn
+
+MAX_BATCH = 512
+MAX_PENDING = 8192
+BUSY_PAUSE_S = 0.05
+
+
+@dataclass(slots=True)
+class WriterCounters:
+    """What the writer has done since it started."""
+
+    commits: int = 0
+    requests: int = 0
+    busy_retries: int = 0
+
+
+class GroupCommitWriter:
+    """Drains requests into batches without waiting for more; delivers claims to the attached consumer.
+
+    `is_serial` leases one job at a time. `on_halt` is told when the disk failed: from then on every request
+    is refused with HaltError, and nothing is tried again (a failed fsync cannot be repeated).
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        runner: BatchRunner,
+        *,
+        clock: Clock,
+        ticker: Ticker,
+        now_ms: int,
+        on_halt: Callable[[str], None],
+        metrics: Metrics | None,
+    ) -> None:
+        self.consumer: Consumer | None = None
+        self.is_serial = False
+        self.state = QueueState()
+        self.counters = WriterCounters()
+        self.next_run_moved = asyncio.Event()
+        self._database = database
+        self._runner = runner
+        self._clock = clock
+        self._ticker = ticker
+        self._on_halt = on_halt
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._pending: deque[Request] = deque()
+        self._is_pass_wanted = False
+        self._is_closing = False
+        self._halted: HaltError | None = None
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._quiescent = asyncio.Event()
+        self._task = spawn(self._run(), "sqlite-writer")
+
+    async def submit(
+        self, stage: Stage, work: Work, *, frees: str | None = None, is_atomic: bool = False
+    ) -> object:
+        """Run `work` in the next batch and return its result once it is on disk; raises what it raised."""
+        while not self._room.is_set():
+            await self._room.wait()
+        self._refuse_when_closed()
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._pending.append(Request(stage, work, future, frees, is_atomic))
+        if len(self._pending) >= MAX_PENDING:
+            self._room.clear()
+        self._quiescent.clear()
+        self._wake.set()
+        return await future
+
+    def poke(self) -> None:
+        """Ask for a pass over due jobs, deadlines, expired leases and free credits."""
+        self._is_pass_wanted = True
+        self._wake.set()
+
+    async def wait_quiescent(self) -> None:
+        """Return when nothing is ready, leased, queued or under way; raises HaltError after a failed disk."""
+        await self._quiescent.wait()
+        if self._halted is not None:
+            raise self._halted
+
+    async def close(self) -> None:
+        """Commit what is queued, then stop; later requests raise QueueClosedError."""
+        self._is_closing = True
+        self._wake.set()
+        await asyncio.wait([self._task])
+
+    def _refuse_when_closed(self) -> None:
+        if self._halted is not None:
+            raise self._halted
+        if self._is_closing:
+            raise QueueClosedError
+
+    async def _run(self) -> None:
+        try:
+            while not (self._is_closing and not self._pending):
+                await self._wake.wait()
+                self._wake.clear()
+                while self._pending or self._is_pass_wanted:
+                    await self._run_batch()
+        except asyncio.CancelledError:
+            self._halt(HaltError("the writer was cancelled"), [])
+            raise
+
+    async def _run_batch(self) -> None:
+        self._is_pass_wanted = False
+        now_ms = max(self._now_ms, self._clock.now_ms())
+        monotonic_ms = self._ticker.monotonic_ms()
+        if not self._pending and not self._has_work(now_ms, monotonic_ms):
+            self._settle()
+            return
+        requests = [self._pending.popleft() for _ in range(min(MAX_BATCH, len(self._pending)))]
+        self._room.set()
+        order = BatchOrder(
+            requests=requests,
+            now_ms=now_ms,
+            monotonic_ms=monotonic_ms,
+            credits=self.consumer.free_credits() if self.consumer is not None else {},
+            alive_until_ms=self._alive_if_overdue(monotonic_ms),
+            is_serial=self.is_serial,
+        )
+        self._quiescent.clear()
+        try:
+            result = await self._execute(order)
+            self._now_ms = now_ms
+            self._publish_result(order, result)
+        except asyncio.CancelledError:
+            self._halt(HaltError("the writer was cancelled in the middle of a commit"), requests)
+            raise
+        except Exception as error:
+            self._halt(_halt_error(error), requests)
+
+    async def _execute(self, order: BatchOrder) -> BatchResult:
+        """Run the batch; a busy database is no disk error, the batch is kept and tried again."""
+        while True:
+            try:
+                return await self._database.write_fn(lambda connection: self._runner.run(connection, order))
+            except sqlite3.OperationalError as error:
+                if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_BUSY:
+                    raise
+            self.counters.busy_retries += 1
+            await self._ticker.sleep(BUSY_PAUSE_S)
+
+    def _publish_result(self, order: BatchOrder, result: BatchResult) -> None:
+        before = self.state.next_run_at_ms
+        self.state = result.state
+        after = self.state.next_run_at_ms
+        if after is not None and (before is None or after < before):
+            self.next_run_moved.set()
+        self.counters.commits += result.committed
+        self.counters.requests += len(order.requests)
+        if self._metrics is not None and result.committed:
+            self._metrics.db_commit_seconds.observe(result.seconds)
+        hit("writer.before_deliver")
+        if result.claims and self.consumer is not None:
+            self.consumer.deliver(result.claims)
+        for request, outcome in zip(order.requests, result.outcomes, strict=True):
+            if request.future.done():
+                continue  # its caller was cancelled; the commit stands
+            if isinstance(outcome, Failed):
+                request.future.set_exception(outcome.error)
+            else:
+                request.future.set_result(outcome)
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._pending and self.state.is_idle:
+            self._quiescent.set()
+
+    def _has_work(self, now_ms: int, monotonic_ms: int) -> bool:
+        state = self.state
+        return (
+            (state.has_ready and self._can_claim())
+            or (state.next_run_at_ms is not None and state.next_run_at_ms <= now_ms)
+            or (state.next_deadline_ms is not None and state.next_deadline_ms < now_ms)
+            or (state.next_lease_until_ms is not None and state.next_lease_until_ms <= monotonic_ms)
+        )
+
+    def _can_claim(self) -> bool:
+        if self.consumer is None or (self.is_serial and self.state.next_lease_until_ms is not None):
+            return False
+        return any(free > 0 for free in self.consumer.free_credits().values())
+
+    def _alive_if_overdue(self, monotonic_ms: int) -> dict[int, int] | None:
+        until_ms = self.state.next_lease_until_ms
+        if until_ms is None or until_ms > monotonic_ms:
+            return None
+        return dict(self.consumer.alive_until_ms()) if self.consumer is not None else {}
+
+    def _halt(self, halted: HaltError, requests: list[Request]) -> None:
+        if self._halted is not None:
+            return
+        self._halted = halted
+        waiting = [*requests, *self._pending]
+        self._pending.clear()
+        for request in waiting:
+            if not request.future.done():
+                request.future.set_exception(halted)
+        self._room.set()
+        self._quiescent.set()
+        self._is_closing = True
+        self._wake.set()
+        self._on_halt(str(halted))
+
+
+def _halt_error(error: Exception) -> HaltError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        text = f"the disk is full ({error}): free space on the home's disk, then start again"
+    elif code == sqlite3.SQLITE_IOERR:
+        text = f"the disk failed ({error}): nothing was tried again; check the disk, then start again"
+    else:
+        text = f"the database writer failed ({type(error).__name__}: {error})"
+    halted = HaltError(text)
+    halted.__cause__ = error
+    return halted

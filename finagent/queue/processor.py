@@ -1,0 +1,159 @@
+"""EventLoopProcessor: claims by commit, hands jobs to the services' queues, and polls as a fallback."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from finagent.queue.job import Job, JobTypes
+from finagent.queue.port import JobQueue
+from finagent.queue.rescue import HangJudge
+from finagent.queue.worker import JobHandler, ServiceWorker, WorkerTools
+from finagent.runtime.clock import Clock, Ticker
+from finagent.runtime.metrics import Metrics
+from finagent.runtime.service import ServiceContract
+from finagent.runtime.tasks import wait_first
+
+LOG = logging.getLogger(__name__)
+
+
+class EventLoopProcessor:
+    """Consumer of a JobQueue; itself a service, and the maker of one `ServiceWorker` per service.
+
+    A commit pushes claimed jobs at once; with `poll` a pass each `poll_s` and at the earliest `run_at` is the
+    fallback, on machinery time. `serial` (replay) leases one job at a time over all types; there the timeline
+    moves time, so `poll=False`. `total_credits` bounds all jobs in flight; a type's `reserve` comes on top.
+    """
+
+    name = "processor"
+    needs: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        types: JobTypes,
+        *,
+        clock: Clock,
+        ticker: Ticker,
+        on_halt: Callable[[str], None],
+        serial: bool = False,
+        poll: bool = True,
+        poll_s: float = 0.25,
+        guard_retries: int = 10,
+        total_credits: int = 512,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._queue = queue
+        self._types = types
+        self._clock = clock
+        self._ticker = ticker
+        self._is_serial = serial
+        self._is_polling = poll
+        self._poll_s = poll_s
+        self._total_credits = total_credits
+        self._judge = HangJudge(period_ms=round(poll_s * 1000))
+        self._workers: dict[str, ServiceWorker] = {}
+        self._is_attached = False
+        self._tools = WorkerTools(
+            queue=queue,
+            types=types,
+            ticker=ticker,
+            judge=self._judge,
+            on_halt=on_halt,
+            guard_retries=guard_retries,
+            metrics=metrics,
+        )
+
+    def worker(self, contract: ServiceContract, handler: JobHandler) -> ServiceWorker:
+        """The worker of one service; raises UnknownJobTypeError, or ValueError for a type consumed twice."""
+        for job_type in contract.consumes:
+            self._types.policy(job_type)
+            if job_type in self._workers:
+                owner = self._workers[job_type].name
+                raise ValueError(
+                    f"job type {job_type!r} is consumed by {owner!r} and {contract.name!r}: drop one"
+                )
+        needs = tuple(dict.fromkeys((*contract.needs, self.name)))
+        worker = ServiceWorker(contract.name, needs, contract.consumes, handler, self._tools)
+        self._workers.update(dict.fromkeys(contract.consumes, worker))
+        return worker
+
+    def unserved_types(self) -> tuple[str, ...]:
+        """Registered job types that no worker consumes: their jobs would wait for ever."""
+        return tuple(job_type for job_type in self._types if job_type not in self._workers)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Attach to the queue and, with `poll`, keep up the fallback until `stop` is set."""
+        self._queue.attach(self, serial=self._is_serial)
+        try:
+            if self._is_polling:
+                await wait_first(self._poll_forever(), self._wait_for_due(), _until_set(stop), name=self.name)
+            else:
+                await stop.wait()
+        finally:
+            self._queue.detach()
+
+    def run_once(self) -> None:
+        """One fallback pass: judge hung handlers, then promote, expire, cancel late and claim."""
+        for job in self._judge.hung(now_ms=self._ticker.monotonic_ms()):
+            worker = self._workers[job.type]
+            if worker.expire(job.id):
+                LOG.warning("job.hung", extra={"job_id": job.id, "job_type": job.type})
+        self._queue.poke()
+
+    # ------------------------------------------------------------ Consumer
+    def free_credits(self) -> Mapping[str, int]:
+        """Per type; when the shared total runs short, types are served by priority, reserves come on top."""
+        free = {job_type: worker.free(job_type) for job_type, worker in self._workers.items()}
+        in_flight = sum(sum(worker.in_flight.values()) for worker in _each_once(self._workers))
+        shared = self._total_credits - in_flight
+        if shared >= sum(count for count in free.values() if count > 0):
+            return free
+        return self._share_out(free, max(shared, 0))
+
+    def deliver(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._workers[job.type].deliver(job)
+
+    def alive_until_ms(self) -> Mapping[int, int]:
+        return self._judge.alive_until_ms()
+
+    def _share_out(self, free: Mapping[str, int], shared: int) -> dict[str, int]:
+        given: dict[str, int] = {}
+        for job_type in sorted(free, key=lambda name: (self._types.policy(name).priority, name)):
+            policy, wanted = self._types.policy(job_type), free[job_type]
+            used = policy.credits - wanted
+            reserved = min(wanted, max(0, policy.reserve - used))
+            taken = min(max(0, wanted - reserved), shared)
+            shared -= taken
+            given[job_type] = wanted if wanted <= 0 else reserved + taken
+        return given
+
+    async def _poll_forever(self) -> None:
+        while True:
+            await self._ticker.sleep(self._poll_s)
+            self.run_once()
+
+    async def _wait_for_due(self) -> None:
+        """Poke at the instant of the earliest scheduled job; the poll bounds how wrong this can be."""
+        while True:
+            due_ms = self._queue.next_run_at_ms()
+            if due_ms is None:
+                await self._queue.wait_next_run_change()
+                continue
+            wait_s = min(self._poll_s, (due_ms - self._clock.now_ms()) / 1000)
+            if wait_s > 0:
+                await wait_first(
+                    self._ticker.sleep(wait_s), self._queue.wait_next_run_change(), name="next-run"
+                )
+                continue
+            self._queue.poke()
+            await self._ticker.sleep(0.001)
+
+
+def _each_once(workers: Mapping[str, ServiceWorker]) -> list[ServiceWorker]:
+    """Each worker once, in order of registration."""
+    return list({id(worker): worker for worker in workers.values()}.values())
+
+
+async def _until_set(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,0 +1,64 @@
+"""Two kinds of time: `Clock` for business (stored, may be virtual) and `Ticker` for machinery (never stored)."""
+
+import asyncio
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Business time: integer milliseconds since 1970 UTC."""
+
+    def now_ms(self) -> int: ...
+
+
+class Ticker(Protocol):
+    """Machinery time: monotonic milliseconds, for leases, polls, time-outs and watchdogs."""
+
+    def monotonic_ms(self) -> int: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The computer's clock."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class OffsetClock:
+    """The computer's clock shifted by a fixed number of milliseconds."""
+
+    def __init__(self, offset_ms: int) -> None:
+        self._offset_ms = offset_ms
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self._offset_ms
+
+
+class VirtualClock:
+    """A clock that stands still until it is advanced; it never goes backwards."""
+
+    def __init__(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def advance(self, to_ms: int) -> None:
+        """Move to `to_ms`; raises ValueError when that lies in the past."""
+        if to_ms < self._now_ms:
+            raise ValueError(
+                f"the virtual clock stands at {self._now_ms} ms and cannot go back to {to_ms} ms"
+            )
+        self._now_ms = to_ms
+
+
+class SystemTicker:
+    """The monotonic clock of the computer and the sleep of the event loop."""
+
+    def monotonic_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,56 @@
+"""One live process per database file: an flock on `<db>.lock` with the holder's pid inside."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class HomeInUseError(Exception):
+    """Another process holds this database."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        holder = f"process {pid}" if pid is not None else "another process"
+        super().__init__(f"{path} is in use by {holder}: stop it, or choose another home with --home")
+        self.path = path
+        self.pid = pid
+
+
+class FileLock:
+    """Exclusive lock beside `path`; freed by `release` or by the end of the process, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(path.name + ".lock")
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock or raise HomeInUseError naming the holder's pid."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise HomeInUseError(self.path, int(text) if text.isdigit() else None) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Free the lock; the file stays, since deleting it would let two processes hold two files."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def holder_pid(path: Path) -> int | None:
+    """The pid of the process that holds the lock of database `path`, or None when nobody does."""
+    lock = FileLock(path)
+    if not lock.path.exists():
+        return None
+    try:
+        lock.acquire()
+    except HomeInUseError as error:
+        return error.pid if error.pid is not None else -1
+    lock.release()
+    return None
