@@ -1,0 +1,1 @@
+"""Headlines, messages and earnings dates by source."""

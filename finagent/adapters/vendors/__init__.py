@@ -1,0 +1,1 @@
+"""Market data by vendor: replay of the bar store, the simulated market, the exchange calendar."""
