@@ -150,7 +150,7 @@ class JobTypes:
 
 
 def backoff_s(policy: JobPolicy, *, idem_key: str, failure: int) -> float:
-    """Seconds until try `failure` + 1: exponential with full jitter and a cap, the same each time it is asked.
+    """Seconds until try `failure` + 1: exponential, full jitter, a cap, the same each time it is asked.
 
     The jitter is drawn from (idem_key, failure) so that a replay waits exactly as the first run did. Source:
     M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.

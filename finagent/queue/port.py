@@ -39,7 +39,7 @@ class QueueStats:
 
 
 class Tx:
-    """What one step wants committed: facts, follow-up jobs and guards. A buffer, never an open transaction."""
+    """What one step wants committed: facts, follow-up jobs, guards. A buffer, never an open transaction."""
 
     __slots__ = ("expected", "facts", "jobs", "touched")
 
@@ -124,7 +124,7 @@ class JobQueue(Protocol):
         """The last recorded instant of a cron line."""
 
     def attach(self, consumer: Consumer, *, serial: bool = False) -> None:
-        """Deliver claimed jobs to `consumer`; `serial` leases one job at a time, by (priority, run_at, id)."""
+        """Deliver claimed jobs to `consumer`; `serial`: one at a time, by (priority, run_at, id)."""
 
     def detach(self) -> None:
         """Stop delivering; leases held go on."""

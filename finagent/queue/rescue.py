@@ -1,4 +1,4 @@
-"""Who judges whether a handler hangs: progress stamps in memory, and the judge forgives its own stall first."""
+"""Who judges whether a handler hangs: progress stamps in memory, own stalls forgiven first."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

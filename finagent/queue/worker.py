@@ -1,4 +1,4 @@
-"""One service's worker: takes claimed jobs from its bounded queue, runs the handler, commits what it decided."""
+"""One service's worker: takes jobs from its bounded queue, runs the handler, commits what it decided."""
 
 import asyncio
 import logging
@@ -93,7 +93,7 @@ class ServiceWorker:
         return True
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set and the jobs under way are over; cancelled, leave them to the next boot."""
+        """Serve until `stop` is set and running jobs are over; cancelled, leave them to the next boot."""
         self.is_open = True
         self.tools.queue.poke()
         try:

@@ -1,4 +1,4 @@
-"""Two kinds of time: `Clock` for business (stored, may be virtual) and `Ticker` for machinery (never stored)."""
+"""Two kinds of time: `Clock` for business (stored, may be virtual), `Ticker` for machinery."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""JSON logs: an event name and fields per line, ids bound by context, secrets and control characters removed."""
+"""JSON logs: an event name and fields per line, ids bound by context, secrets and controls removed."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ _PATTERN = re.compile(
 )
 _BEARER = re.compile(r"(?i)(bearer\s+)([A-Za-z0-9._~+/=-]{6,})")
 # C0 and C1 controls and the line separators that a terminal or a log reader would act upon.
-_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233))
 _CONTROLS[0x0A] = _CONTROLS[0x09] = _CONTROLS[0x0D] = " "  # type: ignore[assignment]
 _NO_FIELDS: Mapping[str, object] = {}
 _fields: ContextVar[Mapping[str, object]] = ContextVar("finagent_log_fields", default=_NO_FIELDS)
@@ -99,7 +99,7 @@ def _utc(seconds: float | None) -> "time.struct_time":
 def set_up_logs(
     keeper: SecretKeeper, *, level: str = "INFO", folder: Path | None = None, stderr: bool = True
 ) -> None:
-    """Send all logs to stderr and, with `folder`, to `folder/finagent.log` (rotated). Replaces earlier set-ups."""
+    """Send all logs to stderr and to `folder/finagent.log` (rotated); replaces an earlier set-up."""
     handlers: list[logging.Handler] = []
     if stderr:
         handlers.append(logging.StreamHandler(sys.stderr))

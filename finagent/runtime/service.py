@@ -20,7 +20,7 @@ class ServiceContract:
 
 @runtime_checkable
 class Service(Protocol):
-    """Anything a supervisor can start: `run` returns soon after `stop` is set and never swallows cancellation."""
+    """What a supervisor can start: `run` returns soon after `stop` is set, cancellation is not swallowed."""
 
     @property
     def name(self) -> str: ...

@@ -20,7 +20,7 @@ def spawn(coro: Coroutine[object, object, T], name: str) -> asyncio.Task[T]:
 
 
 async def wait_first(*waits: Coroutine[object, object, object], name: str) -> None:
-    """Return when the first of the waits is over; the others are cancelled, errors of the first are raised."""
+    """Return when the first wait is over and cancel the others; an error of the first is raised."""
     tasks = [spawn(wait, f"{name}-{number}") for number, wait in enumerate(waits)]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -107,7 +107,7 @@ class Timeline:
         return True
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Loop until time ends or `stop` is set; a step under way when stop is set is finished or dropped whole."""
+        """Loop until time ends or `stop` is set; a tick under way then is on disk whole or not at all."""
 
         async def steps() -> None:
             while not stop.is_set() and await self.run_once():

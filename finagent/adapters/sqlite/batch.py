@@ -1,4 +1,4 @@
-"""One commit as one function: finish, extend, business, promote, cancel late, expire, claim, clock, COMMIT."""
+"""One commit as one function: finish, extend, business, promote, cancel late, expire, claim, COMMIT."""
 
 import asyncio
 import sqlite3

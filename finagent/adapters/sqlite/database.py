@@ -182,7 +182,7 @@ def connect_writer(path: Path | str) -> sqlite3.Connection:
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. Without a log and in a folder it may not write, it reads the file alone."""
+    """A connection that cannot write; with no log, in a folder closed to it, it reads the file alone."""
     uri = path.resolve().as_uri()
     try:
         return _reader(f"{uri}?mode=ro")

@@ -76,7 +76,7 @@ def schema_version(connection: sqlite3.Connection, path: Path | str) -> int:
 
 
 def check_version(connection: sqlite3.Connection, path: Path | str) -> int:
-    """The version of a database that this program can read; raises DatabaseTooNewError or ForeignDatabaseError."""
+    """The version of a readable database; raises DatabaseTooNewError or ForeignDatabaseError."""
     found = schema_version(connection, path)
     known = len(migrations())
     if found > known:

@@ -62,7 +62,7 @@ class SqliteJobQueue:
 
     # ------------------------------------------------------------ life
     async def start(self) -> BootReport:
-        """Open an epoch, return the leases of dead ones, start the writer. Call once, before anything else."""
+        """Open an epoch, return the leases of dead ones, start the writer. Call once, first of all."""
         now_ms, pid = self._clock.now_ms(), os.getpid()
         wall_ms = SystemClock().now_ms()
         report = await self._database.write_fn(
@@ -83,7 +83,7 @@ class SqliteJobQueue:
         return report
 
     async def close(self) -> None:
-        """Commit what is queued, mark the boot as cleanly stopped, refuse later requests. Not the database."""
+        """Commit what is queued, mark the boot as cleanly stopped; the database stays open."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
