@@ -1,0 +1,173 @@
+"""What trading costs, in exact fixed point: slippage, commission and the regulatory fees of each date."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from finagent.domain.errors import SettingsValueError
+from finagent.domain.market import Side
+from finagent.domain.money import RATIO_SCALE, SHARE_E4, div_ceil
+
+CENT_E8 = 1_000_000
+
+# SEC fee on sales under Section 31 of the Securities Exchange Act, in cents per million dollars, by the date
+# from which it is charged. Source: the SEC's fee rate advisories and FINRA's information notices on them.
+SEC_CENTS_PER_MILLION: tuple[tuple[str, int], ...] = (
+    ("2001-12-28", 1_500),
+    ("2002-04-01", 3_010),
+    ("2003-03-22", 2_520),
+    ("2003-04-01", 4_680),
+    ("2004-02-22", 3_900),
+    ("2004-04-01", 2_340),
+    ("2005-01-07", 3_290),
+    ("2005-04-01", 4_180),
+    ("2005-12-22", 3_070),
+    ("2007-03-17", 1_530),
+    ("2008-01-25", 1_100),
+    ("2008-04-01", 560),
+    ("2009-04-10", 2_570),
+    ("2010-01-15", 1_270),
+    ("2010-04-01", 1_690),
+    ("2011-01-21", 1_920),
+    ("2012-02-21", 1_800),
+    ("2012-04-01", 2_240),
+    ("2013-05-25", 1_740),
+    ("2014-03-18", 2_210),
+    ("2015-02-14", 1_840),
+    ("2016-02-16", 2_180),
+    ("2017-07-04", 2_310),
+    ("2018-05-22", 1_300),
+    ("2019-04-16", 2_070),
+    ("2020-02-18", 2_210),
+    ("2021-02-25", 510),
+    ("2022-05-14", 2_290),
+    ("2023-02-27", 800),
+    ("2024-05-22", 2_780),
+    ("2025-05-14", 0),
+    ("2026-04-04", 2_060),
+)
+
+# FINRA trading activity fee on sales of shares: per share, and the most per trade, both in 1e-8 dollars.
+# Source: FINRA By-Laws, Schedule A, Section 1, and FINRA's fee increase schedule (SR-FINRA-2020-032).
+TAF_E8: tuple[tuple[str, int, int], ...] = (
+    ("2002-10-01", 5_000, 250_000_000),
+    ("2004-11-01", 7_500, 375_000_000),
+    ("2011-07-01", 9_000, 450_000_000),
+    ("2012-03-01", 9_500, 475_000_000),
+    ("2012-07-01", 11_900, 595_000_000),
+    ("2022-01-01", 13_000, 649_000_000),
+    ("2023-01-01", 14_500, 727_000_000),
+    ("2024-01-01", 16_600, 830_000_000),
+    ("2026-01-01", 19_500, 979_000_000),
+)
+_SEC_DATES = [date for date, _ in SEC_CENTS_PER_MILLION]
+_TAF_DATES = [date for date, _, _ in TAF_E8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRules:
+    """What a fill costs; ratios in 1e-6, money in 1e-8, commission per fill.
+
+    Slippage is half the quoted spread when it is known, else ``slippage_e6`` of the price, and
+    ``open_multiplier`` times that in the first ``open_minutes`` of the session. One symbol's orders share
+    ``participation_e6`` of a minute's volume. A forced close pays ``close_penalty_e6`` instead of slippage.
+    """
+
+    slippage_e6: int = 500
+    open_multiplier: int = 3
+    open_minutes: int = 5
+    participation_e6: int = 50_000
+    close_penalty_e6: int = 5_000
+    commission_per_share_e8: int = 0
+    commission_min_e8: int = 0
+    commission_max_e6: int | None = None
+    has_regulatory_fees: bool = True
+
+    def __post_init__(self) -> None:
+        for name in (
+            "slippage_e6",
+            "open_minutes",
+            "participation_e6",
+            "close_penalty_e6",
+            "commission_per_share_e8",
+            "commission_min_e8",
+        ):
+            if getattr(self, name) < 0:
+                raise SettingsValueError(f"costs.{name} is {getattr(self, name)}: give 0 or more")
+        if self.open_multiplier < 1:
+            raise SettingsValueError(f"costs.open_multiplier is {self.open_multiplier}: give 1 or more")
+        if self.close_penalty_e6 >= RATIO_SCALE or self.slippage_e6 * self.open_multiplier >= RATIO_SCALE:
+            raise SettingsValueError("costs: slippage and close penalty must stay below the whole price")
+        if self.commission_max_e6 is not None and self.commission_max_e6 < 0:
+            raise SettingsValueError(f"costs.commission_max_e6 is {self.commission_max_e6}: give 0 or more")
+
+
+NO_COSTS = CostRules(
+    slippage_e6=0, participation_e6=RATIO_SCALE, close_penalty_e6=0, has_regulatory_fees=False
+)
+"""Fills at the model price and free of charge, for tests and comparisons."""
+
+
+def fees_e8(rules: CostRules, *, side: Side, quantity_e4: int, price_e4: int, session: str) -> int:
+    """Commission and regulatory fees of one fill in 1e-8; each part is rounded up by itself."""
+    commission = commission_e8(rules, quantity_e4=quantity_e4, price_e4=price_e4)
+    if side is Side.BUY or not rules.has_regulatory_fees:
+        return commission
+    sec = sec_fee_e8(quantity_e4 * price_e4, session)
+    return commission + sec + taf_e8(quantity_e4, session)
+
+
+def commission_e8(rules: CostRules, *, quantity_e4: int, price_e4: int) -> int:
+    """The broker's commission of one fill: per share, with its minimum, at most the share of the notional."""
+    charge = div_ceil(quantity_e4 * rules.commission_per_share_e8, SHARE_E4)
+    charge = max(charge, rules.commission_min_e8)
+    if rules.commission_max_e6 is None:
+        return charge
+    return min(charge, div_ceil(quantity_e4 * price_e4 * rules.commission_max_e6, RATIO_SCALE))
+
+
+def sec_fee_e8(notional_e8: int, session: str) -> int:
+    """Section 31 fee on a sale of this notional on a session date, up to the cent; 0 before the table."""
+    row = bisect_right(_SEC_DATES, session) - 1
+    if row < 0:
+        return 0
+    # notional_e8 / 1e8 dollars, times cents, per 1e6 dollars
+    return div_ceil(notional_e8 * SEC_CENTS_PER_MILLION[row][1], 10**14) * CENT_E8
+
+
+def taf_e8(quantity_e4: int, session: str) -> int:
+    """Trading activity fee on a sale of this quantity on a session date, up to the cent, at most the cap."""
+    row = bisect_right(_TAF_DATES, session) - 1
+    if row < 0:
+        return 0
+    _, rate_e8, cap_e8 = TAF_E8[row]
+    return min(div_ceil(quantity_e4 * rate_e8, SHARE_E4 * CENT_E8) * CENT_E8, cap_e8)
+
+
+def slipped_price_e4(
+    rules: CostRules,
+    *,
+    side: Side,
+    reference_e4: int,
+    minutes_since_open: int,
+    spread_e4: int | None,
+    tick_e4: int,
+) -> int:
+    """The price after slippage, rounded against the trader to the tick grid and never below one tick."""
+    times = rules.open_multiplier if minutes_since_open < rules.open_minutes else 1
+    if spread_e4 is None:
+        numerator, denominator = reference_e4 * rules.slippage_e6 * times, RATIO_SCALE
+    else:
+        numerator, denominator = spread_e4 * times, 2
+    return _against(side, reference_e4, numerator, denominator, tick_e4)
+
+
+def penalised_price_e4(rules: CostRules, *, side: Side, close_e4: int, tick_e4: int) -> int:
+    """The price of a forced close: the last price less the stated penalty, rounded against the trader."""
+    return _against(side, close_e4, close_e4 * rules.close_penalty_e6, RATIO_SCALE, tick_e4)
+
+
+def _against(side: Side, price_e4: int, numerator: int, denominator: int, tick_e4: int) -> int:
+    step = denominator * tick_e4
+    if side is Side.BUY:
+        return div_ceil(price_e4 * denominator + numerator, step) * tick_e4
+    return max((price_e4 * denominator - numerator) // step * tick_e4, tick_e4)

@@ -1,0 +1,385 @@
+"""The fill model shared by backtest, replay and the paper venue: one symbol's orders against one bar.
+
+The rules, in the order in which a bar is played:
+
+1. An order accepted at t takes part from the first bar with start >= t. A fill at the bar's open carries
+   the bar's start, every other fill its end.
+2. At the open, exits before entries (stops, market exits, limits, each in sequence): market orders and
+   triggered stops fill at the open with slippage, so does a stop that the open has gapped through; a limit
+   that the open has reached fills at the open exactly. Legs armed by an entry at the open are checked at
+   that open too.
+3. Inside the bar, exits before entries: a touched stop fills at its price with slippage, a touched limit at
+   its price. Where a group's stop and target are both touched, ``Ambiguity`` decides, and every fill is
+   marked with the best and worst exit price that the bar allows.
+4. Legs armed by an entry inside the bar: a level that was surely reached after the entry fills; a stop that
+   may have been reached fills too; a target that only may have been reached does not (with ``TARGET_FIRST``
+   it does). What is sure follows from the way the entry was reached: behind a limit entry its stop, behind
+   a stop entry its target; else only the close is proof.
+5. All fills of a symbol in a bar share ``participation_e6`` of its volume in whole lots, in the order above;
+   orders that ignore participation fill whole and use it up. A triggered stop left over is a market order.
+6. Exit legs of one entry share its open position: a fill of one shrinks the others, and the first exit fill
+   or trigger cancels what is left of the entry.
+7. In the session's last bar every exit still open fills at its close less the close penalty
+   (``is_forced_close``); all other orders expire.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from finagent.domain.costs import CostRules, fees_e8, penalised_price_e4, slipped_price_e4
+from finagent.domain.market import MINUTE_MS, Bar, Instrument, Session, Side
+from finagent.domain.money import RATIO_SCALE, SHARE_E4
+from finagent.domain.orders import OrderState, OrderType
+from finagent.domain.working_orders import WorkingOrder, expire, fillable_e4, groups, priority, settle, shrink
+
+
+class Ambiguity(StrEnum):
+    """Which comes first when a bar reaches stop and target; ``PATH`` plays open, high, low, close."""
+
+    STOP_FIRST = "stop_first"
+    TARGET_FIRST = "target_first"
+    PATH = "path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFill:
+    """One fill of the model; ``reference_e4`` is the price before slippage, fees are in 1e-8.
+
+    Where the bar does not tell the order of events, ``best_e4`` and ``worst_e4`` bound the exit price (the
+    close stands for "still open"); an entry is marked when its target may have been reached without a fill.
+    """
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity_e4: int
+    price_e4: int
+    reference_e4: int
+    at_ms: int
+    fees_e8: int
+    is_ambiguous: bool = False
+    best_e4: int | None = None
+    worst_e4: int | None = None
+    is_forced_close: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MatchResult:
+    """The fills in the order they happened, and all orders given, updated, in the order given."""
+
+    fills: tuple[ModelFill, ...]
+    orders: tuple[WorkingOrder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Exit prices a bar allows where the order of its events is unknown."""
+
+    best_e4: int
+    worst_e4: int
+
+
+def match_symbol(
+    orders: Sequence[WorkingOrder],
+    bar: Bar,
+    *,
+    session: Session,
+    instrument: Instrument,
+    rules: CostRules,
+    spread_e4: int | None = None,
+    is_last_bar: bool = False,
+    ambiguity: Ambiguity = Ambiguity.STOP_FIRST,
+) -> MatchResult:
+    """Play one symbol's orders against one bar by the rules at the top of this file; a pure function."""
+    book = _Book(orders, bar, session, instrument, rules, spread_e4, ambiguity)
+    book.play_open()
+    book.play_inside()
+    if is_last_bar:
+        book.play_close()
+    return MatchResult(tuple(book.fills), tuple(book.orders))
+
+
+def force_close(
+    orders: Sequence[WorkingOrder], bar: Bar, *, session: Session, instrument: Instrument, rules: CostRules
+) -> MatchResult:
+    """End a session in which the symbol has no last bar; the fills carry the session's close.
+
+    Exits fill at the newest bar's close less the penalty, all other orders expire.
+    """
+    at_close = replace(bar, start_ms=session.close_ms - MINUTE_MS)
+    book = _Book(orders, at_close, session, instrument, rules, None, Ambiguity.STOP_FIRST)
+    book.play_close()
+    return MatchResult(tuple(book.fills), tuple(book.orders))
+
+
+class _Book:
+    """The orders of one symbol while one bar is played; lives for one call."""
+
+    def __init__(
+        self,
+        orders: Sequence[WorkingOrder],
+        bar: Bar,
+        session: Session,
+        instrument: Instrument,
+        rules: CostRules,
+        spread_e4: int | None,
+        ambiguity: Ambiguity,
+    ) -> None:
+        self.orders = list(orders)
+        self.fills: list[ModelFill] = []
+        self._index = {order.client_order_id: index for index, order in enumerate(orders)}
+        self._bar = bar
+        self._session = session
+        self._instrument = instrument
+        self._rules = rules
+        self._spread_e4 = spread_e4
+        self._ambiguity = ambiguity
+        cap_e4 = bar.volume * SHARE_E4 * rules.participation_e6 // RATIO_SCALE
+        self._budget_e4 = cap_e4 // instrument.lot_e4 * instrument.lot_e4
+
+    def play_open(self) -> None:
+        # Entries at the open arm legs that the same open may have passed: look at the exits once more.
+        for is_exit in (True, False, True):
+            for order_id in self._ready(is_exit):
+                self._fill_at_open(order_id)
+
+    def play_inside(self) -> None:
+        for parent_id in groups(self.orders):
+            self._play_group(parent_id, entry=None)
+        for order_id in self._ready(True):
+            order = self._order(order_id)
+            if order.parent_id is None and self._is_reached(order):
+                self._fill_at_level(order_id, None)
+        for order_id in self._ready(False):
+            order = self._order(order_id)
+            if self._is_reached(order) and self._fill_at_level(order_id, None):
+                self._play_group(order_id, entry=order)
+
+    def play_close(self) -> None:
+        self.orders = list(
+            settle(
+                order if order.is_exit or not order.is_open else replace(order, state=OrderState.EXPIRED)
+                for order in self.orders
+            )
+        )
+        for order in sorted(self.orders, key=priority):
+            if order.is_open and order.accepted_at_ms <= self._bar.end_ms:
+                self._force(order.client_order_id)
+        self.orders = list(expire(self.orders))
+
+    def _order(self, order_id: str) -> WorkingOrder:
+        return self.orders[self._index[order_id]]
+
+    def _ready(self, is_exit: bool) -> Iterator[str]:
+        """Ids of the open orders that take part in this bar, in priority, judged anew at each one's turn."""
+        for order in sorted(self.orders, key=priority):
+            if order.is_exit is is_exit and self._takes_part(self._order(order.client_order_id)):
+                yield order.client_order_id
+
+    def _takes_part(self, order: WorkingOrder) -> bool:
+        return (
+            order.is_open
+            and order.accepted_at_ms <= self._bar.start_ms
+            and fillable_e4(self.orders, order) > 0
+        )
+
+    def _fill_at_open(self, order_id: str) -> None:
+        order = self._order(order_id)
+        open_e4 = self._bar.open_e4
+        if order.type is OrderType.LIMIT:
+            if _is_at_or_beyond(order, open_e4):
+                self._fill(order_id, open_e4, open_e4, self._bar.start_ms, None)
+        elif order.type is OrderType.MARKET or order.is_triggered or _is_at_or_beyond(order, open_e4):
+            self._trigger(order_id)
+            self._fill(order_id, open_e4, self._slipped(order.side, open_e4), self._bar.start_ms, None)
+
+    def _is_reached(self, order: WorkingOrder) -> bool:
+        """Whether the bar's range touches an order's level; what was triggered before has had its turn."""
+        return (
+            order.type is not OrderType.MARKET
+            and not order.is_triggered
+            and (_is_at_or_beyond(order, self._bar.high_e4) or _is_at_or_beyond(order, self._bar.low_e4))
+        )
+
+    def _play_group(self, parent_id: str, *, entry: WorkingOrder | None) -> None:
+        """Exits of one group inside the bar; ``entry`` is given when it was filled inside this bar."""
+        legs = [
+            self._order(order_id)
+            for order_id in self._ready(True)
+            if self._order(order_id).parent_id == parent_id and self._is_reached(self._order(order_id))
+        ]
+        if not legs:
+            return
+        bounds = self._bounds(legs, entry)
+        before = len(self.fills)
+        for leg in self._in_order(legs, entry):
+            self._fill_at_level(leg.client_order_id, bounds)
+        if len(self.fills) == before and bounds is not None and entry is not None:
+            self.fills[-1] = replace(
+                self.fills[-1], is_ambiguous=True, best_e4=bounds.best_e4, worst_e4=bounds.worst_e4
+            )
+
+    def _is_sure(self, leg: WorkingOrder, entry: WorkingOrder | None) -> bool:
+        """Whether a touched level was surely touched while its leg was armed."""
+        if entry is None or _is_at_or_beyond(leg, self._bar.close_e4):
+            return True
+        # A limit entry is reached from the target's side, a stop entry from the stop's side.
+        return (leg.type is OrderType.STOP) is (entry.type is OrderType.LIMIT)
+
+    def _in_order(self, legs: list[WorkingOrder], entry: WorkingOrder | None) -> list[WorkingOrder]:
+        """The legs that fill, in the order in which the ambiguity rule plays them."""
+        stops = [leg for leg in legs if leg.type is OrderType.STOP]
+        targets = [leg for leg in legs if leg.type is OrderType.LIMIT]
+        if self._ambiguity is Ambiguity.TARGET_FIRST:
+            return targets + stops
+        if self._ambiguity is Ambiguity.STOP_FIRST:
+            return stops + [leg for leg in targets if self._is_sure(leg, entry)]
+        return self._along_path(legs, entry)
+
+    def _along_path(self, legs: list[WorkingOrder], entry: WorkingOrder | None) -> list[WorkingOrder]:
+        points = [self._bar.high_e4, self._bar.low_e4, self._bar.close_e4]
+        if entry is not None and (entry.side is Side.BUY) is (entry.type is OrderType.LIMIT):
+            points = points[1:]  # a level below the open is reached on the way from the high to the low
+        played: list[WorkingOrder] = []
+        for point in points:
+            played += [leg for leg in legs if leg not in played and _is_at_or_beyond(leg, point)]
+        return played
+
+    def _bounds(self, legs: list[WorkingOrder], entry: WorkingOrder | None) -> _Bounds | None:
+        """None when the bar leaves no doubt about what happened to these touched legs."""
+        stops = [leg for leg in legs if leg.type is OrderType.STOP]
+        is_sure = [self._is_sure(leg, entry) for leg in legs]
+        if all(is_sure) and len(stops) in (0, len(legs)):
+            return None
+        prices = [self._level_price(leg)[1] for leg in legs]
+        if not any(is_sure):
+            prices.append(self._bar.close_e4)
+        best, worst = (max(prices), min(prices)) if legs[0].side is Side.SELL else (min(prices), max(prices))
+        return _Bounds(best, worst)
+
+    def _level_price(self, order: WorkingOrder) -> tuple[int, int]:
+        level_e4 = _level_e4(order)
+        if order.type is OrderType.LIMIT:
+            return level_e4, level_e4
+        return level_e4, self._slipped(order.side, level_e4)
+
+    def _fill_at_level(self, order_id: str, bounds: _Bounds | None) -> bool:
+        order = self._order(order_id)
+        if not self._takes_part(order):
+            return False
+        reference_e4, price_e4 = self._level_price(order)
+        if order.type is OrderType.STOP:
+            self._trigger(order_id)
+        return self._fill(order_id, reference_e4, price_e4, self._bar.end_ms, bounds)
+
+    def _trigger(self, order_id: str) -> None:
+        order = self._order(order_id)
+        if order.type is OrderType.STOP and not order.is_triggered:
+            self.orders[self._index[order_id]] = replace(order, is_triggered=True)
+            self._end_entry(order)
+
+    def _force(self, order_id: str) -> None:
+        order = self._order(order_id)
+        quantity_e4 = fillable_e4(self.orders, order) if order.is_open else 0
+        if quantity_e4 > 0:
+            close_e4 = self._bar.close_e4
+            tick_e4 = self._instrument.tick_e4(close_e4)
+            price_e4 = penalised_price_e4(self._rules, side=order.side, close_e4=close_e4, tick_e4=tick_e4)
+            self._book_fill(order, quantity_e4, close_e4, price_e4, self._bar.end_ms, None, is_forced=True)
+
+    def _fill(
+        self, order_id: str, reference_e4: int, price_e4: int, at_ms: int, bounds: _Bounds | None
+    ) -> bool:
+        """Fill what the minute's volume allows; False when that is nothing."""
+        order = self._order(order_id)
+        quantity_e4 = fillable_e4(self.orders, order)
+        if not order.ignores_participation:
+            quantity_e4 = min(quantity_e4, self._budget_e4)
+        if quantity_e4 <= 0:
+            return False
+        self._budget_e4 = max(self._budget_e4 - quantity_e4, 0)
+        self._book_fill(order, quantity_e4, reference_e4, price_e4, at_ms, bounds)
+        return True
+
+    def _book_fill(
+        self,
+        order: WorkingOrder,
+        quantity_e4: int,
+        reference_e4: int,
+        price_e4: int,
+        at_ms: int,
+        bounds: _Bounds | None,
+        *,
+        is_forced: bool = False,
+    ) -> None:
+        self.fills.append(
+            ModelFill(
+                client_order_id=order.client_order_id,
+                symbol=order.symbol,
+                side=order.side,
+                quantity_e4=quantity_e4,
+                price_e4=price_e4,
+                reference_e4=reference_e4,
+                at_ms=at_ms,
+                fees_e8=fees_e8(
+                    self._rules,
+                    side=order.side,
+                    quantity_e4=quantity_e4,
+                    price_e4=price_e4,
+                    session=self._session.date,
+                ),
+                is_ambiguous=bounds is not None,
+                best_e4=None if bounds is None else bounds.best_e4,
+                worst_e4=None if bounds is None else bounds.worst_e4,
+                is_forced_close=is_forced,
+            )
+        )
+        filled_e4 = order.filled_e4 + quantity_e4
+        state = OrderState.FILLED if filled_e4 == order.quantity_e4 else OrderState.PARTIALLY_FILLED
+        index = self._index[order.client_order_id]
+        self.orders[index] = replace(self.orders[index], filled_e4=filled_e4, state=state)
+        if order.parent_id is not None:
+            self._arm(order.parent_id, -quantity_e4)
+            self._end_entry(order)
+            shrink(self.orders, order.parent_id, "oco")
+        elif not order.is_exit:
+            self._arm(order.client_order_id, quantity_e4)
+
+    def _arm(self, parent_id: str, change_e4: int) -> None:
+        self.orders = [
+            replace(order, armed_e4=order.armed_e4 + change_e4) if order.parent_id == parent_id else order
+            for order in self.orders
+        ]
+
+    def _end_entry(self, leg: WorkingOrder) -> None:
+        """The exit has begun: what is left of the group's entry is not bought any more."""
+        if leg.parent_id in self._index and self._order(leg.parent_id).is_open:
+            entry = replace(self._order(leg.parent_id), state=OrderState.CANCELLED, reason="exit_began")
+            self.orders[self._index[leg.parent_id]] = entry
+            shrink(self.orders, leg.parent_id, "oco")
+
+    def _slipped(self, side: Side, reference_e4: int) -> int:
+        return slipped_price_e4(
+            self._rules,
+            side=side,
+            reference_e4=reference_e4,
+            minutes_since_open=(self._bar.start_ms - self._session.open_ms) // MINUTE_MS,
+            spread_e4=self._spread_e4,
+            tick_e4=self._instrument.tick_e4(reference_e4),
+        )
+
+
+def _level_e4(order: WorkingOrder) -> int:
+    level_e4 = order.limit_e4 if order.type is OrderType.LIMIT else order.stop_e4
+    if level_e4 is None:
+        raise ValueError(f"order {order.client_order_id} is a {order.type} order without its price")
+    return level_e4
+
+
+def _is_at_or_beyond(order: WorkingOrder, price_e4: int) -> bool:
+    """Whether a price touches an order's level: buy limits and sell stops from above, others from below."""
+    level_e4 = _level_e4(order)
+    if (order.type is OrderType.LIMIT) is (order.side is Side.BUY):
+        return price_e4 <= level_e4
+    return price_e4 >= level_e4
