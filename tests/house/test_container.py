@@ -1,5 +1,6 @@
 """The image, the compose file, the scrape and the boards name only what exists."""
 
+import importlib
 import importlib.util
 import json
 import re
@@ -49,11 +50,10 @@ def test_image_runs_the_agent_as_a_user_without_rights() -> None:
 
 def test_command_of_the_image_exists() -> None:
     """``python -m finagent.cli`` can be run and knows ``orchestrate``."""
-    cli = pytest.importorskip("finagent.cli", exc_type=ModuleNotFoundError)
-    assert callable(cli.main)
-    assert importlib.util.find_spec("finagent.cli.__main__") is not None
+    root = pytest.importorskip("finagent.cli.root", exc_type=ModuleNotFoundError)
     typer = pytest.importorskip("typer")
-    assert "orchestrate" in typer.main.get_command(cli.app).commands
+    assert importlib.util.find_spec("finagent.cli.__main__") is not None
+    assert "orchestrate" in typer.main.get_command(root.app).commands
 
 
 def test_image_installs_locked_dependencies_with_hashes() -> None:

@@ -25,7 +25,7 @@ def text_of(*names: str) -> str:
 
 def commands() -> Iterator[tuple[str, str]]:
     """Each command of the command line with its help line."""
-    cli = pytest.importorskip("finagent.cli", exc_type=ModuleNotFoundError)
+    cli = pytest.importorskip("finagent.cli.root", exc_type=ModuleNotFoundError)
     typer = pytest.importorskip("typer")
 
     def walk(command: Any, name: str) -> Iterator[tuple[str, str]]:
