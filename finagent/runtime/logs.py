@@ -23,7 +23,7 @@ _PATTERN = re.compile(
 _BEARER = re.compile(r"(?i)(bearer\s+)([A-Za-z0-9._~+/=-]{6,})")
 # C0 and C1 controls and the line separators that a terminal or a log reader would act upon.
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233))
-_CONTROLS[0x0A] = _CONTROLS[0x09] = _CONTROLS[0x0D] = " "  # type: ignore[assignment]
+_CONTROLS[0x0A] = _CONTROLS[0x09] = _CONTROLS[0x0D] = " "
 _NO_FIELDS: Mapping[str, object] = {}
 _fields: ContextVar[Mapping[str, object]] = ContextVar("finagent_log_fields", default=_NO_FIELDS)
 

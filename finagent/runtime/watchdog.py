@@ -12,7 +12,7 @@ class LoopWatchdog:
     """Asks the loop for a sign each `period_s` and measures how long it takes.
 
     A loop that is stuck cannot report itself, so the thread does: `on_stall(lag_s)` is called from the thread
-    once per stall, when an answer is later than `stall_s`. `lag_s` is the last lag known, growing while stuck.
+    once per stall, when an answer is later than `stall_s`. `lag_s` is the last lag, growing while stuck.
     """
 
     def __init__(
