@@ -1,0 +1,169 @@
+"""Approvals: a plan is shown once, answered once, by its hash, in time, and at a price that still holds."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from finagent.domain.journal import digest
+from finagent.domain.money import RATIO_SCALE, price_text
+from finagent.domain.orders import Scope
+from finagent.domain.plan import Plan, plan_hash
+
+MAX_MOVE_R_E6 = 250_000
+"""How far beyond the entry the price may have moved, in R."""
+MAX_PRICE_AGE_MS = 300_000
+"""Default age at which a price is stale."""
+
+
+class ApprovalState(StrEnum):
+    """Life of a request: it leaves ``pending`` exactly once."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+class Verdict(StrEnum):
+    """What a person or policy answers."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequest:
+    """The question: may exactly this plan trade? The nonce comes back with the answer."""
+
+    plan_id: str
+    version: int
+    plan_hash: str
+    nonce: str
+    created_at_ms: int
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer, by whom and over which channel, to the plan with this hash."""
+
+    verdict: Verdict
+    channel: str
+    identity: str
+    at_ms: int
+    plan_hash: str
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The answer counts: move the request from ``pending`` to ``state`` by compare-and-set on what was
+    judged.
+    """
+
+    plan_id: str
+    version: int
+    plan_hash: str
+    state: ApprovalState
+    channel: str
+    identity: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedAnswer:
+    """The answer changes nothing.
+
+    ``reason``: already_answered, expired, hash_mismatch, nonce_mismatch, stale_quote, past_stop, past_target
+    or price_moved. After the last four a fresh plan is due.
+    """
+
+    plan_id: str
+    reason: str
+    detail: str
+
+
+def approval_nonce(scope: Scope, *, plan_id: str, plan_hash: str) -> str:
+    """32 hex digits, single use: one plan body in one database has one nonce."""
+    return digest("nonce", scope.generation, scope.account, scope.deployment, plan_id, plan_hash)[:32]
+
+
+def make_request(plan: Plan, scope: Scope, *, now_ms: int, ttl_ms: int) -> ApprovalRequest:
+    """The request for a sized plan: the time to answer, but never beyond the plan's entry cut-off."""
+    body = plan_hash(plan)
+    return ApprovalRequest(
+        plan_id=plan.plan_id,
+        version=plan.version,
+        plan_hash=body,
+        nonce=approval_nonce(scope, plan_id=plan.plan_id, plan_hash=body),
+        created_at_ms=now_ms,
+        expires_at_ms=min(now_ms + ttl_ms, plan.entry_until_ms),
+    )
+
+
+def judge(
+    request: ApprovalRequest,
+    state: ApprovalState,
+    answer: Answer,
+    *,
+    now_ms: int,
+    plan: Plan,
+    price_e4: int | None,
+    price_at_ms: int | None,
+    max_price_age_ms: int = MAX_PRICE_AGE_MS,
+) -> Accepted | RefusedAnswer:
+    """Whether an answer counts at ``now_ms``; the price is the newest known, None where there is none.
+
+    The plan is the one that would be sent: its own hash must be the one asked about and the one answered. A
+    rejection needs no price.
+    """
+    refusal = _formal_refusal(request, state, answer, now_ms=now_ms, plan=plan)
+    if refusal is None and answer.verdict is Verdict.APPROVE:
+        is_stale = price_at_ms is None or now_ms - price_at_ms > max_price_age_ms
+        refusal = (
+            ("stale_quote", "the newest price is too old or missing; wait for a fresh one")
+            if price_e4 is None or is_stale
+            else price_refusal(plan, price_e4)
+        )
+    if refusal is not None:
+        return RefusedAnswer(plan_id=request.plan_id, reason=refusal[0], detail=refusal[1])
+    return Accepted(
+        plan_id=request.plan_id,
+        version=request.version,
+        plan_hash=request.plan_hash,
+        state=ApprovalState.APPROVED if answer.verdict is Verdict.APPROVE else ApprovalState.REJECTED,
+        channel=answer.channel,
+        identity=answer.identity,
+        at_ms=answer.at_ms,
+    )
+
+
+def price_refusal(plan: Plan, price_e4: int) -> tuple[str, str] | None:
+    """(reason, detail) when the price is past stop or first target, or over 0.25 R beyond the entry; else
+    None.
+    """
+    sign = plan.direction.sign
+    seen = f"price {price_text(price_e4)}, entry {price_text(plan.reference_e4)}"
+    if sign * (price_e4 - plan.stop_e4) <= 0:
+        return "past_stop", f"{seen}, stop {price_text(plan.stop_e4)}"
+    for leg in plan.targets:
+        if sign * (price_e4 - leg.price_e4) >= 0:
+            return "past_target", f"{seen}, target {price_text(leg.price_e4)}"
+    moved_e10 = sign * (price_e4 - plan.reference_e4) * RATIO_SCALE
+    if moved_e10 > plan.risk_per_share_e4 * MAX_MOVE_R_E6:
+        return "price_moved", f"{seen}: more than 0.25 R beyond it"
+    return None
+
+
+def _formal_refusal(
+    request: ApprovalRequest, state: ApprovalState, answer: Answer, *, now_ms: int, plan: Plan
+) -> tuple[str, str] | None:
+    if state is not ApprovalState.PENDING:
+        return "already_answered", f"the request is {state}"
+    if now_ms >= request.expires_at_ms:
+        return "expired", f"the time to answer ended at {request.expires_at_ms} ms, it is {now_ms} ms"
+    if not request.plan_hash == answer.plan_hash == plan_hash(plan):
+        return "hash_mismatch", f"the answer is to plan {answer.plan_hash[:12]}; look at the plan again"
+    if answer.nonce != request.nonce:
+        return "nonce_mismatch", "the answer carries another request's nonce; look at the plan again"
+    return None

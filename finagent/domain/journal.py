@@ -1,0 +1,112 @@
+"""The journal: an append-only, hash-chained record of every decision and its inputs."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from finagent.domain.errors import ChainBrokenError
+
+JsonData = None | bool | int | str | Sequence["JsonData"] | Mapping[str, "JsonData"]
+GENESIS = "0" * 64
+"""The hash before the first entry."""
+
+JournalRow = tuple[int, int, str, str, str, str]
+"""(seq, at_ms, kind, ref, data_text, hash) as stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One decision or event: Clock time, what kind, which plan, order or symbol, and everything it rested
+    on.
+    """
+
+    at_ms: int
+    kind: str
+    ref: str
+    data: Mapping[str, JsonData]
+
+
+def canonical_json(data: JsonData) -> str:
+    """The one text of a value: keys sorted, no spaces, ASCII only.
+
+    Floats, bytes, sets and keys that are no text raise TypeError: two runs could print them differently.
+    """
+    return json.dumps(_plain(data, "data"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def digest(*parts: JsonData) -> str:
+    """SHA-256 (64 hex digits) over a canonical list: no two different lists share a text."""
+    return hashlib.sha256(canonical_json(parts).encode("ascii")).hexdigest()
+
+
+def entry_hash(previous_hash: str, seq: int, at_ms: int, kind: str, ref: str, data_text: str) -> str:
+    """The hash that chains an entry to the one before it."""
+    return digest("journal", previous_hash, seq, at_ms, kind, ref, data_text)
+
+
+def verify_chain(rows: Iterable[JournalRow], *, previous_hash: str = GENESIS) -> int:
+    """How many rows verify, in order; ChainBrokenError names the first sequence number that does not.
+
+    ``previous_hash`` is the hash before the first row given: leave it for a whole journal.
+    """
+    count, expected = 0, None
+    for seq, at_ms, kind, ref, data_text, stored in rows:
+        if expected is not None and seq != expected:
+            raise ChainBrokenError(
+                f"journal entry {expected} is missing: {seq} follows; restore the database from a backup"
+            )
+        previous_hash = entry_hash(previous_hash, seq, at_ms, kind, ref, data_text)
+        if stored != previous_hash:
+            raise ChainBrokenError(
+                f"journal entry {seq} was changed: its hash is {stored[:12]}, its content gives "
+                f"{previous_hash[:12]}; restore the database from a backup"
+            )
+        count, expected = count + 1, seq + 1
+    return count
+
+
+def outcome_hash(
+    journal_rows: Iterable[JsonData],
+    orders: Iterable[JsonData],
+    fills: Iterable[JsonData],
+    trades: Iterable[JsonData],
+) -> str:
+    """Identity of what a run decided and did: rows are mappings (or their texts) in business order.
+
+    Leave out everything that a crash or a machine changes: job ids, attempts, epochs, pids, wall-clock times.
+    """
+    total = hashlib.sha256()
+    for name, rows in (("journal", journal_rows), ("orders", orders), ("fills", fills), ("trades", trades)):
+        total.update(digest("part", name).encode("ascii"))
+        for row in rows:
+            total.update(digest("row", row).encode("ascii"))
+    return total.hexdigest()
+
+
+def explain_difference(left: Sequence[JsonData], right: Sequence[JsonData]) -> str | None:
+    """Where two runs part: the first row that differs, with both texts; None when they are equal."""
+    for index, (one, other) in enumerate(zip(left, right, strict=False)):
+        one_text, other_text = canonical_json(one), canonical_json(other)
+        if one_text != other_text:
+            return f"row {index}: {one_text} against {other_text}"
+    if len(left) == len(right):
+        return None
+    longer, side = (left, "left") if len(left) > len(right) else (right, "right")
+    index = min(len(left), len(right))
+    return f"row {index}: only {side} has {canonical_json(longer[index])}"
+
+
+def _plain(value: object, path: str) -> object:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"{path} has the key {key!r} ({type(key).__name__}); use text keys")
+        return {str(key): _plain(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    raise TypeError(
+        f"{path} is {value!r} ({type(value).__name__}); use None, bool, int, text, list or mapping"
+    )

@@ -1,0 +1,334 @@
+"""Orders: identities that are never minted twice, leg generations, and the states an order goes through."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+
+from finagent.domain.errors import InvalidTransitionError
+from finagent.domain.journal import digest
+from finagent.domain.market import Side
+
+
+class OrderType(StrEnum):
+    """How an order is priced."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+
+
+class OrderState(StrEnum):
+    """Life of an order; the last five are terminal."""
+
+    INTENT = "intent"
+    ACCEPTED = "accepted"
+    PARTIALLY_FILLED = "partially_filled"
+    UNKNOWN = "unknown"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    NEVER_ARRIVED = "never_arrived"
+
+
+TERMINAL_ORDER_STATES = (
+    OrderState.FILLED,
+    OrderState.CANCELLED,
+    OrderState.REJECTED,
+    OrderState.EXPIRED,
+    OrderState.NEVER_ARRIVED,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Whose orders these are: ids hash it, so that another database or account can never mint the same id."""
+
+    generation: str = "run"
+    account: str = "run"
+    deployment: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderIntent:
+    """The committed will to send one order; prices and quantities in 1e-4.
+
+    ``leg`` is ``entry``, ``stop``, ``target-1`` ... or ``exit``; ``generation`` counts from 1. ``parent_id``
+    attaches an exit leg to its entry: it arms with each fill of the parent and is sent with it as one body.
+    """
+
+    client_order_id: str
+    plan_id: str
+    symbol: str
+    leg: str
+    generation: int
+    side: Side
+    type: OrderType
+    quantity_e4: int
+    limit_e4: int | None = None
+    stop_e4: int | None = None
+    parent_id: str | None = None
+    ignores_participation: bool = False
+    time_to_live_ms: int = 60_000
+    created_at_ms: int = 0
+    reason: str = ""
+    """Why an exit was sent (time, flatten, kill, manual ...); empty for entries and attached legs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerFill:
+    """One execution as the broker reports it; its key is broker + execution id. Fees in 1e-8."""
+
+    execution_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity_e4: int
+    price_e4: int
+    at_ms: int
+    fees_e8: int = 0
+    reference_e4: int | None = None
+    """The model price before slippage (paper venue); None where the broker does not say."""
+    is_ambiguous: bool = False
+    is_forced_close: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerOrder:
+    """An order as the broker knows it."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity_e4: int
+    filled_e4: int
+    state: OrderState
+    accepted_at_ms: int
+    limit_e4: int | None = None
+    stop_e4: int | None = None
+    parent_id: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerPosition:
+    """A position as the broker knows it; quantity signed, in 1e-4 shares."""
+
+    symbol: str
+    quantity_e4: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAccount:
+    """The broker's account figures, money in 1e-8."""
+
+    currency: str
+    cash_e8: int
+    equity_e8: int
+    buying_power_e8: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerCapabilities:
+    """What a broker can do; the execution service asks, never guesses."""
+
+    name: str
+    has_attached_exits: bool
+    has_fractions: bool
+    has_shorts: bool
+    has_stop_orders: bool = True
+    order_types: tuple[OrderType, ...] = (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP)
+    max_client_order_id: int = 48
+
+
+ENTRY_LEG = "entry"
+MAX_CLIENT_ORDER_ID = 48
+_ID_PATTERN = re.compile(r"fa-[0-9]{8}-[A-Za-z0-9]{1,6}-[A-Za-z0-9-]{1,8}-[0-9]{1,3}-[0-9a-f]{16}")
+
+_BROKER_SAYS = (
+    OrderState.PARTIALLY_FILLED,
+    OrderState.FILLED,
+    OrderState.CANCELLED,
+    OrderState.REJECTED,
+    OrderState.EXPIRED,
+)
+ORDER_MOVES: Mapping[OrderState, tuple[OrderState, ...]] = {
+    OrderState.INTENT: (OrderState.ACCEPTED, OrderState.UNKNOWN, *_BROKER_SAYS),
+    OrderState.UNKNOWN: (OrderState.ACCEPTED, OrderState.NEVER_ARRIVED, *_BROKER_SAYS),
+    OrderState.ACCEPTED: _BROKER_SAYS,
+    OrderState.PARTIALLY_FILLED: (
+        OrderState.PARTIALLY_FILLED,
+        OrderState.FILLED,
+        OrderState.CANCELLED,
+        OrderState.EXPIRED,
+    ),
+    **dict.fromkeys(TERMINAL_ORDER_STATES, ()),
+}
+"""Every step an order may take. ``never_arrived`` needs the evidence that only an unknown order waits for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnOrder:
+    """An order as our journal knows it: the intent, its state and what its fills add up to."""
+
+    intent: OrderIntent
+    state: OrderState = OrderState.INTENT
+    filled_e4: int = 0
+    execution_ids: tuple[str, ...] = ()
+
+    @property
+    def remaining_e4(self) -> int:
+        """What may still fill: 0 once terminal or filled over."""
+        return 0 if self.is_terminal else max(0, self.intent.quantity_e4 - self.filled_e4)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more can happen to the order."""
+        return self.state in TERMINAL_ORDER_STATES
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether it closes a position."""
+        return self.intent.leg != ENTRY_LEG
+
+
+@dataclass(frozen=True, slots=True)
+class StillLive:
+    """No next generation: this order of the leg is not known to be terminal."""
+
+    client_order_id: str
+    state: OrderState
+
+
+def plan_id(scope: Scope, *, session: str, scan_tick: str, symbol: str, version: int) -> str:
+    """``pl_`` and 20 hex digits: the same inputs give the same plan in replay, backtest and after a crash."""
+    return "pl_" + digest("plan", *_scope(scope), session, scan_tick, symbol, version)[:20]
+
+
+def trade_id(scope: Scope, *, session: str, scan_tick: str, symbol: str) -> str:
+    """``tr_`` and 20 hex digits: the round trip of a scan tick's symbol."""
+    return "tr_" + digest("trade", *_scope(scope), session, scan_tick, symbol)[:20]
+
+
+def client_order_id(
+    scope: Scope, *, session: str, scan_tick: str, symbol: str, leg: str, generation: int
+) -> str:
+    """``fa-20180220-WMT-entry-1-<16 hex>``: at most 48 characters of ``[A-Za-z0-9-]``.
+
+    The readable part is shortened where needed, the hash of all inputs never. The plan's version is no input:
+    two versions of one plan share their entry's id, so that the broker itself refuses the second.
+    """
+    day = re.sub("[^0-9]", "", session)[:8].rjust(8, "0")
+    ticker = re.sub("[^A-Za-z0-9]", "", symbol)[:6] or "X"
+    readable_leg = re.sub("[^A-Za-z0-9-]", "", leg)[:8] or "x"
+    mark = digest("order", *_scope(scope), session, scan_tick, symbol, leg, generation)[:16]
+    return f"fa-{day}-{ticker}-{readable_leg}-{abs(generation) % 1000}-{mark}"
+
+
+def is_ours(client_order_id: str) -> bool:
+    """Whether an order id at the broker was minted by finagent."""
+    return len(client_order_id) <= MAX_CLIENT_ORDER_ID and _ID_PATTERN.fullmatch(client_order_id) is not None
+
+
+def body_hash(intent: OrderIntent, attached: Sequence[OrderIntent] = ()) -> str:
+    """SHA-256 over what is sent to the broker, with the exit legs attached to it in their order.
+
+    When and why the intent was made is not part of the body.
+    """
+    return digest("body", *(_body(each) for each in (intent, *attached)))
+
+
+def can_move(state_from: OrderState, state_to: OrderState) -> bool:
+    """Whether an order may go from one state to another."""
+    return state_to in ORDER_MOVES[state_from]
+
+
+def next_order_state(state_from: OrderState, state_to: OrderState) -> OrderState:
+    """The new state; InvalidTransitionError when there is no such step."""
+    if not can_move(state_from, state_to):
+        allowed = ", ".join(ORDER_MOVES[state_from]) or "nothing, it is terminal"
+        raise InvalidTransitionError(
+            f"an order cannot go from {state_from} to {state_to}; allowed: {allowed}"
+        )
+    return state_to
+
+
+def filled_state(state: OrderState, *, quantity_e4: int, filled_e4: int) -> OrderState:
+    """The state after fills of ``filled_e4`` in all; a terminal state stays, fills that come late only add
+    up.
+    """
+    if state in TERMINAL_ORDER_STATES:
+        return state
+    return OrderState.FILLED if filled_e4 >= quantity_e4 else OrderState.PARTIALLY_FILLED
+
+
+def apply_fill(order: OwnOrder, fill: BrokerFill) -> OwnOrder:
+    """The order with a fill added; one seen before (by execution id) changes nothing, an overfill is kept as
+    it is.
+    """
+    if fill.execution_id in order.execution_ids:
+        return order
+    filled_e4 = order.filled_e4 + fill.quantity_e4
+    return replace(
+        order,
+        filled_e4=filled_e4,
+        state=filled_state(order.state, quantity_e4=order.intent.quantity_e4, filled_e4=filled_e4),
+        execution_ids=(*order.execution_ids, fill.execution_id),
+    )
+
+
+def next_generation(
+    orders: Iterable[OwnOrder], *, plan_id: str, leg: str, is_replacement: bool = False
+) -> int | StillLive:
+    """The generation to mint next for a plan's leg: 1 + the highest so far, only when all of them are
+    terminal (G2).
+
+    ``is_replacement``: the new order replaces the live one at the broker in one step, so an accepted or
+    partially filled one does not stand in the way; an intent or an unknown one still does.
+    """
+    highest = 0
+    for order in orders:
+        if (order.intent.plan_id, order.intent.leg) != (plan_id, leg):
+            continue
+        is_replaced = is_replacement and order.state in (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
+        if not order.is_terminal and not is_replaced:
+            return StillLive(order.intent.client_order_id, order.state)
+        highest = max(highest, order.intent.generation)
+    return highest + 1
+
+
+def open_exit_quantity(orders: Sequence[OwnOrder]) -> int:
+    """How much the exits of a plan can still close together, in 1e-4 shares; never more than is open is the
+    rule (G2).
+
+    Exits that stand alone add up. Exits attached to one entry cancel each other, so of stop and targets the
+    larger sum counts, and no more than the entry has filled beyond what they closed.
+    """
+    filled = {order.intent.client_order_id: order.filled_e4 for order in orders}
+    total = 0
+    groups: dict[str, list[OwnOrder]] = {}
+    for order in orders:
+        if not order.is_exit:
+            continue
+        if order.intent.parent_id is None:
+            total += order.remaining_e4
+        else:
+            groups.setdefault(order.intent.parent_id, []).append(order)
+    for parent_id, legs in groups.items():
+        armed_e4 = max(0, filled.get(parent_id, 0) - sum(leg.filled_e4 for leg in legs))
+        stops_e4 = sum(leg.remaining_e4 for leg in legs if leg.intent.type is OrderType.STOP)
+        targets_e4 = sum(leg.remaining_e4 for leg in legs if leg.intent.type is not OrderType.STOP)
+        total += min(armed_e4, max(stops_e4, targets_e4))
+    return total
+
+
+def _scope(scope: Scope) -> tuple[str, str, str]:
+    return scope.generation, scope.account, scope.deployment
+
+
+def _body(intent: OrderIntent) -> dict[str, str | int | bool | None]:
+    body: dict[str, str | int | bool | None] = asdict(intent)
+    del body["created_at_ms"], body["reason"]
+    return body

@@ -1,0 +1,216 @@
+"""A plan as a noun: its parts, its hash, and the states it goes through to exactly one end."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+
+from finagent.domain.errors import InvalidTransitionError
+from finagent.domain.journal import digest
+from finagent.domain.market import Bar, Direction, Instrument
+from finagent.domain.money import price_text
+from finagent.domain.orders import Scope, plan_id
+from finagent.domain.setups import Setup
+
+
+class ExitKind(StrEnum):
+    """What closes a leg."""
+
+    STOP = "stop"
+    TARGET = "target"
+    TRAILING = "trailing"
+
+
+class PlanState(StrEnum):
+    """Life of a plan; the last seven are terminal."""
+
+    PLANNED = "planned"
+    PENDING = "pending"
+    APPROVED = "approved"
+    ARMED = "armed"
+    ENTERING = "entering"
+    OPEN = "open"
+    CLOSED = "closed"
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    NOT_FILLED = "not_filled"
+    SUPERSEDED = "superseded"
+
+
+TERMINAL_PLAN_STATES = (
+    PlanState.CLOSED,
+    PlanState.REFUSED,
+    PlanState.REJECTED,
+    PlanState.EXPIRED,
+    PlanState.CANCELLED,
+    PlanState.NOT_FILLED,
+    PlanState.SUPERSEDED,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitLeg:
+    """One target of a plan: its share of the quantity in 1e-6 and its limit price in 1e-4."""
+
+    leg: str
+    share_e6: int
+    price_e4: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Management:
+    """What happens to an open position; R in 1e-6, None switches a rule off."""
+
+    break_even_after_r_e6: int | None = None
+    trail_after_r_e6: int | None = None
+    trail_distance_e4: int | None = None
+    time_stop_minutes: int | None = None
+    time_stop_min_r_e6: int = 500_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One candidate's plan; prices in 1e-4 and never moved by the fill; ``quantity_e4`` is 0 until risk sized
+    it.
+
+    A plan with ``trigger_e4`` waits armed until a bar trades through it and then sends a limit at
+    ``limit_e4``; one without enters at the next bar's open. Entries are possible from ``entry_from_ms`` until
+    ``entry_until_ms``.
+    """
+
+    plan_id: str
+    version: int
+    session: str
+    scan_tick: str
+    symbol: str
+    rank: int
+    preset: str
+    setup: Setup
+    direction: Direction
+    score_e6: int
+    reference_e4: int
+    stop_e4: int
+    targets: tuple[ExitLeg, ...]
+    management: Management
+    decided_at_ms: int
+    entry_from_ms: int
+    entry_until_ms: int
+    trigger_e4: int | None = None
+    limit_e4: int | None = None
+    quantity_e4: int = 0
+    adv_shares: int | None = None
+    spread_e6: int | None = None
+    lot_e4: int = 10_000
+    notes: tuple[str, ...] = ()
+
+    @property
+    def risk_per_share_e4(self) -> int:
+        """|reference - stop| in 1e-4: one R per share."""
+        return abs(self.reference_e4 - self.stop_e4)
+
+
+@dataclass(frozen=True, slots=True)
+class NoPlan:
+    """The candidate gets no plan: why."""
+
+    symbol: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """The setup cannot be judged before an instant; ask again then."""
+
+    symbol: str
+    at_ms: int
+    reason: str
+
+
+_WAITING_FOR_ENTRY = (PlanState.REFUSED, PlanState.EXPIRED, PlanState.CANCELLED, PlanState.SUPERSEDED)
+PLAN_MOVES: Mapping[PlanState, tuple[PlanState, ...]] = {
+    PlanState.PLANNED: (PlanState.PENDING, PlanState.APPROVED, *_WAITING_FOR_ENTRY),
+    PlanState.PENDING: (PlanState.APPROVED, PlanState.REJECTED, *_WAITING_FOR_ENTRY),
+    PlanState.APPROVED: (PlanState.ARMED, PlanState.ENTERING, *_WAITING_FOR_ENTRY),
+    PlanState.ARMED: (PlanState.ENTERING, *_WAITING_FOR_ENTRY),
+    PlanState.ENTERING: (
+        PlanState.OPEN,
+        PlanState.CLOSED,
+        PlanState.NOT_FILLED,
+        PlanState.EXPIRED,
+        PlanState.CANCELLED,
+    ),
+    PlanState.OPEN: (PlanState.CLOSED,),
+    **dict.fromkeys(TERMINAL_PLAN_STATES, ()),
+}
+"""Every step a plan may take: it has no cycle, so each plan ends in exactly one terminal state (G3).
+
+``entering`` may close at once: a broker can report entry and exit in either order. Unfilled, it ends
+``not_filled`` once its entry order is terminal; ``expired`` or ``cancelled`` only where no order left.
+"""
+
+
+def plan_hash(plan: Plan) -> str:
+    """SHA-256 (64 hex digits) over every field of the plan, its quantity included: what an approval is given
+    for.
+    """
+    return digest("plan_body", asdict(plan))
+
+
+def with_size(plan: Plan, quantity_e4: int) -> Plan:
+    """The plan with the quantity that risk allows, in 1e-4 shares; its hash changes, its id does not."""
+    return replace(plan, quantity_e4=quantity_e4)
+
+
+def revise(
+    plan: Plan, scope: Scope, *, quantity_e4: int | None = None, stop_e4: int | None = None
+) -> Plan | NoPlan:
+    """The next version of a plan with a person's quantity or stop: risk may only shrink, targets stay.
+
+    The caller moves the old version to ``superseded`` and asks risk again. Quantity in 1e-4 shares, stop in
+    1e-4.
+    """
+    quantity = plan.quantity_e4 if quantity_e4 is None else quantity_e4
+    stop = plan.stop_e4 if stop_e4 is None else stop_e4
+    sign, most = plan.direction.sign, plan.quantity_e4
+    if not 0 < quantity <= most or quantity % plan.lot_e4:
+        detail = (
+            f"quantity {quantity} must be a positive multiple of {plan.lot_e4} up to {most} (1e-4 shares)"
+        )
+        return NoPlan(plan.symbol, "quantity_grows", detail)
+    is_tighter = sign * plan.stop_e4 <= sign * stop < sign * plan.reference_e4
+    if not is_tighter or stop % Instrument(symbol=plan.symbol).tick_e4(stop):
+        detail = f"stop {price_text(stop)} must be a tick between {price_text(plan.stop_e4)} and the entry"
+        return NoPlan(plan.symbol, "stop_widens", detail)
+    version = plan.version + 1
+    new_id = plan_id(
+        scope, session=plan.session, scan_tick=plan.scan_tick, symbol=plan.symbol, version=version
+    )
+    return replace(plan, plan_id=new_id, version=version, quantity_e4=quantity, stop_e4=stop)
+
+
+def armed_trigger_fires(plan: Plan, bar: Bar) -> bool:
+    """Whether an ended bar trades through the trigger of an armed plan while entries are possible.
+
+    A plan without a trigger never fires. The entry would be sent at the bar's end, which must lie in the
+    window.
+    """
+    if plan.trigger_e4 is None or not plan.entry_from_ms < bar.end_ms < plan.entry_until_ms:
+        return False
+    if plan.direction is Direction.LONG:
+        return bar.high_e4 >= plan.trigger_e4
+    return bar.low_e4 <= plan.trigger_e4
+
+
+def can_move(state_from: PlanState, state_to: PlanState) -> bool:
+    """Whether a plan may go from one state to another."""
+    return state_to in PLAN_MOVES[state_from]
+
+
+def next_plan_state(state_from: PlanState, state_to: PlanState) -> PlanState:
+    """The new state; InvalidTransitionError when there is no such step."""
+    if not can_move(state_from, state_to):
+        allowed = ", ".join(PLAN_MOVES[state_from]) or "nothing, it is terminal"
+        raise InvalidTransitionError(f"a plan cannot go from {state_from} to {state_to}; allowed: {allowed}")
+    return state_to
