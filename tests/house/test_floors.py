@@ -80,10 +80,7 @@ PLANTED = [
     ("floors", {"api/planted.py": "import finagent.cli"}),
     ("adapters", {"adapters/sqlite/planted.py": "import finagent.adapters.brokers"}),
     ("adapters", {"adapters/attic/__init__.py": ""}),
-    (
-        "adapters-independent",
-        {"adapters/brokers/a.py": "import finagent.adapters.brokers.b", "adapters/brokers/b.py": ""},
-    ),
+    ("adapters-independent", {"adapters/vendors/replay.py": "import finagent.adapters.vendors.simulated"}),
     (
         "services-independent",
         {"services/scanner.py": "import finagent.services.risk", "services/risk.py": ""},
