@@ -1,0 +1,6 @@
+"""python -m finagent: the same as the console script."""
+
+from finagent.cli import main
+
+if __name__ == "__main__":
+    main()

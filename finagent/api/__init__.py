@@ -1,0 +1,1 @@
+"""HTTP: routes as modules that settings switch on or off; handed a context, it builds none."""

@@ -1,0 +1,103 @@
+"""Controls over HTTP: pause, resume, flatten, kill, rearm, lock, unlock, and a note for the journal."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from finagent.api.replies import outcome
+from finagent.context import ApplicationContext, Commands, SurfaceError
+
+Identity = Annotated[str, Field(min_length=1, max_length=64, description="Who gives the command")]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-/]{0,11}$")]
+
+
+class By(BaseModel):
+    """A command without details."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    identity: Identity = "http"
+
+
+class Because(By):
+    """A command with a reason."""
+
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class InSymbol(By):
+    """A command about one symbol."""
+
+    symbol: Symbol
+
+
+class Scope(By):
+    """A command about one symbol or all."""
+
+    symbol: Symbol | None = None
+
+
+class Note(By):
+    """A note."""
+
+    text: Annotated[str, Field(min_length=1, max_length=4000)]
+    ref: Annotated[str, Field(max_length=128)] = ""
+
+
+def commands_of(context: ApplicationContext) -> Commands:
+    """The commands, or SurfaceError where this process can only read."""
+    if context.commands is None:
+        raise SurfaceError("this home can only be read here", hint="Ask the running agent", code="read_only")
+    return context.commands
+
+
+def control_router(context: ApplicationContext) -> APIRouter:
+    """Routes that change what the agent may do."""
+    router = APIRouter(tags=["control"])
+
+    @router.post("/control/pause")
+    async def pause(body: Because | None = None) -> Response:
+        """No new entries; exits go on."""
+        body = body or Because()
+        return outcome(await commands_of(context).pause(reason=body.reason, identity=body.identity))
+
+    @router.post("/control/resume")
+    async def resume(body: By | None = None) -> Response:
+        """Undoes a person's pause only."""
+        return outcome(await commands_of(context).resume(identity=(body or By()).identity))
+
+    @router.post("/control/flatten")
+    async def flatten(body: Scope | None = None) -> Response:
+        """Cancels entries and closes positions; without a symbol it also pauses."""
+        body = body or Scope()
+        return outcome(await commands_of(context).flatten(symbol=body.symbol, identity=body.identity))
+
+    @router.post("/control/kill")
+    async def kill(body: Because | None = None) -> Response:
+        """Cancels, flattens and locks."""
+        body = body or Because()
+        return outcome(await commands_of(context).kill(reason=body.reason, identity=body.identity))
+
+    @router.post("/control/rearm")
+    async def rearm(body: By | None = None) -> Response:
+        """Opens the entry gate again."""
+        return outcome(await commands_of(context).rearm(identity=(body or By()).identity))
+
+    @router.post("/control/lock")
+    async def lock(body: InSymbol) -> Response:
+        """No entries in one symbol."""
+        return outcome(await commands_of(context).lock(body.symbol, identity=body.identity))
+
+    @router.post("/control/unlock")
+    async def unlock(body: InSymbol) -> Response:
+        """Entries in the symbol again."""
+        return outcome(await commands_of(context).unlock(body.symbol, identity=body.identity))
+
+    @router.post("/journal/notes")
+    async def note(body: Note) -> Response:
+        """A person's note."""
+        return outcome(await commands_of(context).note(body.text, ref=body.ref, identity=body.identity))
+
+    return router

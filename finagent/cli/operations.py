@@ -1,0 +1,137 @@
+"""Long-running verbs and operations: orchestrate, demo, replay, doctor, version."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from finagent.cli import render_ops
+from finagent.cli.failures import usage
+from finagent.cli.invocation import answer, invocation, tell, wait_for
+from finagent.cli.options import AsJson
+from finagent.cli.page import Page
+from finagent.cli.progress import steps
+
+Port = Annotated[
+    int | None,
+    typer.Option("--port", min=0, max=65535, help="HTTP port; default from the settings, 0 a free one."),
+]
+
+
+def orchestrate(
+    context: typer.Context,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Start the page as well.")] = False,
+    port: Port = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="HH:MM", help="Run the open scan at this exchange time.")
+    ] = None,
+) -> None:
+    """The agent: services, scheduler, HTTP; until SIGTERM or Ctrl-C."""
+    call = invocation(context)
+    settings = call.settings()
+    from finagent.app import AgentOptions, run_agent
+
+    options = AgentOptions(dashboard=dashboard or settings.dashboard.enabled, port=port, at=at, announce=tell)
+    raise typer.Exit(wait_for(run_agent(settings, call.home, options=options)))
+
+
+def demo(
+    context: typer.Context,
+    speed: Annotated[
+        float | None,
+        typer.Option("--speed", min=1, help="Virtual seconds a second; default from the settings."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Another made-up market.")] = None,
+    session: Annotated[str | None, typer.Option("--session", metavar="DATE", help="Session date.")] = None,
+    hold_s: Annotated[
+        float, typer.Option("--hold", min=0, max=600, help="Seconds the first plan waits for your answer.")
+    ] = 30,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard/--no-dashboard", help="The page in the browser.")
+    ] = True,
+    approve: Annotated[
+        str | None,
+        typer.Option("--approve", metavar="ask|policy", help="Ask for the first plan, or let policy decide."),
+    ] = None,
+    port: Port = None,
+    as_json: AsJson = False,
+) -> None:
+    """A full session of the built-in market, sped up; asks for its first plan and ends with a day report."""
+    if approve not in (None, "ask", "policy"):
+        raise usage(f"--approve {approve} is neither ask nor policy", "Use --approve ask or --approve policy")
+    call = invocation(context)
+    from finagent.app import DemoRequest, run_demo
+    from finagent.cli.report import day_report
+
+    has_person = dashboard or sys.stdin.isatty()
+    request = DemoRequest(
+        speed=speed,
+        seed=seed,
+        session=session,
+        hold_s=hold_s,
+        dashboard=dashboard,
+        approve=approve or ("ask" if has_person else "policy"),
+        port=port,
+        announce=tell,
+        report=lambda document: answer(document, as_json=as_json, render=day_report),
+        is_attended=sys.stdin.isatty() and sys.stderr.isatty(),
+    )
+    raise typer.Exit(wait_for(run_demo(call.settings(), call.home, request=request)))
+
+
+def replay(
+    context: typer.Context,
+    first: Annotated[str, typer.Option("--from", metavar="DATE", help="First session, YYYY-MM-DD.")],
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DATE", help="Last session; default the first.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="HH:MM", help="Run the open scan at this exchange time.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Past sessions through the whole durable path, with a virtual clock and the paper broker."""
+    call = invocation(context)
+    from finagent.bootstrap import run_replay
+
+    with steps("replay", sys.stderr) as progress:
+        document = wait_for(
+            run_replay(
+                call.settings(),
+                call.home,
+                first=first,
+                last=last or first,
+                at=at,
+                fresh=fresh,
+                progress=progress,
+            )
+        )
+    answer(document, as_json=as_json, render=render_ops.replayed)
+
+
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Check the machine, home, settings and data; exit 1 when a check fails."""
+    call = invocation(context)
+    from finagent.bootstrap import doctor as examine
+
+    document = wait_for(examine(call.settings(), call.home))
+    answer(document, as_json=as_json, render=render_ops.doctor)
+    checks = document.get("checks")
+    if isinstance(checks, list) and any(isinstance(c, dict) and c.get("status") == "fail" for c in checks):
+        raise typer.Exit(1)
+
+
+def version(as_json: AsJson = False) -> None:
+    """The version of finagent and of Python."""
+    import platform
+
+    from finagent import __version__
+
+    document = {"version": __version__, "python": platform.python_version()}
+    answer(dict(document), as_json=as_json, render=_version)
+
+
+def _version(document: object, page: Page) -> str:
+    values = document if isinstance(document, dict) else {}
+    return f"finagent {values['version']} (Python {values['python']})"

@@ -1,0 +1,325 @@
+"""Documents of operations as pages: status, journal, jobs, market data, doctor, replay."""
+
+from decimal import Decimal
+
+from finagent.cli.fields import flag, number, rows, section, text, words
+from finagent.cli.page import UNKNOWN, Column, Page
+from finagent.cli.render_day import trades as trades_page
+from finagent.cli.values import clock, left, moment, money, percent, profit, quantity, seconds, share
+from finagent.context import Document, Json
+
+_SHADES = {
+    "ok": "green",
+    "warn": "yellow",
+    "warning": "yellow",
+    "fail": "red",
+    "critical": "red",
+    "error": "red",
+}
+
+
+def status(document: Document, page: Page) -> str:
+    """Problems first, then mode, clock, account, limits, counts and what comes next."""
+    session, account = section(document, "session"), section(document, "account")
+    control, counts = section(document, "control"), section(document, "counts")
+    head = f"finagent {text(document, 'mode')}  {_session(session)}"
+    problems = [_problem(row, page) for row in rows(document, "problems")]
+    facts = [
+        ("Equity", f"{money(number(account, 'equity'))} {text(account, 'currency')}".strip()),
+        ("Day P&L", profit(page, account, "day_pnl")),
+        ("Entries", _gate(control)),
+        ("Locked", ", ".join(words(control, "locked_symbols"))),
+        ("Today", ", ".join(f"{_plain(value)} {name.replace('_', ' ')}" for name, value in counts.items())),
+        ("Services", _services(rows(document, "services"))),
+    ]
+    parts = [page.heading(head), *(problems or [page.paint("No problems.", "green")]), "", page.pairs(facts)]
+    upcoming = [_next(row) for row in rows(document, "next_jobs")[:5]]
+    if upcoming:
+        parts += ["", page.heading("Next"), *upcoming]
+    return "\n".join(parts)
+
+
+def _session(session: Document) -> str:
+    phase = text(session, "phase", "state")
+    hours = f"{clock(session, 'open', 'opens_at')} to {clock(session, 'close', 'closes_at')} ET"
+    return f"session {text(session, 'session', 'date')} ({', '.join(filter(None, [phase, hours]))})"
+
+
+def _problem(row: Document, page: Page) -> str:
+    level = text(row, "severity", "level") or "problem"
+    mend = text(row, "mend", "hint")
+    words_ = f"{level}: {text(row, 'message', 'detail')}" + (f". {mend}" if mend else "")
+    return page.paint(words_, _SHADES.get(level, "yellow"))
+
+
+def _gate(control: Document) -> str:
+    if flag(control, "killed", "is_killed"):
+        return "killed (finagent rearm opens them again)"
+    reason = text(control, "gate_reason", "entry_gate_reason", "reason", "pause_reason")
+    if flag(control, "paused", "is_paused"):
+        return f"paused{': ' + reason if reason else ''} (finagent resume)"
+    return f"closed: {reason}" if reason else "open"
+
+
+def _services(found: list[Document]) -> str:
+    ill = [
+        f"{text(row, 'name')} {text(row, 'state')} {text(row, 'detail', 'error')}".strip()
+        for row in found
+        if text(row, "state") not in ("healthy", "running", "ok", "up", "ready")
+    ]
+    return "; ".join(ill) if ill else (f"{len(found)} healthy" if found else "")
+
+
+def _next(row: Document) -> str:
+    name = text(row, "name", "type")
+    return f"  {moment(text(row, 'at', 'run_at', 'fire_at'), '%a %H:%M')}  {name}"
+
+
+def journal(document: Document, page: Page) -> str:
+    """Entries in order; the data as one wrapped cell."""
+    columns = (
+        Column("Seq", right=True),
+        Column("Time"),
+        Column("Kind"),
+        Column("Ref", rank=1),
+        Column("Data", flexible=True, rank=2),
+    )
+    cells = [
+        [
+            quantity(number(row, "seq")),
+            moment(text(row, "at"), "%m-%d %H:%M:%S"),
+            text(row, "kind"),
+            text(row, "ref")[:12],
+            _facts(row.get("data")),
+        ]
+        for row in rows(document, "entries")
+    ]
+    table = page.table(columns, cells) or "No entries."
+    following = number(document, "next_after")
+    return f"{table}\n\nMore: --after {following}" if following is not None else table
+
+
+def _facts(value: Json) -> str:
+    if isinstance(value, dict):
+        shown = [f"{key}={_plain(inner)}" for key, inner in value.items() if inner not in (None, "", [], {})]
+        line = " ".join(shown)
+    else:
+        line = _plain(value)
+    line = "".join(letter if letter.isprintable() else " " for letter in line)
+    return line if len(line) <= 160 else line[:159] + "…"
+
+
+def _plain(value: Json) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, dict | list):
+        return f"({len(value)})"
+    return str(value)
+
+
+def verification(document: Document, page: Page) -> str:
+    """Whether the hash chain holds."""
+    count = quantity(number(document, "entries"))
+    if flag(document, "valid"):
+        return page.paint(f"The chain of {count} entries is whole.", "green")
+    return page.paint(
+        f"The chain breaks at entry {text(document, 'first_bad_seq')}: {text(document, 'detail')}", "red"
+    )
+
+
+def jobs(document: Document, page: Page) -> str:
+    """Jobs, newest first."""
+    columns = (
+        Column("ID", right=True),
+        Column("Type"),
+        Column("Status"),
+        Column("Tries", right=True, rank=1),
+        Column("Run at", rank=1),
+        Column("Key", rank=3, flexible=True),
+        Column("Error", flexible=True, rank=2),
+    )
+    cells = [
+        [
+            text(row, "id", "job_id"),
+            text(row, "type"),
+            text(row, "status"),
+            text(row, "attempts"),
+            moment(text(row, "run_at"), "%m-%d %H:%M:%S"),
+            text(row, "idempotency_key", "key"),
+            text(row, "last_error", "error"),
+        ]
+        for row in rows(document, "jobs")
+    ]
+    return page.table(columns, cells) or "No jobs."
+
+
+def job(document: Document, page: Page) -> str:
+    """One job with its attempts."""
+    inner = section(document, "job") or document
+    plain = [(key, _plain(value)) for key, value in inner.items() if not isinstance(value, list | dict)]
+    parts = [page.pairs(plain)]
+    payload = inner.get("payload")
+    if payload:
+        parts.append(page.pairs([("payload", _facts(payload))]))
+    attempts = (
+        document.get("attempts") if isinstance(document.get("attempts"), list) else inner.get("attempts")
+    )
+    tried = rows({"attempts": attempts}, "attempts")
+    columns = (
+        Column("Try", right=True),
+        Column("Started"),
+        Column("Outcome"),
+        Column("Error", flexible=True),
+    )
+    cells = [
+        [
+            text(row, "attempt", "number"),
+            moment(text(row, "started_at", "at"), "%m-%d %H:%M:%S"),
+            text(row, "outcome"),
+            text(row, "error", "detail"),
+        ]
+        for row in tried
+    ]
+    table = page.table(columns, cells)
+    return "\n\n".join([*parts, table] if table else parts)
+
+
+def jobs_stats(document: Document, page: Page) -> str:
+    """Counts by status and type, and what is dead."""
+    by_status = ", ".join(f"{count} {name}" for name, count in section(document, "by_status").items())
+    lines = [("Jobs", by_status or "none"), ("Oldest ready", seconds(number(document, "oldest_ready_s")))]
+    cells = [[name, _type_counts(value)] for name, value in section(document, "by_type").items()]
+    parts = [page.pairs(lines), page.table((Column("Type"), Column("Jobs", flexible=True)), cells)]
+    dead = rows(document, "dead")
+    if dead:
+        parts.append(page.paint("Dead", "red") + "\n" + jobs({"jobs": list(dead)}, page))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _type_counts(value: Json) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{_plain(count)} {name}" for name, count in value.items())
+    return _plain(value)
+
+
+def doctor(document: Document, page: Page) -> str:
+    """Checks with a mend for each that is not well."""
+    lines = []
+    for row in rows(document, "checks"):
+        state = text(row, "status")
+        mark = page.paint(state.upper().ljust(4), _SHADES.get(state, "red"))
+        lines.append(f"{mark}  {text(row, 'name')}: {text(row, 'detail')}")
+        if state != "ok" and text(row, "mend"):
+            lines.append(f"      {text(row, 'mend')}")
+    return "\n".join(lines) or "Nothing was checked."
+
+
+def imported(document: Document, page: Page) -> str:
+    """Files with their counts, and what was wrong in them."""
+    columns = (
+        Column("File", flexible=True),
+        Column("Kind"),
+        Column("Rows", right=True),
+        Column("Accepted", right=True),
+        Column("Rejected", right=True),
+        Column("Duplicates", right=True, rank=1),
+    )
+    cells = [
+        [
+            text(row, "file"),
+            text(row, "kind") or UNKNOWN,
+            *(quantity(number(row, key)) for key in ("rows", "accepted", "rejected", "duplicates")),
+        ]
+        for row in rows(document, "files")
+    ]
+    parts = [page.table(columns, cells) or "No files."]
+    issues = [
+        [text(row, "kind"), text(row, "symbol"), quantity(number(row, "count")), text(row, "example")]
+        for row in rows(document, "issues")
+    ]
+    issue_columns = (
+        Column("Issue"),
+        Column("Symbol"),
+        Column("Count", right=True),
+        Column("Example", flexible=True, rank=1),
+    )
+    parts.append(page.table(issue_columns, issues))
+    parts.append(f"{quantity(number(document, 'symbols'))} symbols, {len(issues)} kinds of issue")
+    return "\n\n".join(part for part in parts if part)
+
+
+def listing(document: Document, page: Page) -> str:
+    """Any document of lists, as tables of its own keys: what the market data are."""
+    parts = []
+    for name, value in document.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            parts.append(
+                page.heading(name.replace("_", " ").capitalize())
+                + "\n"
+                + _generic(rows(document, name), page)
+            )
+        elif isinstance(value, dict):
+            shown = [(key, _facts(inner)) for key, inner in value.items()]
+            parts.append(page.heading(name.replace("_", " ").capitalize()) + "\n" + page.pairs(shown))
+        elif not isinstance(value, list) or value:
+            parts.append(page.pairs([(name.replace("_", " "), _facts(value))]))
+    return "\n\n".join(parts) or "Nothing."
+
+
+def _generic(found: list[Document], page: Page) -> str:
+    keys = list(dict.fromkeys(key for row in found for key in row))
+    numeric = {
+        key: all(number(row, key) is not None or row.get(key) is None for row in found) for key in keys
+    }
+    columns = [
+        Column(key.replace("_", " "), right=numeric[key], rank=place) for place, key in enumerate(keys)
+    ]
+    return page.table(columns, [[_facts(row.get(key)) for key in keys] for row in found])
+
+
+def replayed(document: Document, page: Page) -> str:
+    """Sessions of a replay, its trades, totals and identity."""
+    columns = (
+        Column("Session"),
+        Column("Cand.", right=True, rank=1),
+        Column("Plans", right=True),
+        Column("Appr.", right=True, rank=2),
+        Column("Orders", right=True, rank=3),
+        Column("Trades", right=True),
+        Column("P&L", right=True),
+        Column("Flat"),
+    )
+    cells = [
+        [
+            text(row, "session"),
+            *(quantity(number(row, key)) for key in ("candidates", "plans", "approved", "orders", "trades")),
+            profit(page, row, "pnl"),
+            "yes" if flag(row, "flat") else page.paint("NO", "red"),
+        ]
+        for row in rows(document, "sessions")
+    ]
+    totals, counted = section(document, "totals"), section(document, "jobs")
+    summary = page.pairs(
+        [
+            ("P&L", f"{profit(page, totals, 'pnl')} after {money(number(totals, 'fees'))} fees"),
+            ("Win rate", share(number(totals, "win_rate"))),
+            ("Drawdown", _drawdown(totals)),
+            ("Jobs", ", ".join(f"{_plain(count)} {name}" for name, count in counted.items())),
+            ("Result", text(document, "result_id")),
+            ("Outcome", text(document, "outcome_hash")),
+            ("Took", seconds((number(document, "elapsed_ms") or Decimal(0)) / 1000)),
+        ]
+    )
+    return "\n\n".join([page.table(columns, cells), trades_page(document, page), summary])
+
+
+def _drawdown(totals: Document) -> str:
+    value = number(totals, "max_drawdown")
+    if value is None:
+        return ""
+    return percent(value * 100) if 0 < value < 1 else money(value)
+
+
+def countdown(row: Document) -> str:
+    """Minutes and seconds that a plan waits for its answer."""
+    return left(number(row, "seconds_left"))

@@ -1,0 +1,79 @@
+"""The day report: what was found, planned, traded and earned, and why the rest was not."""
+
+from finagent.cli.fields import number, rows, section, text, words
+from finagent.cli.page import Column, Page
+from finagent.cli.render_day import PLAN_COLUMNS, TRADE_COLUMNS, plan_row, scan, trade_row
+from finagent.cli.values import money, profit, quantity, share
+from finagent.context import Document
+
+
+def day_report(document: Document, page: Page) -> str:
+    """The report of one session as a page, part by part; a part without rows says so."""
+    rule = page.paint("─" * page.width, "dim")
+    title = f"Day report {text(document, 'session')}"
+    parts = [
+        f"{rule}\n{page.heading(title)}  {text(document, 'market', 'vendor')}".rstrip(),
+        _scan(document, page),
+        _plans(document, page),
+        _without_plan(document, page),
+        _trades(document, page),
+        _sum(document, page),
+    ]
+    return "\n\n".join(part for part in parts if part) + f"\n{rule}"
+
+
+def _scan(document: Document, page: Page) -> str:
+    found = section(document, "scan")
+    if found:
+        return scan(found, page)
+    candidates = rows(document, "candidates")
+    if not candidates:
+        return f"{page.heading('Candidates')}\n  none: no gap passed the filters"
+    whole: Document = {
+        **{key: document.get(key) for key in ("session", "as_of", "universe", "market")},
+        "candidates": list(candidates),
+    }
+    return scan(whole, page)
+
+
+def _plans(document: Document, page: Page) -> str:
+    made = page.table(PLAN_COLUMNS[:-1], [plan_row(row)[:-1] for row in rows(document, "plans")])
+    return f"{page.heading('Plans')}\n{made or '  none'}"
+
+
+def _without_plan(document: Document, page: Page) -> str:
+    """Why candidates got no plan, and why plans led to no trade."""
+    lines = [
+        [text(row, "symbol"), text(row, "reason"), text(row, "detail")] for row in rows(document, "no_plan")
+    ]
+    for row in rows(document, "plans"):
+        reasons = words(row, "reasons")
+        if text(row, "state") in ("refused", "rejected", "expired", "cancelled", "not_filled", "superseded"):
+            lines.append([text(row, "symbol"), text(row, "state"), "; ".join(reasons)])
+    columns = (Column("Symbol"), Column("Reason"), Column("Detail", flexible=True))
+    table = page.table(columns, lines)
+    return f"{page.heading('Not traded')}\n{table}" if table else ""
+
+
+def _trades(document: Document, page: Page) -> str:
+    table = page.table(TRADE_COLUMNS, [trade_row(row, page) for row in rows(document, "trades")])
+    return f"{page.heading('Trades')}\n{table or '  none: no plan is a result too'}"
+
+
+def _sum(document: Document, page: Page) -> str:
+    totals = section(document, "totals")
+    facts = [
+        ("P&L", f"{profit(page, totals, 'pnl')} in {quantity(number(totals, 'trades'))} trades"),
+        ("Fees", money(number(totals, "fees"))),
+        ("Win rate", share(number(totals, "win_rate"))),
+        ("Flat", _flat(document)),
+        ("Problems", "; ".join(text(row, "message", "detail") for row in rows(document, "problems"))),
+    ]
+    return f"{page.heading('The day')}\n{page.pairs(facts)}"
+
+
+def _flat(document: Document) -> str:
+    value = document.get("flat")
+    if value is None:
+        value = all(row.get("flat") is not False for row in rows(document, "sessions"))
+    return "yes, nothing is held over" if value else "NO: look at finagent positions --run last"
