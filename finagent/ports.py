@@ -7,8 +7,17 @@ from typing import Protocol
 from finagent.domain.book import Book, Control, OpenPosition, StoredApproval, StoredFill, StoredOrder, StoredPlan
 from finagent.domain.gap import Candidate
 from finagent.domain.market import Bar, Earnings, Headline, History, Instrument, MarketView, Quote, Session
-from finagent.domain.planning import PlanState
+from finagent.domain.orders import (
+    BrokerAccount,
+    BrokerCapabilities,
+    BrokerFill,
+    BrokerOrder,
+    BrokerPosition,
+    OrderIntent,
+)
+from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import Trade
+from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
 from finagent.queue.job import Job, JobStatus, NewJob
 from finagent.queue.port import JobQueue, Tx
@@ -18,6 +27,7 @@ from finagent.runtime.errors import GiveUpError, HaltError, RetryError
 __all__ = [
     "CalendarPort",
     "Clock",
+    "DuplicateClientOrderIdError",
     "GiveUpError",
     "HaltError",
     "Job",
@@ -27,7 +37,11 @@ __all__ = [
     "MarketDataPort",
     "NewJob",
     "NewsPort",
+    "OrderExecutionPort",
+    "OrderRejectedError",
+    "OutcomeUnknownError",
     "RetryError",
+    "RiskCheck",
     "Store",
     "Ticker",
     "Tx",
@@ -151,3 +165,57 @@ class Store(Protocol):
 
     async def trades(self, session: str) -> Sequence[Trade]:
         """Closed trades of a session by exit time and symbol."""
+
+
+class OrderRejectedError(Exception):
+    """The broker refused the order; it does not exist there."""
+
+
+class OutcomeUnknownError(Exception):
+    """Nobody knows whether the broker has the order: look the id up before anything else."""
+
+
+class DuplicateClientOrderIdError(Exception):
+    """The broker already has an order of this id: look it up and adopt it."""
+
+
+class OrderExecutionPort(Protocol):
+    """A broker: orders out, their state and fills back; ids are ours, and one id is one order for ever."""
+
+    @property
+    def capabilities(self) -> BrokerCapabilities:
+        """What the broker can do."""
+
+    async def submit(self, intents: Sequence[OrderIntent]) -> BrokerOrder:
+        """Send an order with its attached legs as one body; gives the first one as accepted.
+
+        OrderRejectedError, OutcomeUnknownError, DuplicateClientOrderIdError.
+        """
+
+    async def find(self, client_order_id: str) -> BrokerOrder | None:
+        """The order of an id, None when the broker has none."""
+
+    async def cancel(self, client_order_id: str) -> bool:
+        """Cancel what is open of an order; False when nothing was. Safe to repeat."""
+
+    async def replace(self, client_order_id: str, *, new: OrderIntent) -> BrokerOrder:
+        """Put ``new`` in the place of an open order in one step at the broker; errors as ``submit``."""
+
+    async def orders(self, *, session: str) -> Sequence[BrokerOrder]:
+        """All orders of a session."""
+
+    async def fills(self, *, session: str) -> Sequence[BrokerFill]:
+        """All executions of a session in order."""
+
+    async def positions(self) -> Sequence[BrokerPosition]:
+        """All positions that are not flat."""
+
+    async def account(self) -> BrokerAccount:
+        """Cash, equity and buying power."""
+
+
+class RiskCheck(Protocol):
+    """Risk asked again about one plan, as if its own reservation were free; it may only shrink the quantity."""
+
+    async def recheck(self, plan: Plan) -> tuple[RiskDecision, LastPrice | None]:
+        """The decision now, and the last price it was made at. GiveUpError when the plan's date is no session."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from finagent.domain.money import RATIO_SCALE, div_ceil
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
-from finagent.domain.planning import Plan, PlanState
+from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position
 from finagent.domain.risk import AccountState, RiskProfile
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from finagent.domain.gap import GapScan
 from finagent.domain.journal import JsonData
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
-from finagent.domain.planning import Plan, PlanState
+from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, Trade
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate

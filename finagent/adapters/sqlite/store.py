@@ -17,7 +17,7 @@ from finagent.domain.book import (
 )
 from finagent.domain.gap import Candidate
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
-from finagent.domain.planning import Plan, PlanState
+from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, Trade
 from finagent.domain.scoring import ScoredCandidate
 

@@ -1,0 +1,97 @@
+"""Execution: turns an approved plan into committed intents, once, under the account's guard."""
+
+from dataclasses import dataclass
+
+from finagent.domain.book import StoredPlan
+from finagent.domain.facts import (
+    ACCOUNT_ROW,
+    IntentRecorded,
+    Journalled,
+    PlanMoved,
+    ReservationReduced,
+    ReservationReleased,
+)
+from finagent.domain.legs import entry_intents
+from finagent.domain.orders import OrderIntent, Scope, body_hash
+from finagent.domain.plan import PlanState
+from finagent.domain.risk import RiskDecision
+from finagent.domain.steps import Step
+from finagent.ports import Clock, Job, JobQueue, NewJob, RiskCheck, Store, Tx
+from finagent.runtime.service import ServiceContract
+
+CONTRACT = ServiceContract(
+    name="execution", consumes=(Step.EXECUTE, Step.PLAN_EXPIRY), needs=("queue", "risk", "broker")
+)
+WAITING = (PlanState.APPROVED, PlanState.ARMED)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionService:
+    """Takes ``execute`` and ``plan_expiry`` jobs ``{plan}``.
+
+    Risk runs again under the guard; entry and attached legs are one commit, and only then a ``send`` job exists.
+    """
+
+    store: Store
+    queue: JobQueue
+    clock: Clock
+    risk: RiskCheck
+    scope: Scope
+    time_to_live_ms: int
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        """Commit the intents of an approved plan, or end it with the reason."""
+        plan_id = str(job.payload["plan"])
+        version = await self.queue.row_version(ACCOUNT_ROW)
+        stored = await self.store.plan(plan_id)
+        if stored is None or stored.state not in WAITING:
+            return
+        tx.expect(ACCOUNT_ROW, version)
+        if job.type == Step.PLAN_EXPIRY or self.clock.now_ms() >= stored.plan.entry_until_ms:
+            self._end(tx, stored, PlanState.EXPIRED, "entry_window_over")
+            return
+        decision, _ = await self.risk.recheck(stored.plan)
+        if not decision.is_approved:
+            self._end(tx, stored, PlanState.REFUSED, ", ".join(decision.reasons))
+            return
+        self._commit(tx, stored, decision)
+
+    def _end(self, tx: Tx, stored: StoredPlan, state: PlanState, reason: str) -> None:
+        plan_id = stored.plan.plan_id
+        tx.put(PlanMoved(plan_id=plan_id, from_states=WAITING, to_state=state, reason=reason))
+        tx.put(ReservationReleased(plan_id=plan_id))
+        tx.put(Journalled(kind="plan_ended", ref=plan_id, data={"state": state.value, "reason": reason}))
+
+    def _commit(self, tx: Tx, stored: StoredPlan, decision: RiskDecision) -> None:
+        plan = stored.plan
+        intents = entry_intents(
+            plan,
+            min(plan.quantity_e4, decision.quantity_e4),
+            scope=self.scope,
+            now_ms=self.clock.now_ms(),
+            time_to_live_ms=self.time_to_live_ms,
+        )
+        digest = body_hash(intents[0], intents[1:])
+        for intent in intents:
+            tx.put(IntentRecorded(intent=intent, session=plan.session, body_hash=digest))
+        tx.put(
+            ReservationReduced(
+                plan_id=plan.plan_id, notional_e8=decision.notional_e8, worst_case_e8=decision.worst_case_e8
+            )
+        )
+        tx.put(PlanMoved(plan_id=plan.plan_id, from_states=WAITING, to_state=PlanState.ENTERING))
+        tx.put(Journalled(kind="intent", ref=plan.plan_id, data={"orders": [_line(i) for i in intents]}))
+        entry_id = intents[0].client_order_id
+        tx.enqueue(NewJob(Step.SEND, {"order": entry_id}, idem_key=entry_id, key=plan.plan_id))
+
+
+def _line(intent: OrderIntent) -> dict[str, str | int | None]:
+    return {
+        "id": intent.client_order_id,
+        "leg": intent.leg,
+        "side": intent.side.value,
+        "type": intent.type.value,
+        "quantity_e4": intent.quantity_e4,
+        "limit_e4": intent.limit_e4,
+        "stop_e4": intent.stop_e4,
+    }

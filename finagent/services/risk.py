@@ -1,0 +1,136 @@
+"""Risk: decides in rank under the account's guard, reserves what it approves, and watches the day's loss."""
+
+from dataclasses import dataclass
+
+from finagent.domain.book import Book, StoredPlan, account_state
+from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, PlanMoved, PlanSized
+from finagent.domain.journal import JsonData
+from finagent.domain.market import Session
+from finagent.domain.plan import Plan, PlanState, plan_hash, with_size
+from finagent.domain.risk import AccountState, RiskDecision, RiskProfile, decide, reserve
+from finagent.domain.steps import Step
+from finagent.ports import CalendarPort, Clock, GiveUpError, Job, JobQueue, LastPrice, MarketDataPort, NewJob, Store, Tx
+from finagent.runtime.service import ServiceContract
+
+CONTRACT = ServiceContract(name="risk", consumes=(Step.RISK, Step.LIMIT), needs=("queue", "market_data"))
+
+
+@dataclass(frozen=True, slots=True)
+class RiskDesk:
+    """One place that reads the account and asks the domain: risk, approval and execution decide alike."""
+
+    store: Store
+    market: MarketDataPort
+    calendar: CalendarPort
+    clock: Clock
+    profile: RiskProfile
+    slippage_bound_e6: int
+
+    async def account(
+        self, session: Session, symbols: tuple[str, ...] = (), *, without: str = ""
+    ) -> tuple[AccountState, dict[str, LastPrice], Book]:
+        """The account marked at last prices, these prices (of ``symbols`` too), and the book behind it."""
+        now_ms = self.clock.now_ms()
+        book = await self.store.book(session.date, now_ms=now_ms)
+        asked = sorted({held.plan.symbol for held in book.positions} | set(symbols))
+        prices = dict(await self.market.last_prices(asked, session, now_ms))
+        marks = {symbol: price.price_e4 for symbol, price in prices.items()}
+        return account_state(book, marks, self.profile, without=without), prices, book
+
+    def decide(self, plan: Plan, account: AccountState, price: LastPrice | None) -> RiskDecision:
+        """The decision at the worse of the plan's reference and the last price."""
+        seen_e4 = price.price_e4 if price is not None else plan.reference_e4
+        worse = max if plan.direction.sign > 0 else min
+        return decide(
+            plan,
+            account,
+            self.profile,
+            price_e4=worse(plan.reference_e4, seen_e4),
+            slippage_bound_e6=self.slippage_bound_e6,
+        )
+
+
+    async def recheck(self, plan: Plan) -> tuple[RiskDecision, LastPrice | None]:
+        """Risk again for one sized plan, its own reservation left out; the quantity can only shrink."""
+        session = self.calendar.session(plan.session)
+        if session is None:
+            raise GiveUpError(f"plan {plan.plan_id} is of {plan.session}, which is no session")
+        account, prices, _ = await self.account(session, (plan.symbol,), without=plan.plan_id)
+        price = prices.get(plan.symbol)
+        return self.decide(plan, account, price), price
+
+
+@dataclass(frozen=True, slots=True)
+class RiskService:
+    """Takes ``risk`` jobs ``{session, tick, plans}`` and ``limit`` jobs ``{session, tier}``."""
+
+    queue: JobQueue
+    desk: RiskDesk
+    approval_delay_ms: int
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        """Decide all plans of a tick in one commit, each seeing the reservations before it."""
+        session = self.desk.calendar.session(str(job.payload["session"]))
+        if session is None:
+            raise GiveUpError(f"{job.type} job {job.idem_key} names no session: {dict(job.payload)}")
+        if job.type == Step.LIMIT:
+            await self._limit(job, session, tx)
+            return
+        version = await self.queue.row_version(ACCOUNT_ROW)
+        tx.expect(ACCOUNT_ROW, version)
+        found = await self._waiting(job)
+        symbols = tuple(sorted(stored.plan.symbol for stored in found))
+        account, prices, _ = await self.desk.account(session, symbols)
+        for stored in sorted(found, key=lambda s: (-s.plan.score_e6, s.plan.symbol)):
+            decision = self.desk.decide(stored.plan, account, prices.get(stored.plan.symbol))
+            if decision.is_approved:
+                account = reserve(account, decision, stored.plan)
+            self._record(stored.plan, decision, tx)
+
+    async def _waiting(self, job: Job) -> list[StoredPlan]:
+        ids = job.payload["plans"]
+        if not isinstance(ids, list):
+            raise GiveUpError(f"risk job {job.idem_key} names no plans: {dict(job.payload)}")
+        found = [await self.desk.store.plan(str(plan_id)) for plan_id in ids]
+        return [stored for stored in found if stored is not None and stored.state is PlanState.PLANNED]
+
+    def _record(self, plan: Plan, decision: RiskDecision, tx: Tx) -> None:
+        sized = with_size(plan, decision.quantity_e4) if decision.is_approved else plan
+        digest = plan_hash(sized) if decision.is_approved else ""
+        tx.put(PlanSized(plan=sized, plan_hash=digest, decision=decision))
+        tx.put(Journalled(kind="risk", ref=plan.plan_id, data=decision_data(decision)))
+        to_state = PlanState.PENDING if decision.is_approved else PlanState.REFUSED
+        reason = "" if decision.is_approved else ", ".join(decision.reasons)
+        tx.put(PlanMoved(plan_id=plan.plan_id, from_states=(PlanState.PLANNED,), to_state=to_state, reason=reason))
+        if decision.is_approved:
+            run_at = self.desk.clock.now_ms() + self.approval_delay_ms if self.approval_delay_ms else None
+            tx.enqueue(NewJob(Step.APPROVE, {"plan": plan.plan_id}, idem_key=plan.plan_id, run_at_ms=run_at))
+
+    async def _limit(self, job: Job, session: Session, tx: Tx) -> None:
+        tier = str(job.payload["tier"])
+        control = await self.desk.store.control()
+        ref = f"{session.date}/limit"
+        if tier == "flatten" and not control.needs_rearm:
+            tx.put(
+                ControlChanged(is_paused=True, pause_reason="daily loss limit", paused_by="risk", needs_rearm=True)
+            )
+            tx.put(Journalled(kind="limit", ref=ref, data={"tier": tier}))
+            payload: dict[str, str | None] = {"session": session.date, "symbol": None, "reason": "flatten"}
+            tx.enqueue(NewJob(Step.FLATTEN, payload, idem_key=f"{session.date}/limit"))
+        elif tier == "pause" and not control.is_paused:
+            tx.put(ControlChanged(is_paused=True, pause_reason="daily loss pause", paused_by="risk"))
+            tx.put(Journalled(kind="limit", ref=ref, data={"tier": tier}))
+        tx.touch(ACCOUNT_ROW)
+
+
+def decision_data(decision: RiskDecision) -> dict[str, JsonData]:
+    """What the journal keeps of a decision."""
+    return {
+        "approved": decision.is_approved,
+        "quantity_e4": decision.quantity_e4,
+        "notional_e8": decision.notional_e8,
+        "worst_case_e8": decision.worst_case_e8,
+        "reasons": list(decision.reasons),
+        "caps": [[name, quantity] for name, quantity in decision.caps],
+        "binding_cap": decision.binding_cap,
+    }

@@ -1,0 +1,176 @@
+"""Sender: brings committed intents to the broker exactly once, and finds out what became of doubtful ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from finagent.domain.book import StoredOrder
+from finagent.domain.facts import Journalled, OrderMoved, PlanMoved, ReservationReleased, StopMoved
+from finagent.domain.legs import ENTRY, STOP
+from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerOrder, OrderState
+from finagent.domain.plan import PlanState
+from finagent.domain.steps import Step
+from finagent.ports import (
+    Clock,
+    DuplicateClientOrderIdError,
+    GiveUpError,
+    Job,
+    NewJob,
+    OrderExecutionPort,
+    OrderRejectedError,
+    OutcomeUnknownError,
+    RetryError,
+    Store,
+    Tx,
+)
+from finagent.runtime.service import ServiceContract
+
+CONTRACT = ServiceContract(
+    name="sender",
+    consumes=(Step.SEND, Step.SEND_EXIT, Step.REPLACE, Step.CANCEL_ENTRY),
+    needs=("queue", "broker"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SenderService:
+    """Takes ``send``, ``send_exit`` and ``cancel_entry`` jobs ``{order}`` and ``replace`` jobs ``{order, old}``.
+
+    The claim of a send job is its sending mark: with more than one attempt the id is looked up before anything is
+    sent, and the same id and body are sent again only within the intent's time to live.
+    """
+
+    store: Store
+    broker: OrderExecutionPort
+    clock: Clock
+    entry_ttl_ms: int
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        """One order's next step at the broker."""
+        order = await self.store.order(str(job.payload["order"]))
+        if order is None:
+            raise GiveUpError(f"{job.type} job {job.idem_key} names no order that was committed")
+        if order.state in TERMINAL_ORDER_STATES:
+            return
+        if job.type == Step.CANCEL_ENTRY:
+            await self._cancel_rest(order, tx)
+        elif order.state in (OrderState.INTENT, OrderState.UNKNOWN):
+            await self._send(job, order, tx)
+
+    async def _send(self, job: Job, order: StoredOrder, tx: Tx) -> None:
+        legs = await self._legs(order)
+        is_doubtful = job.attempts > 1 or order.state is OrderState.UNKNOWN
+        found = await self.broker.find(order.intent.client_order_id) if is_doubtful else None
+        if found is not None:
+            self._adopt(order, legs, found, tx, how="found")
+            return
+        age_ms = self.clock.now_ms() - order.intent.created_at_ms
+        if order.intent.leg == ENTRY and age_ms > order.intent.time_to_live_ms:
+            self._too_late(order, legs, is_doubtful, tx)
+            return
+        try:
+            accepted = await self._submit(job, order, legs)
+        except OrderRejectedError as error:
+            self._rejected(order, legs, str(error), tx)
+            return
+        except DuplicateClientOrderIdError:
+            accepted = await self._look_up(order)
+        except OutcomeUnknownError as error:
+            raise RetryError(f"{order.intent.client_order_id}: {error}") from error
+        self._adopt(order, legs, accepted, tx, how="accepted")
+
+    async def _submit(self, job: Job, order: StoredOrder, legs: Sequence[StoredOrder]) -> BrokerOrder:
+        if job.type == Step.REPLACE:
+            return await self.broker.replace(str(job.payload["old"]), new=order.intent)
+        return await self.broker.submit([order.intent, *(leg.intent for leg in legs)])
+
+    async def _look_up(self, order: StoredOrder) -> BrokerOrder:
+        found = await self.broker.find(order.intent.client_order_id)
+        if found is None:
+            raise RetryError(f"{order.intent.client_order_id}: the broker refuses a second one and shows none")
+        return found
+
+    async def _legs(self, order: StoredOrder) -> list[StoredOrder]:
+        if order.intent.leg != ENTRY:
+            return []
+        parent = order.intent.client_order_id
+        attached = [o for o in await self.store.orders_of(order.intent.plan_id) if o.intent.parent_id == parent]
+        live = [leg for leg in attached if leg.state not in TERMINAL_ORDER_STATES]
+        return sorted(live, key=lambda leg: (leg.intent.leg != STOP, leg.intent.leg))
+
+    def _adopt(
+        self, order: StoredOrder, legs: Sequence[StoredOrder], found: BrokerOrder, tx: Tx, *, how: str
+    ) -> None:
+        at_ms = found.accepted_at_ms
+        for each in (order, *legs):
+            tx.put(
+                OrderMoved(
+                    client_order_id=each.intent.client_order_id,
+                    to_state=OrderState.ACCEPTED,
+                    accepted_at_ms=at_ms,
+                )
+            )
+        ref = order.intent.client_order_id
+        tx.put(Journalled(kind="accepted", ref=ref, data={"broker_at_ms": at_ms}))
+        if order.intent.leg == STOP and order.intent.stop_e4 is not None:
+            tx.put(StopMoved(plan_id=order.intent.plan_id, stop_e4=order.intent.stop_e4))
+        if order.intent.leg == ENTRY:
+            due_ms = max(at_ms, self.clock.now_ms()) + self.entry_ttl_ms
+            key = order.intent.plan_id
+            tx.enqueue(NewJob(Step.CANCEL_ENTRY, {"order": ref}, idem_key=ref, key=key, run_at_ms=due_ms))
+
+    def _rejected(self, order: StoredOrder, legs: Sequence[StoredOrder], reason: str, tx: Tx) -> None:
+        for each in (order, *legs):
+            tx.put(
+                OrderMoved(
+                    client_order_id=each.intent.client_order_id, to_state=OrderState.REJECTED, reason=reason
+                )
+            )
+        tx.put(Journalled(kind="rejected", ref=order.intent.client_order_id, data={"reason": reason}))
+        if order.intent.leg == ENTRY:
+            _end_plan(order, PlanState.CANCELLED, f"rejected: {reason}", tx)
+
+    def _too_late(self, order: StoredOrder, legs: Sequence[StoredOrder], is_doubtful: bool, tx: Tx) -> None:
+        """Never sent: cancelled. Perhaps sent and not found: unknown, and its reservation stays."""
+        to_state = OrderState.UNKNOWN if is_doubtful else OrderState.CANCELLED
+        for each in (order, *legs):
+            tx.put(
+                OrderMoved(
+                    client_order_id=each.intent.client_order_id, to_state=to_state, reason="time_to_live_over"
+                )
+            )
+        tx.put(Journalled(kind="too_late", ref=order.intent.client_order_id, data={"state": to_state.value}))
+        if not is_doubtful:
+            _end_plan(order, PlanState.NOT_FILLED, "too_late_to_send", tx)
+
+    async def _cancel_rest(self, order: StoredOrder, tx: Tx) -> None:
+        """Cancel what an entry did not get in time; fills under way come first."""
+        entry_id = order.intent.client_order_id
+        await self.broker.cancel(entry_id)
+        found = await self.broker.find(entry_id)
+        if found is not None and found.filled_e4 != order.filled_e4:
+            raise RetryError(f"{entry_id}: fills are on their way", retry_after_s=1)
+        await cancelled_entry(self.store, order, "entry_ttl", tx)
+
+
+async def cancelled_entry(store: Store, order: StoredOrder, reason: str, tx: Tx) -> None:
+    """Record that an entry is over at the broker: with no fill its legs and its plan end with it."""
+    entry_id = order.intent.client_order_id
+    tx.put(OrderMoved(client_order_id=entry_id, to_state=OrderState.CANCELLED, reason=reason))
+    tx.put(Journalled(kind="cancelled", ref=entry_id, data={"reason": reason, "filled_e4": order.filled_e4}))
+    if order.filled_e4 > 0:
+        tx.put(ReservationReleased(plan_id=order.intent.plan_id))
+        return
+    for leg in await store.orders_of(order.intent.plan_id):
+        if leg.intent.parent_id == entry_id and leg.state not in TERMINAL_ORDER_STATES:
+            tx.put(
+                OrderMoved(
+                    client_order_id=leg.intent.client_order_id, to_state=OrderState.CANCELLED, reason=reason
+                )
+            )
+    _end_plan(order, PlanState.NOT_FILLED, reason, tx)
+
+
+def _end_plan(order: StoredOrder, state: PlanState, reason: str, tx: Tx) -> None:
+    plan_id = order.intent.plan_id
+    tx.put(PlanMoved(plan_id=plan_id, from_states=(PlanState.ENTERING,), to_state=state, reason=reason))
+    tx.put(ReservationReleased(plan_id=plan_id))
