@@ -15,6 +15,7 @@ from finagent.adapters.bars.tables import (
     MinuteTable,
     QuoteTable,
     day_number,
+    iso_days,
     load_daily,
     load_minutes,
     load_quotes,
@@ -177,7 +178,7 @@ class BarStore:
         table = self._small("earnings.parquet")
         if table is None:
             return []
-        dates = table["date"].to_numpy().astype(str).tolist()
+        dates = iso_days(table["date"].combine_chunks())
         rows = zip(table["symbol"].to_pylist(), dates, table["timing"].to_pylist(), strict=True)
         return [Earnings(symbol=symbol, session=date, timing=timing) for symbol, date, timing in rows]
 
@@ -206,8 +207,8 @@ class BarStore:
         table = self._small("actions.parquet")
         if table is None:
             return {}
-        dates = table["ex_date"].to_numpy().astype(str).tolist()
-        values = (table[name].to_numpy().tolist() for name in ("dividend_e4", "split_ratio_e6"))
+        dates = iso_days(table["ex_date"].combine_chunks())
+        values = (table[name].to_pylist() for name in ("dividend_e4", "split_ratio_e6"))
         by_day: dict[tuple[str, str], tuple[int, int]] = {}
         for symbol, date, dividend_e4, ratio_e6 in zip(
             table["symbol"].to_pylist(), dates, *values, strict=True

@@ -132,20 +132,38 @@ def load_daily(path: Path) -> DailyTable:
     """A year's daily bars from its file."""
     table = read_part(path)
     spans, codes = _spans(table)
-    day = np.asarray(table["date"].cast(pa.int32()).to_numpy(), np.int64)
+    day = _ints(table, "date")
     by_day = np.asarray(np.argsort(day, kind="stable"), np.int64)
     columns = tuple(_ints(table, name) for name in OHLCV)
     return DailyTable(spans, day, columns, tuple(spans), codes, by_day, day[by_day])
 
 
+def whole_numbers(array: pa.Array) -> Ints:
+    """An array of integers or days without gaps as int64.
+
+    By its buffer, because ``to_numpy`` of pyarrow imports pandas: more than a second and 60 MB.
+    """
+    if not len(array):
+        return np.empty(0, np.int64)
+    kind = np.int64 if array.type.bit_width == 64 else np.int32
+    values = np.frombuffer(array.buffers()[1], kind, count=len(array) + array.offset)
+    return np.ascontiguousarray(values[array.offset :], np.int64)
+
+
+def iso_days(array: pa.Array) -> list[str]:
+    """An array of days as ISO dates."""
+    days: list[str] = whole_numbers(array).astype("datetime64[D]").astype(str).tolist()
+    return days
+
+
 def _ints(table: pa.Table, name: str) -> Ints:
-    return np.ascontiguousarray(table[name].to_numpy(), np.int64)
+    return whole_numbers(table[name].combine_chunks())
 
 
 def _spans(table: pa.Table) -> tuple[dict[str, tuple[int, int]], Ints]:
     """Each symbol's rows in a table sorted by symbol, and each row's symbol by number."""
     encoded = table["symbol"].combine_chunks().dictionary_encode()
-    codes = np.asarray(encoded.indices.to_numpy(), np.int64)
+    codes = whole_numbers(encoded.indices)
     ends = np.cumsum(np.bincount(codes)).tolist()
     starts = [0, *ends[:-1]]
     names = encoded.dictionary.to_pylist()
