@@ -139,7 +139,7 @@ def current_headlines(
 
 
 def headline_catalysts(headlines: Sequence[Headline]) -> tuple[Catalyst, ...]:
-    """The events named in texts, one of each class at most, strongest first; a text without one is ``news``."""
+    """The events named in texts, strongest first, one of each class; a text without any is ``news``."""
     found: dict[str, Catalyst] = {}
     for item in headlines:
         text = clean(item.text)
@@ -156,8 +156,9 @@ def earnings_catalyst(
 ) -> Catalyst | None:
     """The report that the previous close could not know, if there is one.
 
-    Before the open of the session, or after the close of the session before; a date without a time counts for
-    its session and the next, with a lower weight and a mark. The previous session is the UTC date of its close.
+    Before the open of the session, or after the close of the session before; a date without a time counts
+    for its session and the next, with a lower weight and a mark. The previous session is the UTC date of its
+    close.
     """
     previous = datetime.fromtimestamp(previous_close_ms // 1000, UTC).date().isoformat()
     untimed: Catalyst | None = None

@@ -103,22 +103,23 @@ def measure_all(view: MarketView, rules: GapRules) -> MeasuredUniverse:
     spy_gap_e6: int | None = None
     for snapshot in view.snapshots:
         symbol = snapshot.instrument.symbol
-        outcome: _Reading | Measured | Dropped | DataIssue = _read(snapshot, session, as_of_ms, has_minutes)
-        if isinstance(outcome, _Reading):
-            if symbol == MARKET_SYMBOL:
-                spy_gap_e6 = outcome.difference * RATIO_SCALE // outcome.numerator
-            if symbol not in exclude:
-                readable += 1
-                ups += outcome.difference > 0
-                outcome = _judge(snapshot, outcome, session, as_of_ms, has_minutes, rules)
+        reading = _read(snapshot, session, as_of_ms, has_minutes)
+        if symbol == MARKET_SYMBOL and isinstance(reading, _Reading):
+            spy_gap_e6 = reading.difference * RATIO_SCALE // reading.numerator
         if symbol in exclude:
-            outcome = _excluded(snapshot)
-        if isinstance(outcome, Measured):
-            measured.append(outcome)
-        elif isinstance(outcome, Dropped):
-            dropped.append(outcome)
-        elif isinstance(outcome, DataIssue):
-            issues.append(outcome)
+            dropped.append(_excluded(snapshot))
+        elif isinstance(reading, Dropped):
+            dropped.append(reading)
+        elif isinstance(reading, DataIssue):
+            issues.append(reading)
+        else:
+            readable += 1
+            ups += reading.difference > 0
+            outcome = _judge(snapshot, reading, session, as_of_ms, has_minutes, rules)
+            if isinstance(outcome, Measured):
+                measured.append(outcome)
+            else:
+                dropped.append(outcome)
     by_symbol = attrgetter("symbol")
     return MeasuredUniverse(
         session=session,
