@@ -51,8 +51,8 @@ class SimulatedVendor:
 
     Every session has 4 to 10 stocks that gap by more than 4 %, up or down: some pass the usual filters, each
     usual filter drops some, and after the open they trend, fade or go nowhere. The same seed gives the same
-    market, whatever was asked before. Volumes up to an instant count pre-market and regular minutes alike;
-    like prices they are raw, so those before a split are in old shares. Not for several threads.
+    market, whatever was asked before. Volumes of earlier days are raw, so those before a split are
+    in old shares. Not for several threads.
     """
 
     def __init__(self, seed: int, calendar: CalendarPort, symbols: int = DEFAULT_SYMBOLS) -> None:
@@ -93,7 +93,10 @@ class SimulatedVendor:
     async def history(
         self, symbols: Sequence[str], session: Session, as_of_ms: int, *, sessions: int = 60
     ) -> Mapping[str, History]:
-        """Daily bars and actions of earlier sessions that have closed; volumes of the last 20 among them."""
+        """Daily bars and actions of earlier sessions that have closed.
+
+        The volumes are of the last 20 among them: regular and pre-market minutes up to the same time of day.
+        """
         known = [earlier for earlier in self._earlier(session, sessions) if earlier[0].close_ms <= as_of_ms]
         rows = {symbol: self._universe.index[symbol] for symbol in symbols if symbol in self._universe.index}
         names = [earlier.date for earlier, _, _ in known]
@@ -248,15 +251,14 @@ class SimulatedVendor:
         return restricted
 
     def _volumes(self, known: Sequence[tuple[Session, Days, int]], ended: int) -> tuple[Ints, Ints]:
-        """Volumes of earlier sessions in their first ``ended`` minutes: all, and before the open."""
+        """Volumes of earlier sessions in their first ``ended`` minutes: regular, and before the open."""
         early = np.zeros((len(known), len(self.symbols)), dtype=np.int64)
-        total = early.copy()
+        late = early.copy()
         minute = np.array([[[ended]]], dtype=np.int64)
         for place, (_, days, row) in enumerate(known):
             early[place] = premarket_volume(self._universe, days, np.array([row]), minute)[0, :, 0]
-            late = regular_volume(self._universe, days, row, minute[0] - PREMARKET_MINUTES)
-            total[place] = early[place] + late[:, 0]
-        return total, early
+            late[place] = regular_volume(self._universe, days, row, minute[0] - PREMARKET_MINUTES)[:, 0]
+        return late, early
 
     def _column(self, rows: Sequence[Ints]) -> Ints:
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(self.symbols))

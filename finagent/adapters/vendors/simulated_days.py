@@ -108,7 +108,7 @@ def make_days(universe: Universe, calendar: CalendarPort, block: int) -> Days:
     noise = Noise(universe.seed)
     story = _story(universe, noise, weekday)
     fair = _fair_prices(universe, story, weekday, first)
-    begin = int(np.searchsorted(weekday, start))
+    begin = max(1, int(np.searchsorted(weekday, start)))  # a calendar's first session follows none
     keep = slice(begin, None)
     shares = np.where(weekday[:, None] < universe.split_day, universe.split_ratio, 1)
     raw = round_tick(fair * shares * PRICE_SCALE)
@@ -211,7 +211,7 @@ def _pick(role: Ints, rank: Floats, pool: Ints, jobs: list[tuple[int, Flags]]) -
 
 def _fair_prices(universe: Universe, story: _Story, weekday: Ints, first: int) -> Floats:
     """Close of each session in dollars per share of today, not rounded; the sum is exact, in integers."""
-    returns = np.zeros((int(weekday[-1]) - first + 1, len(universe.ids)), dtype=np.int64)
+    returns = np.zeros((_SLACK + MEMORY + BLOCK, len(universe.ids)), dtype=np.int64)
     returns[weekday - first] = np.rint((story.gap + story.move) * _LOG_SCALE).astype(np.int64)
     total = np.cumsum(np.pad(returns, ((MEMORY, 0), (0, 0))), axis=0)
     forgotten = np.cumsum(total, axis=0)
