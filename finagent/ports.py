@@ -95,6 +95,9 @@ class MarketDataPort(Protocol):
     async def minutes(self, symbol: str, session: Session, as_of_ms: int) -> Sequence[Bar]:
         """A symbol's ended minute bars of the session, in time order."""
 
+    def loaded_minutes(self, symbol: str, session: Session, as_of_ms: int) -> Sequence[Bar]:
+        """The same at once, for a session that was loaded."""
+
     async def load(self, session: Session) -> None:
         """Bring a session's minute bars into memory so that ``bars_ending`` and ``next_bar_end_ms`` answer at once."""
 
@@ -217,5 +220,8 @@ class OrderExecutionPort(Protocol):
 class RiskCheck(Protocol):
     """Risk asked again about one plan, as if its own reservation were free; it may only shrink the quantity."""
 
-    async def recheck(self, plan: Plan) -> tuple[RiskDecision, LastPrice | None]:
-        """The decision now, and the last price it was made at. GiveUpError when the plan's date is no session."""
+    async def recheck(self, plan: Plan, *, replaces: str | None = None) -> tuple[RiskDecision, LastPrice | None]:
+        """The decision now, and the last price it was made at; ``replaces`` names the plan whose reservation it takes.
+
+        GiveUpError when the plan's date is no session.
+        """

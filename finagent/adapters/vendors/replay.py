@@ -184,6 +184,10 @@ class ReplayVendor:
 
     async def minutes(self, symbol: str, session: Session, as_of_ms: int) -> Sequence[Bar]:
         """A symbol's ended minute bars of the session, pre-market and after-hours included."""
+        return self.loaded_minutes(symbol, session, as_of_ms)
+
+    def loaded_minutes(self, symbol: str, session: Session, as_of_ms: int) -> Sequence[Bar]:
+        """The same at once."""
         return self._archive.bars(session.date, symbol, 0, as_of_ms - MINUTE_MS + 1)
 
     async def load(self, session: Session) -> None:
