@@ -50,12 +50,12 @@ class RiskDesk:
         )
 
 
-    async def recheck(self, plan: Plan) -> tuple[RiskDecision, LastPrice | None]:
+    async def recheck(self, plan: Plan, *, replaces: str | None = None) -> tuple[RiskDecision, LastPrice | None]:
         """Risk again for one sized plan, its own reservation left out; the quantity can only shrink."""
         session = self.calendar.session(plan.session)
         if session is None:
             raise GiveUpError(f"plan {plan.plan_id} is of {plan.session}, which is no session")
-        account, prices, _ = await self.account(session, (plan.symbol,), without=plan.plan_id)
+        account, prices, _ = await self.account(session, (plan.symbol,), without=replaces or plan.plan_id)
         price = prices.get(plan.symbol)
         return self.decide(plan, account, price), price
 

@@ -58,10 +58,11 @@ class SenderService:
 
     async def _send(self, job: Job, order: StoredOrder, tx: Tx) -> None:
         legs = await self._legs(order)
+        old_id = str(job.payload["old"]) if job.type == Step.REPLACE else None
         is_doubtful = job.attempts > 1 or order.state is OrderState.UNKNOWN
         found = await self.broker.find(order.intent.client_order_id) if is_doubtful else None
         if found is not None:
-            self._adopt(order, legs, found, tx, how="found")
+            self._adopt(order, legs, found, tx, old_id=old_id)
             return
         age_ms = self.clock.now_ms() - order.intent.created_at_ms
         if order.intent.leg == ENTRY and age_ms > order.intent.time_to_live_ms:
@@ -76,7 +77,7 @@ class SenderService:
             accepted = await self._look_up(order)
         except OutcomeUnknownError as error:
             raise RetryError(f"{order.intent.client_order_id}: {error}") from error
-        self._adopt(order, legs, accepted, tx, how="accepted")
+        self._adopt(order, legs, accepted, tx, old_id=old_id)
 
     async def _submit(self, job: Job, order: StoredOrder, legs: Sequence[StoredOrder]) -> BrokerOrder:
         if job.type == Step.REPLACE:
@@ -98,7 +99,7 @@ class SenderService:
         return sorted(live, key=lambda leg: (leg.intent.leg != STOP, leg.intent.leg))
 
     def _adopt(
-        self, order: StoredOrder, legs: Sequence[StoredOrder], found: BrokerOrder, tx: Tx, *, how: str
+        self, order: StoredOrder, legs: Sequence[StoredOrder], found: BrokerOrder, tx: Tx, *, old_id: str | None
     ) -> None:
         at_ms = found.accepted_at_ms
         for each in (order, *legs):
@@ -109,6 +110,8 @@ class SenderService:
                     accepted_at_ms=at_ms,
                 )
             )
+        if old_id is not None:
+            tx.put(OrderMoved(client_order_id=old_id, to_state=OrderState.CANCELLED, reason="replaced"))
         ref = order.intent.client_order_id
         tx.put(Journalled(kind="accepted", ref=ref, data={"broker_at_ms": at_ms}))
         if order.intent.leg == STOP and order.intent.stop_e4 is not None:

@@ -64,7 +64,7 @@ CREATE TABLE approval (
     plan_id     TEXT    PRIMARY KEY REFERENCES plan,
     plan_hash   TEXT    NOT NULL,
     nonce       TEXT    NOT NULL,
-    state       TEXT    NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'expired')),
+    state       TEXT    NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'expired', 'superseded')),
     created_at  INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL,
     answered_at INTEGER,
@@ -175,3 +175,9 @@ CREATE INDEX journal_ref ON journal (ref, seq);
 CREATE INDEX journal_kind ON journal (kind, seq);
 CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+
+-- How far the tick has come: bars, fills and cron ticks up to this instant are in the same commit.
+CREATE TABLE feed (
+    source TEXT    PRIMARY KEY,
+    at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

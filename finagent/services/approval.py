@@ -1,0 +1,306 @@
+"""Approval: a person's (or the policy's) yes to exactly one plan, once, in time, at a price that still holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from finagent.domain.approvals import (
+    Accepted,
+    Answer,
+    ApprovalRequest,
+    ApprovalState,
+    RefusedAnswer,
+    Verdict,
+    judge,
+    make_request,
+    price_refusal,
+)
+from finagent.domain.book import StoredApproval, StoredPlan
+from finagent.domain.facts import (
+    ACCOUNT_ROW,
+    ApprovalAnswered,
+    ApprovalRequested,
+    Journalled,
+    PlanMoved,
+    PlanRecorded,
+    PlanSized,
+    ReservationReleased,
+)
+from finagent.domain.orders import Scope
+from finagent.domain.plan import NoPlan, Plan, PlanState, plan_hash, revise, with_size
+from finagent.domain.steps import Step
+from finagent.ports import Clock, Job, JobQueue, NewJob, RiskCheck, Store, Tx
+from finagent.queue.errors import GuardFailedError
+from finagent.runtime.service import ServiceContract
+
+CONTRACT = ServiceContract(
+    name="approval", consumes=(Step.APPROVE, Step.APPROVAL_EXPIRY), needs=("queue", "risk")
+)
+GUARD_TRIES = 20
+FRESH_PLAN = ("price_moved", "past_stop", "past_target")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an answer led to: ``approved``, ``rejected`` or why it changed nothing; the plan it ended at."""
+
+    code: str
+    detail: str
+    plan_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A person's answer as a surface brings it; None stands for what the plan says."""
+
+    verdict: Verdict
+    channel: str
+    identity: str
+    nonce: str | None = None
+    plan_hash: str | None = None
+    quantity_e4: int | None = None
+    stop_e4: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalService:
+    """Takes ``approve`` and ``approval_expiry`` jobs ``{plan}``, and answers through ``answer``.
+
+    ``mode`` is ``approve`` (ask a person), ``policy`` or ``auto`` (yes at once) or ``alert`` (tell only).
+    """
+
+    store: Store
+    queue: JobQueue
+    clock: Clock
+    risk: RiskCheck
+    scope: Scope
+    mode: Callable[[], str]
+    ttl_ms: int
+    max_price_age_ms: int
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        """Ask, decide by policy, or let a question expire."""
+        version = await self.queue.row_version(ACCOUNT_ROW)
+        stored = await self.store.plan(str(job.payload["plan"]))
+        if stored is None or stored.state is not PlanState.PENDING:
+            return
+        if job.type == Step.APPROVAL_EXPIRY:
+            tx.expect(ACCOUNT_ROW, version)
+            await self._expire(stored, tx)
+        elif self.mode() == "alert":
+            self._end(tx, stored.plan, PlanState.EXPIRED, "alert_only")
+        elif self.mode() == "approve":
+            self._ask(stored.plan, tx)
+        else:
+            tx.expect(ACCOUNT_ROW, version)
+            await self._decide_by_policy(stored.plan, tx)
+
+    async def answer(self, plan_id: str, reply: Reply) -> Outcome:
+        """Answer a pending plan; the first answer wins over every channel, and repeating one changes nothing."""
+        for _ in range(GUARD_TRIES):
+            version = await self.queue.row_version(ACCOUNT_ROW)
+            stored = await self.store.plan(plan_id)
+            approval = await self.store.approval(plan_id)
+            if stored is None or approval is None:
+                return Outcome("not_pending", "this plan waits for no answer", plan_id)
+            tx = Tx()
+            tx.expect(ACCOUNT_ROW, version)
+            outcome = await self._answered(stored, approval, reply, tx)
+            if not tx.facts:
+                return outcome
+            try:
+                await self.queue.commit(tx)
+            except GuardFailedError:
+                continue
+            return outcome
+        return Outcome("busy", "the account changes too fast; try again", plan_id)
+
+    def _ask(self, plan: Plan, tx: Tx) -> None:
+        request = make_request(plan, self.scope, now_ms=self.clock.now_ms(), ttl_ms=self.ttl_ms)
+        tx.put(
+            ApprovalRequested(
+                plan_id=plan.plan_id,
+                plan_hash=request.plan_hash,
+                nonce=request.nonce,
+                expires_at_ms=request.expires_at_ms,
+            )
+        )
+        data = {"plan_hash": request.plan_hash, "expires_at_ms": request.expires_at_ms}
+        tx.put(Journalled(kind="approval_requested", ref=plan.plan_id, data=dict(data)))
+        job = NewJob(
+            Step.APPROVAL_EXPIRY, {"plan": plan.plan_id}, idem_key=plan.plan_id, run_at_ms=request.expires_at_ms
+        )
+        tx.enqueue(job)
+
+    async def _decide_by_policy(self, plan: Plan, tx: Tx) -> None:
+        decision, price = await self.risk.recheck(plan)
+        refusal = price_refusal(plan, price.price_e4) if price is not None else None
+        if refusal is not None:
+            self._end(tx, plan, PlanState.REFUSED, refusal[0])
+        elif not decision.is_approved:
+            self._end(tx, plan, PlanState.REFUSED, ", ".join(decision.reasons))
+        else:
+            self._grant(plan, channel="policy", identity="policy", tx=tx)
+
+    async def _expire(self, stored: StoredPlan, tx: Tx) -> None:
+        plan = stored.plan
+        approval = await self.store.approval(plan.plan_id)
+        if approval is not None and approval.state == ApprovalState.PENDING:
+            tx.put(
+                ApprovalAnswered(
+                    plan_id=plan.plan_id,
+                    plan_hash=approval.plan_hash,
+                    state=ApprovalState.EXPIRED.value,
+                    channel="clock",
+                    identity="",
+                )
+            )
+        self._end(tx, plan, PlanState.EXPIRED, "approval_expired")
+
+    async def _answered(self, stored: StoredPlan, approval: StoredApproval, reply: Reply, tx: Tx) -> Outcome:
+        plan = stored.plan
+        decision, price = await self.risk.recheck(plan)
+        verdict = judge(
+            _request(approval, plan),
+            ApprovalState(approval.state),
+            Answer(
+                verdict=reply.verdict,
+                channel=reply.channel,
+                identity=reply.identity,
+                at_ms=self.clock.now_ms(),
+                plan_hash=reply.plan_hash or approval.plan_hash,
+                nonce=reply.nonce or approval.nonce,
+            ),
+            now_ms=self.clock.now_ms(),
+            plan=plan,
+            price_e4=price.price_e4 if price is not None else None,
+            price_at_ms=price.at_ms if price is not None else None,
+            max_price_age_ms=self._price_age_ms(plan),
+        )
+        if isinstance(verdict, RefusedAnswer):
+            return self._refused(plan, approval, verdict, reply, tx)
+        if stored.state is not PlanState.PENDING:
+            return Outcome("not_pending", f"the plan is {stored.state} {stored.reason}".strip(), plan.plan_id)
+        if verdict.state is ApprovalState.REJECTED:
+            self._close_question(approval, verdict, tx)
+            self._end(tx, plan, PlanState.REJECTED, reply.reason or "rejected", by=reply)
+            return Outcome("rejected", f"{plan.symbol} rejected", plan.plan_id)
+        if reply.quantity_e4 is not None or reply.stop_e4 is not None:
+            return await self._revise(plan, approval, verdict, reply, tx)
+        if not decision.is_approved or decision.quantity_e4 < plan.quantity_e4:
+            reason = ", ".join(decision.reasons) or f"only {decision.quantity_e4 // 10_000} shares now"
+            self._close_question(approval, verdict, tx, state=ApprovalState.EXPIRED)
+            self._end(tx, plan, PlanState.REFUSED, reason)
+            return Outcome("refused_by_risk", reason, plan.plan_id)
+        self._close_question(approval, verdict, tx)
+        self._grant(plan, channel=reply.channel, identity=reply.identity, tx=tx)
+        return Outcome("approved", f"{plan.symbol} approved", plan.plan_id)
+
+    def _price_age_ms(self, plan: Plan) -> int:
+        """Before its entry window opens a plan is priced by its indication, which may be older."""
+        waiting_ms = plan.entry_from_ms - plan.decided_at_ms
+        return self.max_price_age_ms + max(0, waiting_ms)
+
+    def _refused(
+        self, plan: Plan, approval: StoredApproval, refusal: RefusedAnswer, reply: Reply, tx: Tx
+    ) -> Outcome:
+        if refusal.reason in FRESH_PLAN:
+            self._close_question(approval, None, tx, state=ApprovalState.SUPERSEDED, by=reply)
+            self._end(tx, plan, PlanState.SUPERSEDED, refusal.reason)
+            payload = {
+                "session": plan.session,
+                "tick": plan.scan_tick,
+                "symbols": [plan.symbol],
+                "version": plan.version + 1,
+            }
+            tx.enqueue(NewJob(Step.PLAN, payload, idem_key=f"{plan.plan_id}/fresh"))
+        return Outcome(refusal.reason, refusal.detail, plan.plan_id)
+
+    async def _revise(
+        self, plan: Plan, approval: StoredApproval, verdict: Accepted, reply: Reply, tx: Tx
+    ) -> Outcome:
+        """A person's smaller quantity or tighter stop: the next version of the plan, asked of risk, approved at once."""
+        fresh = revise(plan, self.scope, quantity_e4=reply.quantity_e4, stop_e4=reply.stop_e4)
+        if isinstance(fresh, NoPlan):
+            return Outcome(fresh.reason, fresh.detail, plan.plan_id)
+        decision, _ = await self.risk.recheck(fresh, replaces=plan.plan_id)
+        if not decision.is_approved:
+            return Outcome("refused_by_risk", ", ".join(decision.reasons), plan.plan_id)
+        sized = with_size(fresh, min(fresh.quantity_e4, decision.quantity_e4))
+        digest = plan_hash(sized)
+        self._close_question(approval, verdict, tx, state=ApprovalState.SUPERSEDED)
+        self._end(tx, plan, PlanState.SUPERSEDED, f"revised by {reply.channel}")
+        tx.put(PlanRecorded(plan=sized, state=PlanState.PENDING))
+        tx.put(PlanSized(plan=sized, plan_hash=digest, decision=decision))
+        request = make_request(sized, self.scope, now_ms=self.clock.now_ms(), ttl_ms=self.ttl_ms)
+        tx.put(
+            ApprovalRequested(
+                plan_id=sized.plan_id, plan_hash=digest, nonce=request.nonce, expires_at_ms=request.expires_at_ms
+            )
+        )
+        tx.put(
+            ApprovalAnswered(
+                plan_id=sized.plan_id,
+                plan_hash=digest,
+                state=ApprovalState.APPROVED.value,
+                channel=reply.channel,
+                identity=reply.identity,
+            )
+        )
+        self._grant(sized, channel=reply.channel, identity=reply.identity, tx=tx)
+        return Outcome("approved", f"{plan.symbol} approved as version {sized.version}", sized.plan_id)
+
+    def _close_question(
+        self,
+        approval: StoredApproval,
+        verdict: Accepted | None,
+        tx: Tx,
+        *,
+        state: ApprovalState | None = None,
+        by: Reply | None = None,
+    ) -> None:
+        closing = state if state is not None else (verdict.state if verdict is not None else ApprovalState.EXPIRED)
+        who = verdict if verdict is not None else by
+        tx.put(
+            ApprovalAnswered(
+                plan_id=approval.plan_id,
+                plan_hash=approval.plan_hash,
+                state=closing.value,
+                channel=who.channel if who is not None else "",
+                identity=who.identity if who is not None else "",
+            )
+        )
+
+    def _grant(self, plan: Plan, *, channel: str, identity: str, tx: Tx) -> None:
+        is_armed = plan.trigger_e4 is not None
+        to_state = PlanState.ARMED if is_armed else PlanState.APPROVED
+        tx.put(PlanMoved(plan_id=plan.plan_id, from_states=(PlanState.PENDING,), to_state=to_state))
+        data = {"channel": channel, "identity": identity, "plan_hash": plan_hash(plan)}
+        tx.put(Journalled(kind="approved", ref=plan.plan_id, data=dict(data)))
+        payload = {"plan": plan.plan_id}
+        if not is_armed:
+            run_at_ms = plan.entry_from_ms if plan.entry_from_ms > self.clock.now_ms() else None
+            job = NewJob(
+                Step.EXECUTE, payload, idem_key=plan.plan_id, key=plan.plan_id, run_at_ms=run_at_ms
+            )
+            tx.enqueue(job)
+        expiry = NewJob(Step.PLAN_EXPIRY, payload, idem_key=plan.plan_id, run_at_ms=plan.entry_until_ms)
+        tx.enqueue(expiry)
+
+    def _end(self, tx: Tx, plan: Plan, state: PlanState, reason: str, *, by: Reply | None = None) -> None:
+        tx.put(PlanMoved(plan_id=plan.plan_id, from_states=(PlanState.PENDING,), to_state=state, reason=reason))
+        tx.put(ReservationReleased(plan_id=plan.plan_id))
+        who = f"{by.channel}:{by.identity}" if by is not None else ""
+        data = {"state": state.value, "reason": reason, "by": who}
+        tx.put(Journalled(kind="plan_ended", ref=plan.plan_id, data=dict(data)))
+
+
+def _request(approval: StoredApproval, plan: Plan) -> ApprovalRequest:
+    return ApprovalRequest(
+        plan_id=approval.plan_id,
+        version=plan.version,
+        plan_hash=approval.plan_hash,
+        nonce=approval.nonce,
+        created_at_ms=approval.created_at_ms,
+        expires_at_ms=approval.expires_at_ms,
+    )

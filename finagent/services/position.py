@@ -1,0 +1,185 @@
+"""Position: folds what the broker reports into orders and positions, and sees each plan to its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
+from finagent.domain.facts import (
+    ACCOUNT_ROW,
+    FillRecorded,
+    Journalled,
+    OrderMoved,
+    PlanMoved,
+    PositionRecorded,
+    ReservationReduced,
+    ReservationReleased,
+)
+from finagent.domain.journal import JsonData
+from finagent.domain.legs import ENTRY, EXIT, STOP
+from finagent.domain.market import Side
+from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderState
+from finagent.domain.plan import PlanState
+from finagent.domain.positions import ExitReason, Position, fold, open_position
+from finagent.domain.steps import Step
+from finagent.ports import GiveUpError, Job, NewJob, Store, Tx
+from finagent.runtime.service import ServiceContract
+
+CONTRACT = ServiceContract(name="position", consumes=(Step.BROKER_EVENT,), needs=("queue",))
+
+
+@dataclass(frozen=True, slots=True)
+class PositionService:
+    """Takes ``broker_event`` jobs: ``{event: "fill", ...}`` or ``{event: "cancelled" | "expired" | ..., order}``."""
+
+    store: Store
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        """One event of the broker; an event seen before changes nothing."""
+        order = await self.store.order(str(job.payload["order"]))
+        if order is None:
+            raise GiveUpError(f"broker event {job.idem_key} is of an order that is not ours: {job.payload['order']}")
+        stored = await self.store.plan(order.intent.plan_id)
+        if stored is None:
+            raise GiveUpError(f"order {order.intent.client_order_id} belongs to no plan")
+        tx.touch(ACCOUNT_ROW)
+        if job.payload["event"] == "fill":
+            await self._fill(fill_from(job.payload, order), order, stored, tx)
+        else:
+            await self._ended(OrderState(str(job.payload["event"])), str(job.payload["reason"]), order, stored, tx)
+
+    async def _fill(self, fill: BrokerFill, order: StoredOrder, stored: StoredPlan, tx: Tx) -> None:
+        plan = stored.plan
+        known = await self.store.fills_of(plan.plan_id)
+        if any(each.fill.execution_id == fill.execution_id for each in known):
+            return
+        held = await self.store.position(plan.plan_id)
+        before = held.position if held is not None else open_position(plan)
+        position = fold(before, fill)
+        leg = order.intent.leg
+        reason = _reason(order, fill, held)
+        tx.put(FillRecorded(fill=fill, plan_id=plan.plan_id, leg=leg, session=plan.session, reason=reason))
+        tx.put(PositionRecorded(position=position, stop_e4=held.stop_e4 if held is not None else plan.stop_e4))
+        tx.put(Journalled(kind="fill", ref=order.intent.client_order_id, data=_fill_data(fill, leg)))
+        is_complete = order.filled_e4 + fill.quantity_e4 >= order.intent.quantity_e4
+        if leg == ENTRY:
+            self._entered(order, fill, stored, is_complete, tx)
+        if position.quantity_e4 == 0:
+            await self._closed(order, position, tx, is_entry_over=leg != ENTRY or is_complete)
+
+    def _entered(self, order: StoredOrder, fill: BrokerFill, stored: StoredPlan, is_complete: bool, tx: Tx) -> None:
+        plan_id = stored.plan.plan_id
+        if stored.state is PlanState.ENTERING:
+            tx.put(PlanMoved(plan_id=plan_id, from_states=(PlanState.ENTERING,), to_state=PlanState.OPEN))
+        if is_complete:
+            tx.put(ReservationReleased(plan_id=plan_id))
+            return
+        left_e4 = order.intent.quantity_e4 - order.filled_e4 - fill.quantity_e4
+        worst_e4 = abs(fill.price_e4 - stored.plan.stop_e4) + stored.plan.risk_per_share_e4 // 2
+        tx.put(
+            ReservationReduced(
+                plan_id=plan_id, notional_e8=left_e4 * fill.price_e4, worst_case_e8=left_e4 * worst_e4
+            )
+        )
+
+    async def _closed(self, order: StoredOrder, position: Position, tx: Tx, *, is_entry_over: bool) -> None:
+        """Flat: what still rests of the plan is over at the broker too; the trade is booked."""
+        plan_id = position.plan_id
+        for other in await self.store.orders_of(plan_id):
+            is_this = other.intent.client_order_id == order.intent.client_order_id
+            if not is_this and other.state not in TERMINAL_ORDER_STATES and other.intent.leg != ENTRY:
+                tx.put(
+                    OrderMoved(
+                        client_order_id=other.intent.client_order_id,
+                        to_state=OrderState.CANCELLED,
+                        reason="position_closed",
+                    )
+                )
+        tx.enqueue(NewJob(Step.RECORD_TRADE, {"plan": plan_id}, idem_key=plan_id, key=plan_id))
+
+    async def _ended(
+        self, state: OrderState, reason: str, order: StoredOrder, stored: StoredPlan, tx: Tx
+    ) -> None:
+        """An order is over at the broker without (all of) its fills."""
+        if order.state in TERMINAL_ORDER_STATES:
+            return
+        order_id, plan_id = order.intent.client_order_id, stored.plan.plan_id
+        tx.put(OrderMoved(client_order_id=order_id, to_state=state, reason=reason))
+        tx.put(Journalled(kind="order_ended", ref=order_id, data={"state": state.value, "reason": reason}))
+        if order.intent.leg != ENTRY:
+            return
+        tx.put(ReservationReleased(plan_id=plan_id))
+        if stored.state is PlanState.ENTERING and order.filled_e4 == 0:
+            tx.put(
+                PlanMoved(
+                    plan_id=plan_id,
+                    from_states=(PlanState.ENTERING,),
+                    to_state=PlanState.NOT_FILLED,
+                    reason=reason or state.value,
+                )
+            )
+
+
+def _reason(order: StoredOrder, fill: BrokerFill, held: OpenPosition | None) -> ExitReason | None:
+    leg = order.intent.leg
+    if leg == ENTRY:
+        return None
+    if fill.is_forced_close:
+        return ExitReason.CLOSE_FORCED
+    if leg == EXIT:
+        return ExitReason(order.intent.reason)
+    if leg == STOP:
+        is_moved = held is not None and order.intent.stop_e4 != held.plan.stop_e4
+        return ExitReason.TRAILING if is_moved else ExitReason.STOP
+    return ExitReason.TARGET
+
+
+def fill_payload(fill: BrokerFill) -> dict[str, None | bool | int | float | str]:
+    """A fill as the payload of its ``broker_event`` job."""
+    return {
+        "event": "fill",
+        "order": fill.client_order_id,
+        "execution": fill.execution_id,
+        "quantity_e4": fill.quantity_e4,
+        "price_e4": fill.price_e4,
+        "at_ms": fill.at_ms,
+        "fees_e8": fill.fees_e8,
+        "reference_e4": fill.reference_e4,
+        "side": fill.side.value,
+        "ambiguous": fill.is_ambiguous,
+        "forced": fill.is_forced_close,
+    }
+
+
+def fill_from(payload: Mapping[str, object], order: StoredOrder) -> BrokerFill:
+    """The fill behind a ``broker_event`` payload; GiveUpError when it is malformed."""
+    numbers = [payload.get(name) for name in ("quantity_e4", "price_e4", "at_ms", "fees_e8")]
+    reference = payload.get("reference_e4")
+    if not all(isinstance(n, int) for n in numbers) or not isinstance(reference, int | None):
+        raise GiveUpError(f"broker event is malformed: {dict(payload)}")
+    quantity, price, at, fees = (n for n in numbers if isinstance(n, int))
+    return BrokerFill(
+        execution_id=str(payload["execution"]),
+        client_order_id=order.intent.client_order_id,
+        symbol=order.intent.symbol,
+        side=Side(str(payload["side"])),
+        quantity_e4=quantity,
+        price_e4=price,
+        at_ms=at,
+        fees_e8=fees,
+        reference_e4=reference,
+        is_ambiguous=payload.get("ambiguous") is True,
+        is_forced_close=payload.get("forced") is True,
+    )
+
+
+def _fill_data(fill: BrokerFill, leg: str) -> dict[str, JsonData]:
+    return {
+        "leg": leg,
+        "side": fill.side.value,
+        "quantity_e4": fill.quantity_e4,
+        "price_e4": fill.price_e4,
+        "at_ms": fill.at_ms,
+        "fees_e8": fill.fees_e8,
+        "ambiguous": fill.is_ambiguous,
+        "forced": fill.is_forced_close,
+    }

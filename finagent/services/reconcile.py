@@ -1,0 +1,75 @@
+"""Reconcile: the broker against the journal, at start and at the day's end; a difference shuts the entry gate."""
+
+from dataclasses import dataclass
+
+from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled
+from finagent.domain.journal import JsonData
+from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, is_ours
+from finagent.domain.steps import Step
+from finagent.ports import Clock, Job, OrderExecutionPort, Store, Tx
+from finagent.runtime.service import ServiceContract
+
+CONTRACT = ServiceContract(name="reconcile", consumes=(Step.RECONCILE,), needs=("queue", "broker"))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing on which broker and journal disagree."""
+
+    kind: str
+    ref: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileService:
+    """Takes ``reconcile {session, reason}`` jobs; ``differences`` is asked before services start, too."""
+
+    store: Store
+    broker: OrderExecutionPort
+    clock: Clock
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        """Compare; a difference is journalled and blocks entries until it is gone."""
+        found = await self.differences(str(job.payload["session"]))
+        control = await self.store.control()
+        is_blocked = control.gate_reason == "reconcile"
+        if found:
+            rows: list[JsonData] = [{"kind": d.kind, "ref": d.ref, "detail": d.detail} for d in found]
+            tx.put(Journalled(kind="reconcile", ref=str(job.payload["session"]), data={"differences": rows}))
+            tx.put(ControlChanged(gate_reason="reconcile"))
+            tx.touch(ACCOUNT_ROW)
+        elif is_blocked:
+            tx.put(ControlChanged(gate_reason=""))
+            tx.touch(ACCOUNT_ROW)
+
+    async def differences(self, session: str) -> list[Difference]:
+        """Unknown orders of ours, live orders the broker has ended or lost, and unequal positions."""
+        found: list[Difference] = []
+        for order in await self.broker.orders(session=session):
+            if not is_ours(order.client_order_id):
+                continue
+            if await self.store.order(order.client_order_id) is None:
+                found.append(Difference("unknown_order", order.client_order_id, f"broker says {order.state}"))
+        for stored in await self.store.live_orders():
+            if stored.state is OrderState.INTENT:
+                continue
+            at_broker = await self.broker.find(stored.intent.client_order_id)
+            order_id = stored.intent.client_order_id
+            if at_broker is None:
+                found.append(Difference("lost_order", order_id, f"journal says {stored.state}"))
+            elif at_broker.state in TERMINAL_ORDER_STATES and at_broker.filled_e4 == stored.filled_e4:
+                found.append(Difference("ended_order", order_id, f"broker says {at_broker.state}"))
+        return found + await self._positions()
+
+    async def _positions(self) -> list[Difference]:
+        ours: dict[str, int] = {}
+        for held in await self.store.open_positions():
+            symbol = held.plan.symbol
+            ours[symbol] = ours.get(symbol, 0) + held.position.quantity_e4
+        theirs = {p.symbol: p.quantity_e4 for p in await self.broker.positions()}
+        return [
+            Difference("position", symbol, f"journal {ours.get(symbol, 0)}, broker {theirs.get(symbol, 0)} (1e-4 shares)")
+            for symbol in sorted(ours.keys() | theirs.keys())
+            if ours.get(symbol, 0) != theirs.get(symbol, 0)
+        ]

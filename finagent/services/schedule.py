@@ -1,0 +1,157 @@
+"""Schedule: the day's cron lines in exchange time, as ticks that become jobs or are skipped with a reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from finagent.domain.market import Session
+from finagent.domain.steps import Step
+from finagent.ports import CalendarPort, NewJob
+from finagent.queue.port import CronTick
+from finagent.queue.scheduler import Anchor, CronLine, CronScheduler
+
+SCAN, FLATTEN, DAY_CLOSE = "scan", "flatten", "day_close"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanTime:
+    """A scheduled scan: its tick name, when it fires, and what it leads to."""
+
+    name: str
+    when: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRules:
+    """The lines of a day; ``no_trade_days`` are local dates without entries."""
+
+    zone: str
+    scans: tuple[ScanTime, ...]
+    flatten: tuple[str, ...]
+    day_close: str
+    misfire_ms: int
+    min_before_flatten_ms: int
+    no_trade_days: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DueTick:
+    """A tick with its jobs, or the reason why it is skipped."""
+
+    tick: CronTick
+    session: str
+    jobs: tuple[NewJob, ...]
+    skipped: str | None = None
+
+
+class DaySchedule:
+    """What fires when; pure arithmetic over the calendar, so a restart goes on from the last fire.
+
+    Lines are ``HH:MM`` in the zone, relative (``open+1m``, ``close-3h45m``) or five cron fields; CronLineError
+    for any other. Ticks on days without a session do not exist.
+    """
+
+    def __init__(self, calendar: CalendarPort, rules: ScheduleRules) -> None:
+        self._calendar = calendar
+        self._rules = rules
+        self._zone = ZoneInfo(rules.zone)
+        self._scans = {scan.name: scan for scan in rules.scans}
+        lines = [CronLine(name=f"{SCAN}:{s.name}", when=_when(s.when), zone=rules.zone) for s in rules.scans]
+        lines += [
+            CronLine(name=f"{FLATTEN}:{number}", when=_when(when), zone=rules.zone)
+            for number, when in enumerate(rules.flatten, 1)
+        ]
+        lines.append(CronLine(name=DAY_CLOSE, when=_when(rules.day_close), zone=rules.zone))
+        self._cron = CronScheduler(lines, resolve=self._resolve)
+
+    def next_ms(self, after_ms: int) -> int | None:
+        """The next instant strictly after, at which a tick of a session is due."""
+        for _ in range(64):
+            ticks = self._cron.next_after(after_ms)
+            if not ticks:
+                return None
+            after_ms = ticks[0].fire_at_ms
+            if self._session(after_ms) is not None:
+                return after_ms
+        return None
+
+    def due(self, after_ms: int, until_ms: int, *, now_ms: int) -> Sequence[DueTick]:
+        """Every tick in (after, until] with its jobs; late ones are skipped as the misfire policy says."""
+        due: list[DueTick] = []
+        for tick in self._cron.between(after_ms, until_ms):
+            session = self._session(tick.fire_at_ms)
+            if session is not None:
+                due.append(self._judged(tick, session, now_ms))
+        return due
+
+    def flatten_start_ms(self, session: Session) -> int:
+        """When the flatten ladder begins in a session."""
+        starts = [
+            tick.fire_at_ms
+            for tick in self._cron.between(session.open_ms, session.close_ms)
+            if tick.name.startswith(f"{FLATTEN}:")
+        ]
+        return min(starts, default=session.close_ms)
+
+    def _judged(self, tick: CronTick, session: Session, now_ms: int) -> DueTick:
+        late_ms = now_ms - tick.fire_at_ms
+        if tick.name.startswith(f"{SCAN}:"):
+            return self._scan(tick, session, late_ms, now_ms)
+        if tick.name == DAY_CLOSE:
+            payload = {"session": session.date}
+            jobs = (
+                NewJob(Step.RECONCILE, {"session": session.date, "reason": "day_close"}, idem_key=session.date),
+                NewJob(Step.DAY_CLOSE, payload, idem_key=session.date),
+            )
+            return DueTick(tick, session.date, jobs)
+        flatten = {"session": session.date, "symbol": None, "reason": "flatten"}
+        step = tick.name.partition(":")[2]
+        return DueTick(
+            tick, session.date, (NewJob(Step.FLATTEN, dict(flatten), idem_key=f"{session.date}/ladder-{step}"),)
+        )
+
+    def _scan(self, tick: CronTick, session: Session, late_ms: int, now_ms: int) -> DueTick:
+        scan = self._scans[tick.name.partition(":")[2]]
+        skipped = None
+        if late_ms > self._rules.misfire_ms:
+            skipped = f"missed by {late_ms // 60_000} min"
+        elif session.date in self._rules.no_trade_days:
+            skipped = "no-trade day"
+        elif self.flatten_start_ms(session) - now_ms < self._rules.min_before_flatten_ms:
+            skipped = "too close to the flatten ladder"
+        payload = {"session": session.date, "tick": scan.name, "kind": scan.kind}
+        job = NewJob(Step.SCAN, dict(payload), idem_key=f"{session.date}/{scan.name}")
+        return DueTick(tick, session.date, () if skipped else (job,), skipped)
+
+    def _session(self, at_ms: int) -> Session | None:
+        return self._calendar.session(datetime.fromtimestamp(at_ms / 1000, self._zone).date().isoformat())
+
+    def _resolve(self, anchor: Anchor, date: str) -> int | None:
+        session = self._calendar.session(date)
+        if session is None:
+            return None
+        return session.open_ms if anchor == "open" else session.close_ms
+
+
+def _when(line: str) -> str:
+    """``HH:MM`` as five cron fields; anything else as it is."""
+    hour, colon, minute = line.partition(":")
+    return f"{int(minute)} {int(hour)} * * *" if colon and hour.isdigit() and minute.isdigit() else line
+
+
+def entry_windows(session: Session, windows: Sequence[tuple[str, str]], zone: str) -> list[tuple[int, int]]:
+    """Entry windows of a session as (start_ms, end_ms): local ``HH:MM`` pairs, cut at the close."""
+    return [
+        (start, min(end, session.close_ms))
+        for first, last in windows
+        if (start := local_ms(session.date, first, zone)) < session.close_ms
+        and (end := local_ms(session.date, last, zone)) > start
+    ]
+
+
+def local_ms(date: str, time: str, zone: str) -> int:
+    """The instant of a local date and ``HH:MM``, in ms UTC."""
+    moment = datetime.fromisoformat(f"{date}T{time}:00").replace(tzinfo=ZoneInfo(zone))
+    return round(moment.astimezone(UTC).timestamp() * 1000)
