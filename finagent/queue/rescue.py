@@ -42,8 +42,12 @@ class HangJudge:
         self._watched.pop(job_id, None)
 
     def alive_until_ms(self) -> Mapping[int, int]:
-        """Job id -> machinery time until which it counts as alive."""
-        return {job_id: watch.stamp_ms + watch.timeout_ms for job_id, watch in self._watched.items()}
+        """Job id -> machinery time until which its lease is kept.
+
+        Twice the time-out: a hung handler is stopped first and records its own failure; the lease is only
+        taken away from one that does not even react to that.
+        """
+        return {job_id: watch.stamp_ms + 2 * watch.timeout_ms for job_id, watch in self._watched.items()}
 
     def hung(self, *, now_ms: int) -> list[Job]:
         """Jobs without progress for longer than their time-out, own stall forgiven. Call once per period."""

@@ -114,7 +114,8 @@ class QueueWorld:
         if fact == "bad":
             raise ValueError("bad fact")
         session.conn.execute(
-            "INSERT INTO meta (key, value) VALUES (?, 'x') ON CONFLICT (key) DO UPDATE SET value = value || 'x'",
+            "INSERT INTO meta (key, value) VALUES (?, 'x')"
+            " ON CONFLICT (key) DO UPDATE SET value = value || 'x'",
             (str(fact),),
         )
 
