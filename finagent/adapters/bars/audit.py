@@ -43,7 +43,7 @@ def list_store(home: Path) -> dict[str, dict[str, object]]:
 def check_store(home: Path, calendar: CalendarPort) -> tuple[Issue, ...]:
     """What is wrong with the store, by kind and symbol.
 
-    Kinds: ``missing_file``, ``changed_file``, ``unlisted_file``, ``unreadable_file`` (the symbol is the name of
+    Kinds: ``missing_file``, ``changed_file``, ``unlisted_file``, ``unreadable_file`` (the symbol names
     the file); ``hole`` (sessions missing between first and last); ``bad_action`` (an adjusted close <= 0 or a
     gap of 25 % on an ex-date); ``suspect_jump`` (a move of 40 % overnight without an action);
     ``identity_mismatch`` (first minute's open more than 10 % from the daily open).

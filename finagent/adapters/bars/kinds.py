@@ -61,9 +61,10 @@ def recognise(columns: Sequence[str], *, is_volume_whole: bool) -> Recognised:
 
 def _nearest(have: set[str]) -> str:
     """The imported kind that shares most columns, and which ones the file lacks."""
-    shared = {kind: len(have & set(needed)) / len(needed) for kind, needed in REQUIRED.items()}
+    lacking_some = {kind: needed for kind, needed in REQUIRED.items() if not have.issuperset(needed)}
+    shared = {kind: len(have & set(needed)) / len(needed) for kind, needed in lacking_some.items()}
     kind = max(shared, key=lambda name: shared[name])
     lacking = [name for name in REQUIRED[kind] if name not in have]
-    if shared[kind] < 0.5 or not lacking:
+    if shared[kind] < 0.5:
         return "no known kind has its columns"
     return f"nearest is {kind}, which needs {', '.join(lacking)} as well"

@@ -92,7 +92,9 @@ def days(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.datetime64], Flags]:
     if _is_text(column.type):
         text = pc.cast(column, pa.string())
         trimmed = pc.if_else(pc.match_substring_regex(text, ISO_DAY), pc.utf8_trim_whitespace(text), None)
-        column = pc.strptime(trimmed, "%Y-%m-%d", unit="s", error_is_null=True)
+        parsed = pc.strptime(trimmed, "%Y-%m-%d", unit="s", error_is_null=True)
+        # strptime makes 30 February the 2nd of March: only what reads the same again is a date
+        column = pc.if_else(pc.equal(pc.strftime(parsed, "%Y-%m-%d"), trimmed), parsed, None)
     elif not pa.types.is_temporal(column.type):
         return np.zeros(len(column), "datetime64[D]"), np.ones(len(column), np.bool_)
     bad = np.asarray(pc.is_null(column).to_numpy(), np.bool_)

@@ -4,7 +4,7 @@ from datetime import date
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finagent.adapters.bars.kinds import DAILY, recognise
@@ -26,6 +26,7 @@ def table(values: list[tuple[str, date, int]]) -> pa.Table:
     return pa.table({"symbol": pa.array(symbols), "date": pa.array(days, pa.date32()), **columns})
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_the_first_of_equal_bars_wins_and_the_rest_are_duplicates(
     stored: list[tuple[str, date, int]], incoming: list[tuple[str, date, int]]
