@@ -24,7 +24,7 @@ class _Answer:
 
 
 class Idempotency:
-    """ASGI middleware that keeps the last answers in memory, bounded; commands are safe to repeat by themselves.
+    """ASGI middleware that keeps the last answers in memory, bounded; commands are safe to repeat anyway.
 
     Of two requests under one key at a time the second waits for the first. Server errors are not kept.
     """

@@ -1,0 +1,139 @@
+"""A home in memory: the ports Views and Commands over the documents of a day."""
+
+from finagent.context import ApplicationContext, CommandResult, Document, ExitCode, SurfaceError
+from tests.unit.api import documents
+
+Calls = list[tuple[object, ...]]
+
+
+class MemoryViews:
+    """Views that answer from documents."""
+
+    def __init__(self, plans: list[Document]) -> None:
+        self.rows = plans
+
+    async def status(self) -> Document:
+        return documents.STATUS
+
+    async def scans(self, *, session: str | None = None) -> Document:
+        return {"scans": [{"session": session or "2018-03-01"}]}
+
+    async def candidates(self, *, session: str | None = None, tick: str | None = None) -> Document:
+        return documents.SCAN
+
+    async def plans(self, *, session: str | None = None, state: str | None = None) -> Document:
+        return {"plans": [row for row in self.rows if state in (None, row["state"])]}
+
+    async def plan(self, plan_id: str) -> Document:
+        for row in self.rows:
+            if str(row["plan_id"]).startswith(plan_id):
+                return {"plan": row, "journal": []}
+        raise SurfaceError(f"no plan {plan_id}", hint="finagent plans lists them", code="unknown_plan")
+
+    async def orders(self, *, session: str | None = None, open_only: bool = False) -> Document:
+        return documents.ORDERS
+
+    async def positions(self) -> Document:
+        return documents.POSITIONS
+
+    async def trades(self, *, session: str | None = None) -> Document:
+        return documents.TRADES
+
+    async def pnl(self) -> Document:
+        return documents.PNL
+
+    async def journal(
+        self, *, after_seq: int = 0, limit: int = 200, kind: str | None = None, ref: str | None = None
+    ) -> Document:
+        entries = documents.JOURNAL["entries"]
+        assert isinstance(entries, list)
+        found = entries[after_seq:]
+        return {
+            "entries": found[:limit],
+            "next_after": after_seq + limit if len(found) > limit else None,
+        }
+
+    async def risk(self) -> Document:
+        return documents.RISK
+
+    async def jobs(self, *, status: str | None = None, type: str | None = None, limit: int = 100) -> Document:
+        return documents.JOBS
+
+    async def job(self, job_id: int) -> Document:
+        if job_id != 12:
+            raise SurfaceError(f"no job {job_id}", code="unknown_job")
+        return documents.JOB
+
+    async def jobs_stats(self) -> Document:
+        return documents.STATS
+
+    async def verify_journal(self) -> Document:
+        return {"entries": 2, "valid": True, "first_bad_seq": None, "detail": ""}
+
+
+class MemoryCommands:
+    """Commands that remember what they were asked and change the plans of the views."""
+
+    def __init__(self, views: MemoryViews) -> None:
+        self.views = views
+        self.calls: Calls = []
+
+    def _done(self, code: str, *details: object) -> CommandResult:
+        self.calls.append((code, *details))
+        return CommandResult(code=code, message=f"{code}.", data={})
+
+    async def approve(
+        self, plan_id: str, *, channel: str, identity: str, quantity: str | None = None, stop: str | None = None,
+        nonce: str | None = None, plan_hash: str | None = None,
+    ) -> CommandResult:  # fmt: skip
+        found = (await self.views.plan(plan_id))["plan"]
+        assert isinstance(found, dict)
+        if found["state"] != "pending":
+            return CommandResult(
+                code="already_answered", message=f"the plan is {found['state']}", exit_code=ExitCode.REFUSED
+            )
+        place = self.views.rows.index(found)
+        self.views.rows[place] = {**found, "state": "approved", "seconds_left": None}
+        return self._done("approved", plan_id, channel, identity, quantity, stop)
+
+    async def reject(self, plan_id: str, *, channel: str, identity: str, reason: str = "") -> CommandResult:
+        return self._done("rejected", plan_id, channel, identity, reason)
+
+    async def pause(self, *, reason: str, identity: str) -> CommandResult:
+        return self._done("paused", reason, identity)
+
+    async def resume(self, *, identity: str) -> CommandResult:
+        return self._done("resumed", identity)
+
+    async def flatten(self, *, symbol: str | None, identity: str) -> CommandResult:
+        return self._done("flattening", symbol, identity)
+
+    async def kill(self, *, reason: str, identity: str) -> CommandResult:
+        return self._done("killed", reason, identity)
+
+    async def rearm(self, *, identity: str) -> CommandResult:
+        return self._done("rearmed", identity)
+
+    async def lock(self, symbol: str, *, identity: str) -> CommandResult:
+        return self._done("locked", symbol, identity)
+
+    async def unlock(self, symbol: str, *, identity: str) -> CommandResult:
+        return self._done("unlocked", symbol, identity)
+
+    async def note(self, text: str, *, ref: str, identity: str) -> CommandResult:
+        return self._done("noted", text, ref, identity)
+
+    async def retry_job(self, job_id: int) -> CommandResult:
+        return self._done("retried", job_id)
+
+    async def redrive_jobs(self, type: str | None) -> CommandResult:
+        return self._done("redriven", type)
+
+
+def memory_context() -> tuple[ApplicationContext, MemoryCommands]:
+    """A fresh home in memory and its commands."""
+    rows = documents.PLANS["plans"]
+    assert isinstance(rows, list)
+    views = MemoryViews([dict(row) for row in rows if isinstance(row, dict)])
+    commands = MemoryCommands(views)
+    return ApplicationContext(views=views, commands=commands, home="memory", version="0.1.0"), commands
