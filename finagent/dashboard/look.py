@@ -39,9 +39,9 @@ STYLE = """<style>
 .fa-scroll {overflow-x: auto;}
 table.fa {width: 100%; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums;}
 table.fa th {text-align: right; color: #78716c; font-weight: 500; font-size: .78rem; padding:
-  .35rem .6rem;
+  .35rem .45rem;
   border-bottom: 1px solid #e2e0db; white-space: nowrap;}
-table.fa td {text-align: right; padding: .45rem .6rem; border-bottom: 1px solid #f0efec;
+table.fa td {text-align: right; padding: .45rem .45rem; border-bottom: 1px solid #f0efec;
   white-space: nowrap;}
 table.fa th:first-child, table.fa td:first-child {text-align: left; font-weight: 600;}
 .fa-plan {display: grid; grid-template-columns: repeat(auto-fit, minmax(6rem, 1fr)); gap: .35rem
@@ -140,10 +140,14 @@ def cards(*items: str) -> str:
     return f'<div class="fa-cards">{"".join(items)}</div>'
 
 
-def table(titles: list[str], cells: list[list[str]]) -> str:
-    """A table that scrolls sideways where it is narrow."""
+def table(titles: list[str], cells: list[list[str]], *, dim: list[bool] | None = None) -> str:
+    """A table that scrolls sideways where it is narrow; rows that are past are grey."""
     head = "".join(f"<th>{title}</th>" for title in titles)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
+    past = dim or [False] * len(cells)
+    body = "".join(
+        f"<tr{' class=fa-past' if grey else ''}>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>"
+        for row, grey in zip(cells, past, strict=True)
+    )
     inside = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="fa-scroll"><table class="fa">{inside}</table></div>'
 
