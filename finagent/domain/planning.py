@@ -117,13 +117,15 @@ def make_plan(
     scope: Scope,
     allow_shorts: bool,
     version: int = 1,
+    lot_e4: int | None = None,
 ) -> Plan | NoPlan | NotYet:
     """The plan of a candidate at ``now_ms``, the reason why there is none, or when to ask again.
 
     ``bars`` are the session's regular one-minute bars in time order; those that have not ended are ignored.
     ``windows`` are the entry windows as (start_ms, end_ms), the end excluded. The reference price is the
     close of the last ended bar (before the open the indication) or the trigger. Only a pre-market indication
-    may plan before the open: such a plan enters at the opening auction.
+    may plan before the open: such a plan enters at the opening auction. ``lot_e4``: the account's lot instead
+    of the instrument's.
     """
     ended = tuple(bar for bar in bars if bar.start_ms >= session.open_ms and bar.end_ms <= now_ms)
     case = _Case(
@@ -135,16 +137,12 @@ def make_plan(
         bars=ended,
         last_e4=_last_price(candidate, ended, session, now_ms),
     )
-    refusal = _short_refusal(case, allow_shorts)
-    if refusal is not None:
+    if (refusal := _short_refusal(case, allow_shorts)) is not None:
         return refusal
     window = _window(case.windows, now_ms)
     if window is None:
         return case.no("outside_entry_window", "no entry window is left in this session")
-    wait = _wait(case, window[0])
-    if wait is not None:
-        return wait
-    prices = _prices(case)
+    prices = _wait(case, window[0]) or _prices(case)
     if not isinstance(prices, _Prices):
         return prices
     return Plan(
@@ -171,7 +169,7 @@ def make_plan(
         limit_e4=prices.limit_e4,
         adv_shares=candidate.adv_shares,
         spread_e6=candidate.spread_e6,
-        lot_e4=candidate.instrument.lot_e4,
+        lot_e4=lot_e4 or candidate.instrument.lot_e4,
         notes=_notes(case),
     )
 

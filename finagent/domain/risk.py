@@ -103,14 +103,14 @@ class _Sizing:
 
 
 def standard_profile() -> RiskProfile:
-    """0.5 % risk a trade, 20 % a position, 3 open, 5 a day, pause at -1.5 %, flatten at -2 %, whole shares."""
+    """0.5 % risk a trade, 20 % a position, 3 open, 5 a day, pause at -1.5 %, flatten at -2 %."""
     return RiskProfile()
 
 
 def micro_profile() -> RiskProfile:
     """A bankroll of 500: at most 250 a symbol, long only, settled cash, 2 open, pause at -22, flatten at -33.
 
-    1.5 % risk a trade is 7.50: three trades at stop + 0.5 R stay within the flatten limit.
+    1.5 % risk a trade is 7.50: both open trades at stop + 0.5 R stay within the flatten limit.
     """
     return RiskProfile(
         name="micro",
@@ -429,7 +429,7 @@ def _sizing(plan: Plan, profile: RiskProfile, *, price_e4: int, slippage_bound_e
 def _caps(
     plan: Plan, account: AccountState, profile: RiskProfile, sizing: _Sizing
 ) -> tuple[tuple[str, int | None], ...]:
-    """Each cap's quantity in 1e-4 shares before rounding to lots; None where it is off or its input unknown."""
+    """Each cap's quantity in 1e-4 shares before rounding to lots; None where off or its input unknown."""
     capital_e8 = _capital_e8(account, profile)
     funds_e8 = account.buying_power_e8
     if profile.day_trade_rule == "cash_settled":
@@ -448,10 +448,7 @@ def _caps(
         ("symbol_notional", _affordable(profile.max_position_notional_e8, cost_e10)),
         ("adv_share", None if adv_e4 is None else adv_e4 * profile.max_adv_share_e6 // RATIO_SCALE),
         ("buying_power", _affordable(funds_e8, cost_e10)),
-        (
-            "exposure",
-            _affordable(None if exposure_e8 is None else exposure_e8 - account.exposure_e8, cost_e10),
-        ),
+        ("exposure", _affordable(exposure_e8, cost_e10)),
         ("daily_loss", _affordable(room_e8, sizing.worst_per_share_e10)),
         ("plan_quantity", plan.quantity_e4 or None),
     )

@@ -1,0 +1,535 @@
+"""Risk: refusals, sizing with its caps, reservations and the limits of the day."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finagent.domain.errors import SettingsValueError
+from finagent.domain.market import Direction, Side
+from finagent.domain.orders import OrderIntent, OrderType
+from finagent.domain.planning import ExitLeg, Management, Plan, Setup, with_size
+from finagent.domain.risk import (
+    AccountState,
+    RiskProfile,
+    decide,
+    decide_in_rank,
+    limits_used,
+    loss_limit_e8,
+    loss_tier,
+    micro_profile,
+    order_check,
+    release,
+    reserve,
+    standard_profile,
+    validate_profile,
+)
+
+USD = 100_000_000
+SHARE = 10_000
+
+
+def account(equity_usd: int = 100_000, **changes: object) -> AccountState:
+    equity = equity_usd * USD
+    base = AccountState(
+        equity_e8=equity, day_start_equity_e8=equity, cash_e8=equity, buying_power_e8=4 * equity
+    )
+    return replace(base, **changes)
+
+
+def plan(
+    symbol: str = "WMT",
+    *,
+    reference: int = 100_0000,
+    stop: int = 97_0000,
+    target: int = 109_0000,
+    **changes: object,
+) -> Plan:
+    base = Plan(
+        plan_id=f"pl_{symbol}",
+        version=1,
+        session="2018-02-20",
+        scan_tick="09:31",
+        symbol=symbol,
+        rank=1,
+        preset="classic",
+        setup=Setup.NEXT_OPEN,
+        direction=Direction.LONG if stop < reference else Direction.SHORT,
+        score_e6=500_000,
+        reference_e4=reference,
+        stop_e4=stop,
+        targets=(ExitLeg(leg="target-1", share_e6=1_000_000, price_e4=target),),
+        management=Management(),
+        decided_at_ms=1_000,
+        entry_from_ms=1_000,
+        entry_until_ms=9_000,
+    )
+    return replace(base, **changes)
+
+
+def decision(
+    plan_: Plan, account_: AccountState, profile: RiskProfile | None = None, *, slippage_bound_e6: int = 0
+):
+    return decide(
+        plan_,
+        account_,
+        profile or standard_profile(),
+        price_e4=plan_.reference_e4,
+        slippage_bound_e6=slippage_bound_e6,
+        now_ms=2_000,
+    )
+
+
+def test_quantity_is_the_risk_per_trade_over_the_risk_per_share():
+    """0.5 % of 100,000 is 500; 3.00 a share gives 166.67 shares, floored to 166."""
+    found = decision(plan(), account())
+    assert found.is_approved
+    assert (found.quantity_e4, found.binding_cap) == (166 * SHARE, "risk_per_trade")
+    assert found.notional_e8 == 16_600 * USD
+    assert found.worst_case_e8 == 166 * 4_50 * USD // 100
+    assert found.reasons == ()
+
+
+def test_caps_tried_are_listed_in_order():
+    found = decision(plan(adv_shares=1_000_000), account())
+    assert found.caps == (
+        ("risk_per_trade", 166 * SHARE),
+        ("position_notional", 200 * SHARE),
+        ("adv_share", 5_000 * SHARE),
+        ("buying_power", 4_000 * SHARE),
+        ("exposure", 1_000 * SHARE),
+        ("daily_loss", 444 * SHARE),
+    )
+
+
+SETTLED = {"day_trade_rule": "cash_settled"}
+
+
+@pytest.mark.parametrize(
+    ("cap", "changes"),
+    [
+        ("position_notional", {"plan": {"stop": 99_0000}}),
+        ("symbol_notional", {"profile": {"max_position_notional_e8": 1_000 * USD}}),
+        ("adv_share", {"plan": {"adv_shares": 2_000}}),
+        ("buying_power", {"account": {"buying_power_e8": 1_000 * USD}}),
+        (
+            "buying_power",
+            {"account": {"cash_e8": 1_000 * USD}, "profile": {"day_trade_rule": "cash_settled"}},
+        ),
+        ("exposure", {"account": {"exposure_e8": 99_000 * USD}}),
+        ("daily_loss", {"account": {"open_worst_case_e8": 1_900 * USD}}),
+        ("daily_loss", {"account": {"realised_pnl_e8": -1_900 * USD}}),
+        ("plan_quantity", {"plan": {"quantity_e4": 10 * SHARE}}),
+        ("risk_per_trade", {"profile": {"bankroll_e8": 1_000 * USD}}),
+    ],
+)
+def test_each_cap_can_bind(cap, changes):
+    found = decision(
+        plan(**changes.get("plan", {})),
+        account(**changes.get("account", {})),
+        replace(standard_profile(), **changes.get("profile", {})),
+    )
+    assert found.is_approved
+    assert found.binding_cap == cap
+    assert 0 < found.quantity_e4 < 166 * SHARE or cap == "position_notional"
+
+
+def test_realised_profit_gives_no_room_beyond_the_daily_limit():
+    rich = account(realised_pnl_e8=50_000 * USD, open_worst_case_e8=1_900 * USD)
+    assert (
+        decision(plan(), rich).quantity_e4
+        == decision(plan(), account(open_worst_case_e8=1_900 * USD)).quantity_e4
+    )
+
+
+def test_quantity_of_nothing_is_refused_and_names_the_cap():
+    found = decision(plan(), account(open_worst_case_e8=3_000 * USD))
+    assert (found.is_approved, found.quantity_e4) == (False, 0)
+    assert found.reasons == ("too_small",)
+    assert (found.binding_cap, dict(found.caps)["daily_loss"]) == ("daily_loss", 0)
+
+
+def test_account_without_equity_is_too_small():
+    found = decision(plan(), account(0))
+    assert (found.reasons, found.binding_cap) == (("too_small",), "risk_per_trade")
+
+
+def test_switched_off_limits_are_no_caps():
+    profile = replace(
+        standard_profile(),
+        max_position_e6=None,
+        max_exposure_e6=None,
+        pause_loss_e6=None,
+        flatten_loss_e6=None,
+        max_spread_e6=None,
+    )
+    found = decision(plan(spread_e6=900_000), account(), profile)
+    assert [name for name, _ in found.caps] == ["risk_per_trade", "buying_power"]
+
+
+def test_current_price_beyond_the_reference_shrinks_the_quantity():
+    found = decide(plan(), account(), standard_profile(), price_e4=102_0000, slippage_bound_e6=0)
+    assert found.quantity_e4 == 100 * SHARE
+    assert found.worst_case_e8 == 100 * 6_50 * USD // 100
+
+
+def test_trigger_entry_reserves_for_its_limit():
+    found = decision(plan(trigger_e4=100_0000, limit_e4=100_3000), account())
+    assert found.quantity_e4 == 166 * SHARE
+    assert found.notional_e8 == 166 * 100_30 * USD // 100
+    assert found.worst_case_e8 == 166 * 4_80 * USD // 100
+
+
+def test_slippage_bound_is_part_of_the_notional():
+    found = decision(plan(stop=99_0000), account(), slippage_bound_e6=10_000)
+    assert (found.quantity_e4, found.binding_cap) == (198 * SHARE, "position_notional")
+    assert found.notional_e8 == 19_998 * USD
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("entry_gate", {"account": {"entry_gate_reason": "reconcile open"}}),
+        ("killed", {"account": {"is_killed": True}}),
+        ("paused", {"account": {"is_paused": True}}),
+        ("symbol_locked", {"account": {"locked_symbols": ("WMT",)}}),
+        ("symbol_blocked", {"account": {"blocked_symbols": ("WMT",)}}),
+        ("symbol_today", {"account": {"symbols_today": ("WMT",)}}),
+        ("trades_per_day", {"account": {"trades_today": 5}}),
+        ("open_positions", {"account": {"open_positions": 3}}),
+        ("orders_per_minute", {"account": {"orders_last_minute": 10}}),
+        ("daily_loss_flatten", {"account": {"equity_e8": 98_000 * USD}}),
+        ("daily_loss_pause", {"account": {"equity_e8": 98_500 * USD}}),
+        ("spread", {"plan": {"spread_e6": 3_001}}),
+        ("shorts_off", {"plan": {"stop": 103_0000, "target": 91_0000}}),
+        ("plan_expired", {"plan": {"entry_until_ms": 2_000}}),
+        ("plan_expired", {"plan": {"entry_until_ms": 1_000}}),
+        ("past_stop", {"plan": {"stop": 100_0000, "direction": Direction.LONG}}),
+        ("past_target", {"plan": {"target": 100_0000}}),
+    ],
+)
+def test_each_refusal_has_its_reason(reason, changes):
+    found = decision(plan(**changes.get("plan", {})), account(**changes.get("account", {})))
+    assert not found.is_approved
+    assert found.reasons == (reason,)
+    assert (found.quantity_e4, found.notional_e8, found.worst_case_e8, found.caps) == (0, 0, 0, ())
+
+
+def test_every_reason_that_applies_is_listed():
+    found = decision(plan(), account(is_paused=True, is_killed=True, trades_today=9))
+    assert found.reasons == ("killed", "paused", "trades_per_day")
+
+
+def test_values_at_their_limits_pass():
+    ok = account(
+        trades_today=4,
+        open_positions=2,
+        orders_last_minute=9,
+        equity_e8=98_500 * USD + 1,
+        symbols_today=("A",),
+    )
+    assert decision(plan(spread_e6=3_000), ok).is_approved
+
+
+def test_window_is_judged_without_a_clock_too():
+    found = decide(
+        plan(entry_until_ms=1_000), account(), standard_profile(), price_e4=100_0000, slippage_bound_e6=0
+    )
+    assert found.reasons == ("plan_expired",)
+
+
+def test_shorts_are_whole_shares_and_cost_the_higher_price():
+    profile = replace(standard_profile(), allow_shorts=True, lot_e4=1)
+    short = plan(stop=103_0000, target=91_0000, lot_e4=1)
+    found = decide(short, account(), profile, price_e4=99_0000, slippage_bound_e6=0)
+    assert found.quantity_e4 == 125 * SHARE
+    assert found.notional_e8 == 12_500 * USD
+    assert found.worst_case_e8 == 125 * 5_50 * USD // 100
+
+
+def test_micro_profile_trades_fractions_of_at_most_250():
+    """1.5 % of 500 is 7.50; 3.00 a share gives 2.5 shares, 250 of notional."""
+    found = decision(plan(lot_e4=1), account(500), micro_profile())
+    assert found.quantity_e4 == 25_000
+    assert found.notional_e8 <= 250 * USD
+    assert decision(plan(lot_e4=1), account(50_000), micro_profile()).quantity_e4 == 25_000
+    assert decision(plan(), account(500), micro_profile()).quantity_e4 == 2 * SHARE
+
+
+def test_micro_profile_pauses_at_22_and_flattens_at_33():
+    tiers = [
+        loss_tier(account(500, equity_e8=(500 - loss) * USD), micro_profile()) for loss in (21, 22, 32, 33)
+    ]
+    assert tiers == [None, "pause", "pause", "flatten"]
+
+
+def test_loss_limit_is_the_smaller_of_share_and_amount():
+    assert loss_limit_e8(account(), share_e6=15_000, amount_e8=None) == 1_500 * USD
+    assert loss_limit_e8(account(), share_e6=15_000, amount_e8=100 * USD) == 100 * USD
+    assert loss_limit_e8(account(), share_e6=None, amount_e8=None) is None
+    assert loss_limit_e8(account(day_start_equity_e8=-1), share_e6=15_000, amount_e8=None) == 0
+
+
+def test_account_without_equity_and_loss_is_in_no_tier():
+    assert loss_tier(account(0), standard_profile()) is None
+
+
+def test_open_loss_counts_towards_the_tiers():
+    losing = account(equity_e8=98_400 * USD, realised_pnl_e8=0, open_pnl_e8=-1_600 * USD)
+    assert loss_tier(losing, standard_profile()) == "pause"
+
+
+def test_limits_used_are_ratios_by_name():
+    used = limits_used(
+        account(
+            equity_e8=99_000 * USD,
+            realised_pnl_e8=-500 * USD,
+            open_worst_case_e8=500 * USD,
+            exposure_e8=25_000 * USD,
+            open_positions=1,
+            trades_today=2,
+            orders_last_minute=1,
+        ),
+        standard_profile(),
+    )
+    assert used == {
+        "daily_loss_flatten": 500_000,
+        "daily_loss_pause": 666_666,
+        "daily_worst_case": 500_000,
+        "exposure": 250_000,
+        "open_positions": 333_333,
+        "orders_per_minute": 100_000,
+        "trades_per_day": 400_000,
+    }
+    off = replace(standard_profile(), pause_loss_e6=None, flatten_loss_e6=None, max_exposure_e6=None)
+    assert list(limits_used(account(), off)) == ["open_positions", "orders_per_minute", "trades_per_day"]
+
+
+def test_limit_of_nothing_is_all_used_by_anything():
+    assert limits_used(account(0), standard_profile())["exposure"] == 0
+    assert limits_used(account(0, exposure_e8=1), standard_profile())["exposure"] == 1_000_000
+
+
+def test_decisions_in_rank_see_the_reservations_before_them():
+    low, high = plan("AAA", score_e6=1), plan("ZZZ", score_e6=2)
+    tied = [plan("CCC"), plan("BBB")]
+    found = decide_in_rank([low, *tied, high], account(), standard_profile(), slippage_bound_e6=0)
+    assert [each.plan_id for each in found] == ["pl_BBB", "pl_CCC", "pl_ZZZ", "pl_AAA"]
+    assert [each.reasons for each in found] == [(), (), (), ("open_positions",)]
+    assert [each.quantity_e4 // SHARE for each in found] == [166, 166, 112, 0]
+
+
+def test_current_prices_are_used_by_symbol():
+    found = decide_in_rank(
+        [plan("AAA")], account(), standard_profile(), slippage_bound_e6=0, prices_e4={"AAA": 102_0000}
+    )
+    assert found[0].quantity_e4 == 100 * SHARE
+
+
+def test_release_undoes_a_reservation():
+    before = account(symbols_today=("A", "WMT", "B"))
+    approved, refused = decision(plan(), account()), decision(plan(), account(is_paused=True))
+    assert release(reserve(account(), approved, plan()), approved, plan()) == account()
+    assert release(before, approved, plan()).symbols_today == ("A", "B")
+    assert reserve(before, refused, plan()) == release(before, refused, plan()) == before
+
+
+@given(st.integers(100_0000, 108_0000), st.integers(0, 2_000))
+def test_risk_only_shrinks_when_decided_again(price_e4, open_worst_usd):
+    first = decision(plan(), account())
+    sized = with_size(plan(), first.quantity_e4)
+    held = reserve(account(), first, sized)
+    now = replace(release(held, first, sized), open_worst_case_e8=open_worst_usd * USD)
+    again = decide(sized, now, standard_profile(), price_e4=price_e4, slippage_bound_e6=0)
+    assert again.quantity_e4 <= first.quantity_e4
+
+
+PLANS = st.builds(
+    lambda symbol, reference, width, score, adv, limit, lot: plan(
+        symbol,
+        reference=reference,
+        stop=reference - min(width, reference - 1),
+        target=reference + 5 * width,
+        score_e6=score,
+        adv_shares=adv,
+        limit_e4=None if limit is None else reference + limit * width // 10,
+        lot_e4=lot,
+    ),
+    st.sampled_from(["A", "B", "C", "D", "E", "F"]),
+    st.integers(2_0000, 300_0000),
+    st.integers(1, 30_0000),
+    st.integers(0, 3),
+    st.none() | st.integers(0, 10_000_000),
+    st.none() | st.integers(0, 2),
+    st.sampled_from([1, SHARE]),
+)
+ACCOUNTS = st.builds(
+    lambda equity, realised, worst, exposure, power, cash: account(
+        equity,
+        realised_pnl_e8=realised,
+        open_worst_case_e8=worst,
+        exposure_e8=exposure,
+        buying_power_e8=power,
+        cash_e8=cash,
+    ),
+    st.integers(100, 1_000_000),
+    st.integers(-3_000 * USD, 3_000 * USD),
+    st.integers(0, 3_000 * USD),
+    st.integers(0, 200_000 * USD),
+    st.integers(-100 * USD, 500_000 * USD),
+    st.integers(-100 * USD, 500_000 * USD),
+)
+PLAN_LISTS = st.lists(PLANS, max_size=6, unique_by=lambda each: each.symbol)
+PROFILES = st.sampled_from([standard_profile(), micro_profile()])
+SLIPPAGE = st.integers(0, 20_000)
+
+
+@given(PLANS, ACCOUNTS, PROFILES, SLIPPAGE)
+def test_sizing_never_exceeds_any_cap(plan_, account_, profile, slippage):
+    found = decision(plan_, account_, profile, slippage_bound_e6=slippage)
+    if not found.is_approved:
+        assert found.quantity_e4 == found.notional_e8 == found.worst_case_e8 == 0
+        return
+    quantity, equity = found.quantity_e4, account_.day_start_equity_e8
+    worst_entry = max(plan_.reference_e4, plan_.limit_e4 or 0)
+    assert quantity % max(plan_.lot_e4, profile.lot_e4) == 0
+    assert quantity == min(quantity for _, quantity in found.caps)
+    assert quantity * plan_.risk_per_share_e4 * 1_000_000 <= equity * profile.risk_per_trade_e6
+    assert found.notional_e8 * 1_000_000 >= quantity * worst_entry * (1_000_000 + slippage)
+    assert found.notional_e8 <= account_.buying_power_e8
+    assert account_.exposure_e8 + found.notional_e8 <= equity
+    if profile.max_position_e6 is not None:
+        assert found.notional_e8 * 1_000_000 <= equity * profile.max_position_e6
+    if profile.max_position_notional_e8 is not None:
+        assert found.notional_e8 <= profile.max_position_notional_e8
+        assert found.notional_e8 <= account_.cash_e8
+    if plan_.adv_shares is not None:
+        assert quantity * 200 <= plan_.adv_shares * SHARE
+    extra = quantity * plan_.risk_per_share_e4
+    assert 2 * found.worst_case_e8 >= 2 * quantity * (worst_entry - plan_.stop_e4) + extra
+
+
+@given(PLAN_LISTS, ACCOUNTS, PROFILES, SLIPPAGE)
+def test_realised_loss_and_worst_cases_stay_within_the_daily_limit(plans, account_, profile, slippage):
+    found = decide_in_rank(plans, account_, profile, slippage_bound_e6=slippage)
+    approved = [each for each in found if each.is_approved]
+    limit = loss_limit_e8(account_, share_e6=profile.flatten_loss_e6, amount_e8=profile.flatten_loss_e8)
+    at_risk = max(0, -account_.realised_pnl_e8) + account_.open_worst_case_e8
+    if approved:
+        assert at_risk + sum(each.worst_case_e8 for each in approved) <= limit
+        assert (
+            account_.exposure_e8 + sum(each.notional_e8 for each in approved) <= account_.day_start_equity_e8
+        )
+    assert len(approved) <= profile.max_open_positions
+
+
+@given(
+    st.lists(PLANS, max_size=6, unique_by=lambda each: each.symbol),
+    ACCOUNTS,
+    st.randoms(use_true_random=False),
+)
+def test_order_in_which_plans_arrive_changes_nothing(plans, account_, chance):
+    shuffled = list(plans)
+    chance.shuffle(shuffled)
+    profile = standard_profile()
+    assert decide_in_rank(shuffled, account_, profile, slippage_bound_e6=0) == decide_in_rank(
+        plans, account_, profile, slippage_bound_e6=0
+    )
+
+
+def order(**changes: object) -> OrderIntent:
+    base = OrderIntent(
+        client_order_id="fa-1",
+        plan_id="pl_1",
+        symbol="WMT",
+        leg="entry",
+        generation=1,
+        side=Side.BUY,
+        type=OrderType.LIMIT,
+        quantity_e4=100 * SHARE,
+        limit_e4=100_0000,
+    )
+    return replace(base, **changes)
+
+
+EXIT = {"leg": "stop", "type": OrderType.STOP, "side": Side.SELL, "limit_e4": None}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "changes", "context"),
+    [
+        ((), {}, {}),
+        ((), {"type": OrderType.MARKET, "limit_e4": None}, {}),
+        (("bad_quantity",), {"quantity_e4": 0}, {}),
+        (("bad_price",), {"limit_e4": None}, {}),
+        (("bad_price",), {"limit_e4": 0}, {}),
+        (("odd_lot",), {"quantity_e4": 15_000}, {}),
+        ((), {"quantity_e4": 15_000}, {"lot_e4": 1}),
+        (("no_price",), {}, {"last_price_e4": None}),
+        (("no_price",), {}, {"last_price_e4": 0}),
+        (("off_tick",), {"limit_e4": 100_0050}, {}),
+        ((), {"limit_e4": 110_0000}, {}),
+        (("price_band",), {"limit_e4": 110_0100}, {}),
+        (("price_band",), {"limit_e4": 89_9900}, {}),
+        ((), {"quantity_e4": 220 * SHARE}, {}),
+        (("fat_finger",), {"quantity_e4": 221 * SHARE}, {}),
+        (("orders_per_minute",), {}, {"orders_last_minute": 10}),
+        ((), {**EXIT, "stop_e4": 50_0000, "quantity_e4": 9_999_999}, {"orders_last_minute": 99}),
+        ((), {**EXIT, "type": OrderType.MARKET}, {"last_price_e4": None}),
+        (("bad_price",), EXIT, {}),
+    ],
+)
+def test_last_look_at_an_order(reasons, changes, context):
+    given_ = {"last_price_e4": 100_0000, "equity_e8": 100_000 * USD, "profile": standard_profile(), **context}
+    assert order_check(order(**changes), **given_) == reasons
+
+
+def test_band_that_is_off_leaves_the_plain_position_cap():
+    profile = replace(standard_profile(), price_band_e6=None)
+    context = {"last_price_e4": 100_0000, "equity_e8": 100_000 * USD, "profile": profile}
+    assert order_check(order(limit_e4=150_0000, quantity_e4=133 * SHARE), **context) == ()
+    assert order_check(order(quantity_e4=201 * SHARE), **context) == ("fat_finger",)
+
+
+@pytest.mark.parametrize("profile", [standard_profile(), micro_profile()])
+def test_shipped_profiles_are_valid(profile):
+    assert validate_profile(profile) is profile
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("risk_per_trade_e6", 0),
+        ("risk_per_trade_e6", 1_000_001),
+        ("max_adv_share_e6", 0),
+        ("max_position_e6", 0),
+        ("max_position_notional_e8", -1),
+        ("max_exposure_e6", 0),
+        ("bankroll_e8", 0),
+        ("max_spread_e6", 0),
+        ("price_band_e6", 0),
+        ("max_open_positions", 0),
+        ("max_trades_per_day", 0),
+        ("max_orders_per_minute", 0),
+        ("lot_e4", 0),
+        ("lot_e4", 10_001),
+        ("worst_case_extra_r_e6", -1),
+        ("day_trade_rule", "pattern_day_trader"),
+        ("pause_loss_e6", 0),
+        ("flatten_loss_e6", 1_000_001),
+        ("pause_loss_e8", 0),
+        ("flatten_loss_e8", 0),
+        ("pause_loss_e6", 20_001),
+    ],
+)
+def test_profile_that_cannot_work_is_named_with_its_value(field, value):
+    with pytest.raises(SettingsValueError, match=f"risk.{field} is {value}; set it to"):
+        validate_profile(replace(standard_profile(), **{field: value}))
+
+
+def test_pause_comes_before_flatten_and_shorts_need_margin():
+    with pytest.raises(SettingsValueError, match="at most flatten_loss_e8"):
+        validate_profile(replace(micro_profile(), pause_loss_e8=34 * USD))
+    with pytest.raises(SettingsValueError, match="margin account"):
+        validate_profile(replace(micro_profile(), allow_shorts=True))
