@@ -14,6 +14,7 @@ from finagent.runtime.service import ServiceContract
 from finagent.runtime.tasks import wait_first
 
 LOG = logging.getLogger(__name__)
+UNJUDGED_MS = 3_600_000
 
 
 class EventLoopProcessor:
@@ -115,7 +116,11 @@ class EventLoopProcessor:
             self._workers[job.type].deliver(job)
 
     def alive_until_ms(self) -> Mapping[int, int]:
-        return self._judge.alive_until_ms()
+        now_ms = self._ticker.monotonic_ms()
+        alive = self._judge.alive_until_ms(now_ms=now_ms)
+        if not self._is_polling:  # nobody judges hanging here, so nobody may lose a lease for it
+            return dict.fromkeys(alive, now_ms + UNJUDGED_MS)
+        return alive
 
     def _share_out(self, free: Mapping[str, int], shared: int) -> dict[str, int]:
         given: dict[str, int] = {}

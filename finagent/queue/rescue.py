@@ -41,16 +41,21 @@ class HangJudge:
         """The job is over."""
         self._watched.pop(job_id, None)
 
-    def alive_until_ms(self) -> Mapping[int, int]:
-        """Job id -> machinery time until which its lease is kept.
+    def alive_until_ms(self, *, now_ms: int) -> Mapping[int, int]:
+        """Job id -> machinery time until which its lease is kept, own stall forgiven.
 
         Twice the time-out: a hung handler is stopped first and records its own failure; the lease is only
         taken away from one that does not even react to that.
         """
+        self._forgive(now_ms)
         return {job_id: watch.stamp_ms + 2 * watch.timeout_ms for job_id, watch in self._watched.items()}
 
     def hung(self, *, now_ms: int) -> list[Job]:
         """Jobs without progress for longer than their time-out, own stall forgiven. Call once per period."""
+        self._forgive(now_ms)
+        return [watch.job for watch in self._watched.values() if now_ms - watch.stamp_ms > watch.timeout_ms]
+
+    def _forgive(self, now_ms: int) -> None:
         stall_ms = 0
         if self._last_ms is not None:
             late_ms = now_ms - self._last_ms - self._period_ms
@@ -58,4 +63,3 @@ class HangJudge:
         self._last_ms = now_ms
         for watch in self._watched.values():
             watch.stamp_ms = min(now_ms, watch.stamp_ms + stall_ms)
-        return [watch.job for watch in self._watched.values() if now_ms - watch.stamp_ms > watch.timeout_ms]

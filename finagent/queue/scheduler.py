@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal, Protocol
 
-import pendulum
 from cronsim import CronSim, CronSimError
 
 from finagent.queue.job import NewJob
@@ -84,6 +83,8 @@ class CronScheduler:
 
 
 def _parse(line: CronLine, resolve: ResolveAnchor | None) -> _When:
+    import pendulum  # here, since whoever only reads the words of this module must not wait for it
+
     try:
         zone = pendulum.timezone(line.zone)
     except Exception:

@@ -20,6 +20,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(path.name + ".lock")
+        self._database = path
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
@@ -30,7 +31,7 @@ class FileLock:
         except OSError:
             text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            raise HomeInUseError(self.path, int(text) if text.isdigit() else None) from None
+            raise HomeInUseError(self._database, int(text) if text.isdigit() else None) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._descriptor = descriptor

@@ -122,7 +122,7 @@ class BatchRunner:
             hit("writer.after_begin")
             outcomes = self._run_requests(connection, order)
             self._sweep(connection, order)
-            claims, drained = self._claim(connection, order)
+            claims, drained = self._claim(connection, order, outcomes)
             state = QueueState(*_state_row(connection))
             committed = bool(order.requests) or connection.total_changes != changes
             if committed:
@@ -162,12 +162,15 @@ class BatchRunner:
                 connection, order.alive_until_ms, now_ms=order.now_ms, monotonic_ms=order.monotonic_ms
             )
 
-    def _claim(self, connection: sqlite3.Connection, order: BatchOrder) -> tuple[list[Job], set[str]]:
+    def _claim(
+        self, connection: sqlite3.Connection, order: BatchOrder, outcomes: list[object]
+    ) -> tuple[list[Job], set[str]]:
         """Claims, and the types that have no ready job left (to be forgotten once this is committed)."""
         claimer = leases.Claimer(connection, self.types, self.epoch, order.now_ms, order.monotonic_ms)
         credits = dict(order.credits)
-        for request in order.requests:
-            if request.frees in credits:
+        for request, outcome in zip(order.requests, outcomes, strict=True):
+            # A refused completion frees nothing: its handler decides again in the same place.
+            if request.frees in credits and not isinstance(outcome, Failed):
                 credits[request.frees] += 1
         if order.is_serial:
             return claimer.claim_serial(credits), set()

@@ -133,6 +133,11 @@ class Database:
             raise ReadOnlyError
         return await self._writer.run(work)
 
+    async def clock_ms(self) -> int:
+        """Where the business clock stood at the last commit, 0 before any: a replay goes on from here."""
+        rows = await self.read("SELECT now_ms FROM clock")
+        return int(str(rows[0][0]))
+
     @property
     def is_writable(self) -> bool:
         return self._writer is not None

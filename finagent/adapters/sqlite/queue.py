@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
@@ -13,11 +14,12 @@ from finagent.adapters.sqlite.jobs import COLUMNS, EncodedJob, encode, job_from_
 from finagent.adapters.sqlite.leases import BootReport
 from finagent.adapters.sqlite.session import ApplyFact, WriteSession, refuse_facts
 from finagent.adapters.sqlite.stats import read_stats
-from finagent.adapters.sqlite.writer import GroupCommitWriter, WriterCounters
+from finagent.adapters.sqlite.writer import GroupCommitWriter, WriterCounters, error_code
 from finagent.queue.errors import QueueClosedError
 from finagent.queue.job import Job, JobStatus, JobTypes, NewJob
 from finagent.queue.port import Consumer, CronTick, FailOutcome, Published, QueueStats, Tx
 from finagent.runtime.clock import Clock, SystemClock, Ticker
+from finagent.runtime.errors import HaltError
 from finagent.runtime.metrics import Metrics
 
 T = TypeVar("T")
@@ -274,11 +276,11 @@ class SqliteJobQueue:
 
         return effects
 
-    def _on_halt(self, reason: str) -> None:
+    def _on_halt(self, halted: HaltError) -> None:
         self._is_halted = True
-        if self._ballast is not None:
+        if self._ballast is not None and error_code(halted.__cause__) == sqlite3.SQLITE_FULL:
             self._ballast.unlink(missing_ok=True)  # room for the log and for a clean next start
-        self._tell_halt(reason)
+        self._tell_halt(str(halted))
 
 
 def _finish(session: WriteSession, job: Job) -> None:

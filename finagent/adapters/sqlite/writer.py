@@ -54,7 +54,7 @@ class GroupCommitWriter:
         clock: Clock,
         ticker: Ticker,
         now_ms: int,
-        on_halt: Callable[[str], None],
+        on_halt: Callable[[HaltError], None],
         metrics: Metrics | None,
     ) -> None:
         self.consumer: Consumer | None = None
@@ -162,7 +162,7 @@ class GroupCommitWriter:
             try:
                 return await self._database.write_fn(lambda connection: self._runner.run(connection, order))
             except sqlite3.OperationalError as error:
-                if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_BUSY:
+                if error_code(error) != sqlite3.SQLITE_BUSY:
                     raise
             self.counters.busy_retries += 1
             await self._ticker.sleep(BUSY_PAUSE_S)
@@ -226,11 +226,16 @@ class GroupCommitWriter:
         self._quiescent.set()
         self._is_closing = True
         self._wake.set()
-        self._on_halt(str(halted))
+        self._on_halt(halted)
+
+
+def error_code(error: BaseException | None) -> int:
+    """The primary result code of a SQLite error, 0 for any other."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _halt_error(error: Exception) -> HaltError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = error_code(error)
     if code == sqlite3.SQLITE_FULL:
         text = f"the disk is full ({error}): free space on the home's disk, then start again"
     elif code == sqlite3.SQLITE_IOERR:

@@ -77,7 +77,7 @@ def test_lock_is_exclusive_names_its_holder_and_is_freed(tmp_path: Path) -> None
     lock = FileLock(path)
     assert holder_pid(path) is None
     lock.acquire()
-    with pytest.raises(HomeInUseError, match=r"a\.db\.lock is in use by process \d+") as caught:
+    with pytest.raises(HomeInUseError, match=r"a\.db is in use by process \d+") as caught:
         FileLock(path).acquire()
     assert caught.value.pid == holder_pid(path)
     lock.release()
