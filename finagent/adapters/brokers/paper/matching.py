@@ -118,22 +118,24 @@ def _events(
     for before, pairs in groupby(told, key=lambda pair: pair[0]):
         order_id = before.order.client_order_id
         booked = [tables.insert_fill(conn, fill, session=session.date) for _, fill in pairs]
-        after = ended.pop(order_id, None) or tables.order_by_id(conn, order_id) or before
-        for number, order in enumerate(_steps(before, after, booked)):
-            events.append((_place(before), _event(before, order, booked[number])))
+        after = tables.order_by_id(conn, order_id) or before
+        events += [(_place(before), event) for event in _tell_fills(before, after, booked)]
+        if after.order.filled_e4 == after.asked_e4:
+            ended.pop(order_id, None)
     events += [(_place(row), _event(row, row.seen, None)) for row in ended.values()]
     events.sort(key=lambda pair: pair[0])
     return [event for _, event in events]
 
 
-def _steps(before: VenueOrder, after: VenueOrder, fills: list[BrokerFill]) -> list[BrokerOrder]:
-    """The order right after each of its fills; only the last one may be terminal."""
-    steps: list[BrokerOrder] = []
+def _tell_fills(before: VenueOrder, after: VenueOrder, fills: list[BrokerFill]) -> list[VenueEvent]:
+    events: list[VenueEvent] = []
     filled_e4 = before.order.filled_e4
-    for fill in fills[:-1]:
+    for fill in fills:
         filled_e4 += fill.quantity_e4
-        steps.append(replace(after.seen, filled_e4=filled_e4, state=OrderState.PARTIALLY_FILLED, reason=""))
-    return [*steps, after.seen]
+        state = OrderState.FILLED if filled_e4 == after.asked_e4 else OrderState.PARTIALLY_FILLED
+        order = replace(after.seen, filled_e4=filled_e4, state=state, reason="")
+        events.append(_event(before, order, fill))
+    return events
 
 
 def _place(row: VenueOrder) -> tuple[str, str, int]:

@@ -40,9 +40,11 @@ class VenueRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueEvent:
-    """One thing to tell about an order: a fill, or (``fill`` None) that it ended without one.
+    """One thing to tell about an order: a fill, or (``fill`` None) that it ended otherwise than by its fills.
 
-    ``order`` is the order right after it; its state is terminal on the last event of an order and only there.
+    ``order`` is the order right after it. An order whose fills add up to the quantity it was sent with ends
+    with the last of them (``filled``). Any other end is an event of its own, behind the fills: cancelled,
+    expired, or ``filled`` where a sibling's fill had cut the quantity.
     """
 
     symbol: str

@@ -12,7 +12,8 @@ from finagent.domain.working_orders import WorkingOrder
 
 ORDER_COLUMNS = """
 client_order_id, sequence, session, plan_id, symbol, leg, side, type, quantity, filled, armed, limit_price,
-stop_price, reference, parent_id, is_exit, ignores_participation, is_triggered, state, reason, accepted_at"""
+stop_price, reference, parent_id, is_exit, ignores_participation, is_triggered, state, reason, accepted_at,
+asked"""
 FILL_COLUMNS = """
 execution_id, client_order_id, symbol, side, quantity, price, reference, at, fees, is_ambiguous,
 best, worst, is_forced_close"""
@@ -34,8 +35,9 @@ WHERE ended_at IS NOT NULL AND is_reported = 0 ORDER BY symbol, sequence"""
 SET_REPORTED = "UPDATE venue_order SET is_reported = 1 WHERE client_order_id = ?"
 INSERT_ORDER = """
 INSERT INTO venue_order (client_order_id, sequence, session, plan_id, symbol, leg, side, type, quantity,
-    armed, limit_price, stop_price, reference, parent_id, is_exit, ignores_participation, state, accepted_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'accepted', ?)"""
+    armed, limit_price, stop_price, reference, parent_id, is_exit, ignores_participation, state,
+    accepted_at, asked)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'accepted', ?, ?)"""
 UPDATE_ORDER = """
 UPDATE venue_order
 SET quantity = ?, filled = ?, armed = ?, is_triggered = ?, state = ?, reason = ?, ended_at = ?
@@ -58,13 +60,17 @@ READ_MARKS = "SELECT symbol, quantity, mark, mark_at FROM venue_position ORDER B
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueOrder:
-    """A row of the order table; ``reference_e4`` is the price its buying power was reckoned with."""
+    """A row of the order table; ``reference_e4`` is the price its buying power was reckoned with.
+
+    ``asked_e4`` is the quantity it was sent with; the order's own is less where a sibling's fill has cut it.
+    """
 
     order: WorkingOrder
     session: str
     plan_id: str
     leg: str
     reference_e4: int | None
+    asked_e4: int
 
     @property
     def seen(self) -> BrokerOrder:
@@ -168,6 +174,7 @@ def insert_order(
             int(is_exit),
             int(intent.ignores_participation),
             now_ms,
+            intent.quantity_e4,
         ),
     )
 
@@ -282,6 +289,7 @@ def _order(row: sqlite3.Row | tuple[object, ...]) -> VenueOrder:
         state,
         reason,
         accepted_at,
+        asked,
     ) = row
     return VenueOrder(
         order=WorkingOrder(
@@ -307,6 +315,7 @@ def _order(row: sqlite3.Row | tuple[object, ...]) -> VenueOrder:
         plan_id=_text(plan_id),
         leg=_text(leg),
         reference_e4=_int_or_none(reference),
+        asked_e4=_int(asked),
     )
 
 

@@ -1,0 +1,161 @@
+"""Costs: slippage against the trader, commission with its bounds, fees by date, all in exact integers."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finagent.domain.costs import (
+    NO_COSTS,
+    SEC_CENTS_PER_MILLION,
+    TAF_E8,
+    CostRules,
+    commission_e8,
+    fees_e8,
+    penalised_price_e4,
+    sec_fee_e8,
+    slipped_price_e4,
+    taf_e8,
+)
+from finagent.domain.errors import SettingsValueError
+from finagent.domain.market import Side
+
+CENT = 1_000_000
+SHARE = 10_000
+
+
+def slip(
+    side: Side, price: int, minute: int = 10, spread: int | None = None, rules: CostRules | None = None
+) -> int:
+    return slipped_price_e4(
+        rules or CostRules(),
+        side=side,
+        reference_e4=price,
+        minutes_since_open=minute,
+        spread_e4=spread,
+        tick_e4=100 if price >= 10_000 else 1,
+    )
+
+
+def test_slippage_is_five_basis_points_rounded_against_the_trader():
+    assert slip(Side.BUY, 1_000_000) == 1_000_500
+    assert slip(Side.SELL, 1_000_000) == 999_500
+    assert slip(Side.BUY, 1_001_000) == 1_001_600
+    assert slip(Side.SELL, 1_001_000) == 1_000_400
+
+
+def test_slippage_is_three_times_as_much_in_the_first_five_minutes():
+    assert slip(Side.BUY, 1_000_000, minute=4) == 1_001_500
+    assert slip(Side.BUY, 1_000_000, minute=5) == 1_000_500
+
+
+def test_half_the_quoted_spread_replaces_the_basis_points():
+    assert slip(Side.BUY, 1_000_000, spread=400) == 1_000_200
+    assert slip(Side.SELL, 1_000_000, spread=400, minute=0) == 999_400
+    assert slip(Side.BUY, 1_000_000, spread=100) == 1_000_100
+
+
+def test_below_one_dollar_the_grid_is_a_hundredth_of_a_cent():
+    assert slip(Side.BUY, 5_000) == 5_003
+    assert slip(Side.SELL, 5_000) == 4_997
+
+
+def test_a_sale_never_fills_below_one_tick():
+    assert slip(Side.SELL, 200, spread=1_000) == 1
+
+
+@given(
+    side=st.sampled_from(list(Side)),
+    cents=st.integers(100, 10_000_000),
+    minute=st.integers(-60, 400),
+    spread=st.none() | st.integers(0, 2_000),
+)
+def test_slipped_price_is_the_nearest_grid_price_not_better_than_exact(side, cents, minute, spread):
+    price = cents * 100
+    got = slip(side, price, minute=minute, spread=spread)
+    times = 3 if minute < 5 else 1
+    exact_slip = Fraction(spread * times, 2) if spread is not None else Fraction(price * 500 * times, 10**6)
+    exact = price + side.sign * exact_slip
+    assert got % 100 == 0
+    assert 0 <= side.sign * (got - exact) < 100 or got == 100
+
+
+def test_forced_close_pays_the_stated_penalty():
+    assert penalised_price_e4(CostRules(), side=Side.SELL, close_e4=1_000_000, tick_e4=100) == 995_000
+    assert penalised_price_e4(CostRules(), side=Side.BUY, close_e4=1_000_100, tick_e4=100) == 1_005_200
+
+
+def test_commission_has_a_minimum_and_a_maximum():
+    rules = CostRules(commission_per_share_e8=500_000, commission_min_e8=100 * CENT, commission_max_e6=10_000)
+    assert commission_e8(rules, quantity_e4=1_000 * SHARE, price_e4=100_000) == 500 * CENT
+    assert commission_e8(rules, quantity_e4=100 * SHARE, price_e4=1_000_000) == 100 * CENT
+    assert commission_e8(rules, quantity_e4=10 * SHARE, price_e4=10_000) == 10 * CENT
+
+
+def test_commission_of_half_a_cent_a_share_is_not_rounded_to_a_cent():
+    rules = CostRules(commission_per_share_e8=500_000, has_regulatory_fees=False)
+    assert (
+        fees_e8(rules, side=Side.BUY, quantity_e4=SHARE, price_e4=1_000_000, session="2018-02-20") == 500_000
+    )
+
+
+def test_sales_pay_the_regulators_and_purchases_do_not():
+    sale = fees_e8(
+        CostRules(), side=Side.SELL, quantity_e4=200 * SHARE, price_e4=1_000_000, session="2018-02-20"
+    )
+    # 20,000 dollars x 23.10 per million = 0.462 -> 0.47; 200 x 0.000119 = 0.0238 -> 0.03
+    assert sale == 50 * CENT
+    assert fees_e8(CostRules(), side=Side.BUY, quantity_e4=SHARE, price_e4=SHARE, session="2018-02-20") == 0
+    assert fees_e8(NO_COSTS, side=Side.SELL, quantity_e4=SHARE, price_e4=SHARE, session="2018-02-20") == 0
+
+
+def test_sec_rate_changes_on_its_date():
+    million = 1_000_000 * 10**8
+    assert sec_fee_e8(million, "2018-05-21") == 2_310 * CENT
+    assert sec_fee_e8(million, "2018-05-22") == 1_300 * CENT
+    assert sec_fee_e8(million, "2025-06-02") == 0
+    assert sec_fee_e8(million, "1999-01-04") == 0
+
+
+def test_taf_is_capped_per_trade_and_changes_on_its_date():
+    assert taf_e8(1_000 * SHARE, "2018-02-20") == 12 * CENT
+    assert taf_e8(1_000_000 * SHARE, "2018-02-20") == 595 * CENT
+    assert taf_e8(1_000 * SHARE, "2024-01-02") == 17 * CENT
+    assert taf_e8(SHARE, "1999-01-04") == 0
+
+
+def test_fee_tables_are_in_order_of_date():
+    assert [row[0] for row in SEC_CENTS_PER_MILLION] == sorted({row[0] for row in SEC_CENTS_PER_MILLION})
+    assert [row[0] for row in TAF_E8] == sorted({row[0] for row in TAF_E8})
+
+
+@given(
+    quantity=st.integers(1, 10**9),
+    price=st.integers(1, 10**8),
+    date=st.sampled_from(["2018-02-20", "2026-11-20"]),
+)
+def test_fees_of_a_sale_are_whole_cents_and_at_most_a_cent_a_part_above_exact(quantity, price, date):
+    fee = fees_e8(CostRules(), side=Side.SELL, quantity_e4=quantity, price_e4=price, session=date)
+    sec_cents, (taf, cap) = (2_310, (11_900, 595 * CENT)) if date < "2020" else (2_060, (19_500, 979 * CENT))
+    exact = Fraction(quantity * price * sec_cents, 10**8) + min(Fraction(quantity * taf, SHARE), cap)
+    assert fee % CENT == 0
+    assert 0 <= fee - exact < 2 * CENT
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"slippage_e6": -1},
+        {"open_minutes": -1},
+        {"participation_e6": -1},
+        {"commission_min_e8": -5},
+        {"open_multiplier": 0},
+        {"close_penalty_e6": 1_000_000},
+        {"slippage_e6": 400_000},
+        {"commission_max_e6": -1},
+    ],
+)
+def test_nonsense_rules_are_refused_by_name(wrong):
+    with pytest.raises(SettingsValueError, match="costs"):
+        CostRules(**wrong)
