@@ -92,6 +92,9 @@ class BrokerFill:
     """The model price before slippage (paper venue); None where the broker does not say."""
     is_ambiguous: bool = False
     is_forced_close: bool = False
+    best_e4: int | None = None
+    """Best and worst exit price the bar allowed where the order of its events is unknown (paper venue)."""
+    worst_e4: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
