@@ -48,8 +48,12 @@ class Page:
         return f"\x1b[{_CODES[colour]}m{words}\x1b[0m" if self.is_coloured and words else words
 
     def heading(self, words: str) -> str:
-        """A line that opens a part."""
-        return self.paint(words, "bold")
+        """What opens a part."""
+        return self.paragraph(words, "bold")
+
+    def paragraph(self, words: str, colour: str) -> str:
+        """Words in a colour, broken where the page ends."""
+        return "\n".join(self.paint(line, colour) for line in wrap(words, self.width))
 
     def gain(self, words: str, value: Decimal | None) -> str:
         """Green for a gain, red for a loss."""
@@ -63,7 +67,7 @@ class Page:
             return ""
         kept = self._fitting(columns, cells, indent)
         widths = self._widths(columns, cells, kept, indent)
-        lines = [self.heading(_line([columns[i].title for i in kept], kept, columns, widths, indent))]
+        lines = [self.paint(_line([columns[i].title for i in kept], kept, columns, widths, indent), "bold")]
         for row in cells:
             lines.extend(_wrapped_row(row, kept, columns, widths, indent))
         return "\n".join(lines)
@@ -165,7 +169,7 @@ def _wrapped_row(
     row: Sequence[str], kept: Sequence[int], columns: Sequence[Column], widths: dict[int, int], indent: int
 ) -> list[str]:
     parts = [wrap(row[i], widths[i]) if columns[i].flexible else [row[i]] for i in kept]
-    height = max(len(part) for part in parts)
+    height = max((len(part) for part in parts), default=0)
     return [
         _line([part[n] if n < len(part) else "" for part in parts], kept, columns, widths, indent)
         for n in range(height)

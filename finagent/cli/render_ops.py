@@ -49,7 +49,7 @@ def _problem(row: Document, page: Page) -> str:
     level = text(row, "severity", "level") or "problem"
     mend = text(row, "mend", "hint")
     words_ = f"{level}: {text(row, 'message', 'detail')}" + (f". {mend}" if mend else "")
-    return page.paint(words_, _SHADES.get(level, "yellow"))
+    return page.paragraph(words_, _SHADES.get(level, "yellow"))
 
 
 def _gate(control: Document) -> str:

@@ -76,7 +76,7 @@ def problems(status: Document) -> str:
         return '<div class="fa-note good">No problems.</div>'
     return "".join(
         f'<div class="fa-note {LEVELS.get(str(row.get("severity") or row.get("level")), "")}">'
-        f"<b>{text(row, 'message', 'detail')}</b> {text(row, 'mend', 'hint')}</div>"
+        f"<b>{text(row, 'message', 'detail')}.</b> {text(row, 'mend', 'hint')}</div>"
         for row in found
     )
 

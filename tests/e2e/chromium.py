@@ -15,9 +15,16 @@ from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--remote-debugging-port=0", "--remote-allow-origins=*", "--no-proxy-server",
-)  # fmt: skip
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--remote-debugging-port=0",
+    "--remote-allow-origins=*",
+    "--no-proxy-server",
+)
 
 
 def browser_path() -> str | None:
@@ -59,10 +66,12 @@ class Tab:
         return str(self.value("document.body ? document.body.innerText : ''") or "")
 
     def wait_for(self, expression: str, *, timeout_s: float) -> float:
-        """Wait until an expression is true; seconds it took, TimeoutError with the page's words when never."""
+        """Wait until an expression is true; seconds it took, or TimeoutError with the page's words."""
         began = time.monotonic()
         watch = (
-            "new Promise(done => {const look = () => {let ok = false; try {ok = !!(" + expression + ")} catch (e) {}"
+            "new Promise(done => {const look = () => {let ok = false; try {ok = !!("
+            + expression
+            + ")} catch (e) {}"
             " if (ok) done(true); else setTimeout(look, 50)}; look();"
             f" setTimeout(() => done(false), {int(timeout_s * 1000)})}})"
         )
@@ -72,12 +81,18 @@ class Tab:
                     return time.monotonic() - began
             except RuntimeError:  # the page was left while we watched
                 continue
-        raise TimeoutError(f"{expression} was not true within {timeout_s} s; the page says:\n{self.text()[:2000]}")
+        raise TimeoutError(
+            f"{expression} was not true within {timeout_s} s; the page says:\n{self.text()[:2000]}"
+        )
 
     def size(self, width: int, height: int) -> None:
         """Make the page as wide and high as a device."""
         self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
 
     def screenshot(self, path: Path) -> None:
@@ -93,12 +108,16 @@ def chromium(folder: Path) -> Iterator[Tab]:
     assert path is not None, "no chromium here"
     profile = folder / "profile"
     process = subprocess.Popen(
-        [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
     )
     try:
         assert process.stderr is not None
         port = next(
-            line.decode().split("127.0.0.1:")[1].split("/")[0] for line in process.stderr if b"DevTools listening" in line
+            line.decode().split("127.0.0.1:")[1].split("/")[0]
+            for line in process.stderr
+            if b"DevTools listening" in line
         )
         with httpx.Client(trust_env=False) as http:
             tabs = http.get(f"http://127.0.0.1:{port}/json").json()

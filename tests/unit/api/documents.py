@@ -4,141 +4,346 @@ from finagent.context import Document
 
 PLAN_ID = "7f3a9c21d4e8b5066f1c"
 PENDING: Document = {
-    "plan_id": PLAN_ID, "plan_hash": "ab" * 32, "session": "2018-03-01", "scan_tick": "open", "symbol": "NVDA",
-    "rank": 1, "preset": "classic", "setup": "next_open", "direction": "long", "state": "pending",
-    "score": 0.81, "entry": "241.5", "stop": "235.12", "target": "260.64", "quantity": "78", "risk": "497.64",
-    "notional": "18837.00", "target_r": 3.0, "seconds_left": 412, "expires_at": "2018-03-01T14:41:00Z",
-    "reasons": [], "nonce": None,
-}  # fmt: skip
+    "plan_id": PLAN_ID,
+    "plan_hash": "ab" * 32,
+    "session": "2018-03-01",
+    "scan_tick": "open",
+    "symbol": "NVDA",
+    "rank": 1,
+    "preset": "classic",
+    "setup": "next_open",
+    "direction": "long",
+    "state": "pending",
+    "score": 0.81,
+    "entry": "241.5",
+    "stop": "235.12",
+    "target": "260.64",
+    "quantity": "78",
+    "risk": "497.64",
+    "notional": "18837.00",
+    "target_r": 3.0,
+    "seconds_left": 412,
+    "expires_at": "2018-03-01T14:41:00Z",
+    "reasons": [],
+    "nonce": None,
+}
 PLANS: Document = {
     "plans": [
         PENDING,
-        {**PENDING, "plan_id": "91be" * 5, "symbol": "BRK.B", "state": "refused", "seconds_left": None,
-         "reasons": ["max_open_positions: 3 of 3"], "quantity": None},
+        {
+            **PENDING,
+            "plan_id": "91be" * 5,
+            "symbol": "BRK.B",
+            "state": "refused",
+            "seconds_left": None,
+            "reasons": ["max_open_positions: 3 of 3"],
+            "quantity": None,
+        },
         {**PENDING, "plan_id": "c0de" * 5, "symbol": "AMD", "state": "expired", "seconds_left": 0},
-        {**PENDING, "plan_id": "beef" * 5, "symbol": "MU", "state": "armed", "seconds_left": None,
-         "setup": "opening_range_break", "entry": "48.215", "stop": "46.77", "target": "52.55", "quantity": "346"},
+        {
+            **PENDING,
+            "plan_id": "beef" * 5,
+            "symbol": "MU",
+            "state": "armed",
+            "seconds_left": None,
+            "setup": "opening_range_break",
+            "entry": "48.215",
+            "stop": "46.77",
+            "target": "52.55",
+            "quantity": "346",
+        },
     ]
-}  # fmt: skip
+}
 TRADES: Document = {
     "trades": [
-        {"trade_id": "t1", "plan_id": "aa" * 10, "session": "2018-03-01", "symbol": "SQ", "setup": "next_open",
-         "direction": "long", "quantity": "210", "entry_ts": "2018-03-01T14:32:00Z", "entry_price": "47.12",
-         "exit_ts": "2018-03-01T16:05:00Z", "exit_price": "49.5012", "exit_reason": "target", "exits": [],
-         "stop": "46.33", "target": "49.50", "risk_per_share": "0.79", "r_multiple": 3.01, "mae_r": -0.2,
-         "mfe_r": 3.1, "slippage_bps": 4.2, "fees": "0.31", "pnl": "499.74", "ambiguous": False},
-        {"trade_id": "t2", "plan_id": "bb" * 10, "session": "2018-03-01", "symbol": "TSLA", "setup": "next_open",
-         "direction": "long", "quantity": "55", "entry_ts": "2018-03-01T14:33:00Z", "entry_price": "345.01",
-         "exit_ts": "2018-03-01T15:10:00Z", "exit_price": "336.00", "exit_reason": "stop", "exits": [],
-         "stop": "336.00", "target": "372", "risk_per_share": "9.01", "r_multiple": -1.02, "mae_r": -1.02,
-         "mfe_r": 0.3, "slippage_bps": 3.0, "fees": "0.20", "pnl": "-495.75", "ambiguous": True},
+        {
+            "trade_id": "t1",
+            "plan_id": "aa" * 10,
+            "session": "2018-03-01",
+            "symbol": "SQ",
+            "setup": "next_open",
+            "direction": "long",
+            "quantity": "210",
+            "entry_ts": "2018-03-01T14:32:00Z",
+            "entry_price": "47.12",
+            "exit_ts": "2018-03-01T16:05:00Z",
+            "exit_price": "49.5012",
+            "exit_reason": "target",
+            "exits": [],
+            "stop": "46.33",
+            "target": "49.50",
+            "risk_per_share": "0.79",
+            "r_multiple": 3.01,
+            "mae_r": -0.2,
+            "mfe_r": 3.1,
+            "slippage_bps": 4.2,
+            "fees": "0.31",
+            "pnl": "499.74",
+            "ambiguous": False,
+        },
+        {
+            "trade_id": "t2",
+            "plan_id": "bb" * 10,
+            "session": "2018-03-01",
+            "symbol": "TSLA",
+            "setup": "next_open",
+            "direction": "long",
+            "quantity": "55",
+            "entry_ts": "2018-03-01T14:33:00Z",
+            "entry_price": "345.01",
+            "exit_ts": "2018-03-01T15:10:00Z",
+            "exit_price": "336.00",
+            "exit_reason": "stop",
+            "exits": [],
+            "stop": "336.00",
+            "target": "372",
+            "risk_per_share": "9.01",
+            "r_multiple": -1.02,
+            "mae_r": -1.02,
+            "mfe_r": 0.3,
+            "slippage_bps": 3.0,
+            "fees": "0.20",
+            "pnl": "-495.75",
+            "ambiguous": True,
+        },
     ]
-}  # fmt: skip
+}
 POSITIONS: Document = {
     "positions": [
-        {"symbol": "MU", "quantity": "346", "entry_price": "48.22", "mark": "49.01", "stop": "46.77",
-         "target": "52.55", "open_pnl": "273.34", "r_multiple": 0.54, "protected": True},
-        {"symbol": "GME", "quantity": "120", "entry_price": "15.1", "mark": "14.9", "stop": "14.6",
-         "target": "16.6", "open_pnl": "-24.00", "r_multiple": -0.4, "protected": False},
+        {
+            "symbol": "MU",
+            "quantity": "346",
+            "entry_price": "48.22",
+            "mark": "49.01",
+            "stop": "46.77",
+            "target": "52.55",
+            "open_pnl": "273.34",
+            "r_multiple": 0.54,
+            "protected": True,
+        },
+        {
+            "symbol": "GME",
+            "quantity": "120",
+            "entry_price": "15.1",
+            "mark": "14.9",
+            "stop": "14.6",
+            "target": "16.6",
+            "open_pnl": "-24.00",
+            "r_multiple": -0.4,
+            "protected": False,
+        },
     ]
-}  # fmt: skip
+}
 STATUS: Document = {
-    "mode": "approve", "version": "0.1.0",
+    "mode": "approve",
+    "version": "0.1.0",
     "clock": {"now": "2018-03-01T14:34:08Z", "zone": "America/New_York"},
-    "session": {"session": "2018-03-01", "phase": "open", "open": "2018-03-01T14:30:00Z",
-                "close": "2018-03-01T21:00:00Z"},
-    "account": {"currency": "USD", "equity": "100253.33", "cash": "63200.10", "day_start_equity": "100997.00",
-                "day_pnl": "-743.67"},
+    "session": {
+        "session": "2018-03-01",
+        "phase": "open",
+        "open": "2018-03-01T14:30:00Z",
+        "close": "2018-03-01T21:00:00Z",
+    },
+    "account": {
+        "currency": "USD",
+        "equity": "100253.33",
+        "cash": "63200.10",
+        "day_start_equity": "100997.00",
+        "day_pnl": "-743.67",
+    },
     "control": {"paused": False, "killed": False, "gate_reason": None, "locked_symbols": ["GME"]},
     "services": [{"name": "scanner", "state": "running", "restarts": 0}],
     "counts": {"plans_pending": 1, "positions_open": 2, "trades_today": 2},
-    "problems": [{"severity": "critical", "code": "unprotected", "message": "GME has no resting stop",
-                  "mend": "finagent flatten GME"}],
-    "next_jobs": [{"name": "scan second-look", "at": "2018-03-01T17:15:00Z"},
-                  {"name": "flatten close-15m", "at": "2018-03-01T20:45:00Z"}],
-}  # fmt: skip
+    "problems": [
+        {
+            "severity": "critical",
+            "code": "unprotected",
+            "message": "GME has no resting stop",
+            "mend": "finagent flatten GME",
+        }
+    ],
+    "next_jobs": [
+        {"name": "scan second-look", "at": "2018-03-01T17:15:00Z"},
+        {"name": "flatten close-15m", "at": "2018-03-01T20:45:00Z"},
+    ],
+}
 RISK: Document = {
     "profile": "standard",
-    "limits": {"pause_loss": {"limit": "1514.96", "used": "743.67", "used_ratio": 0.49},
-               "flatten_loss": {"limit": "2019.94", "used": "743.67", "used_ratio": 0.37}},
-}  # fmt: skip
+    "limits": {
+        "pause_loss": {"limit": "1514.96", "used": "743.67", "used_ratio": 0.49},
+        "flatten_loss": {"limit": "2019.94", "used": "743.67", "used_ratio": 0.37},
+    },
+}
 SCAN: Document = {
-    "session": "2018-03-01", "as_of": "2018-03-01T14:31:00Z", "universe": 7292, "elapsed_ms": 412,
+    "session": "2018-03-01",
+    "as_of": "2018-03-01T14:31:00Z",
+    "universe": 7292,
+    "elapsed_ms": 412,
     "market": {"spy_gap_pct": -0.31, "breadth": 0.43},
     "candidates": [
-        {"symbol": "NVDA", "gap_pct": 4.23, "indication": "241.50", "indication_source": "open",
-         "prev_close": "231.70", "prev_close_adjusted": "231.70", "direction": "long", "volume": 1234567,
-         "premarket_volume": None, "adv_usd": 3400000000, "rvol": 3.24, "atr_pct": 2.9, "score": 0.812,
-         "factors": {"volatility": {"value": 0.9}, "catalyst": {"value": 0.7}, "sentiment": {"value": None},
-                     "liquidity": {"value": 1.0}}, "flags": ["earnings", "thin_premarket"]},
+        {
+            "symbol": "NVDA",
+            "gap_pct": 4.23,
+            "indication": "241.50",
+            "indication_source": "open",
+            "prev_close": "231.70",
+            "prev_close_adjusted": "231.70",
+            "direction": "long",
+            "volume": 1234567,
+            "premarket_volume": None,
+            "adv_usd": 3400000000,
+            "rvol": 3.24,
+            "atr_pct": 2.9,
+            "score": 0.812,
+            "factors": {
+                "volatility": {"value": 0.9},
+                "catalyst": {"value": 0.7},
+                "sentiment": {"value": None},
+                "liquidity": {"value": 1.0},
+            },
+            "flags": ["earnings", "thin_premarket"],
+        },
     ],
     "dropped": {"gap_too_small": 7100, "price": 12, "adv": 150},
-    "data_issues": [{"symbol": "JCI", "kind": "split_mismatch", "detail": "close falls to a third without a split"}],
-}  # fmt: skip
+    "data_issues": [
+        {"symbol": "JCI", "kind": "split_mismatch", "detail": "close falls to a third without a split"}
+    ],
+}
 JOURNAL: Document = {
     "entries": [
-        {"seq": 1, "at": "2018-03-01T14:31:00Z", "kind": "scan", "ref": "open", "data": {"candidates": 5},
-         "hash": "00" * 32},
-        {"seq": 2, "at": "2018-03-01T14:31:00Z", "kind": "plan", "ref": PLAN_ID,
-         "data": {"symbol": "NVDA", "note": "\x1b[31mred"}, "hash": "11" * 32},
+        {
+            "seq": 1,
+            "at": "2018-03-01T14:31:00Z",
+            "kind": "scan",
+            "ref": "open",
+            "data": {"candidates": 5},
+            "hash": "00" * 32,
+        },
+        {
+            "seq": 2,
+            "at": "2018-03-01T14:31:00Z",
+            "kind": "plan",
+            "ref": PLAN_ID,
+            "data": {"symbol": "NVDA", "note": "\x1b[31mred"},
+            "hash": "11" * 32,
+        },
     ],
     "next_after": 2,
-}  # fmt: skip
+}
 PNL: Document = {
     "sessions": [
-        {"session": "2018-02-28", "trades": 3, "pnl": "-120.50", "fees": "1.02", "day_start_equity": "100000"},
+        {
+            "session": "2018-02-28",
+            "trades": 3,
+            "pnl": "-120.50",
+            "fees": "1.02",
+            "day_start_equity": "100000",
+        },
         {"session": "2018-03-01", "trades": 2, "pnl": "3.99", "fees": "0.51", "day_start_equity": "99879.50"},
     ],
     "totals": {"trades": 5, "pnl": "-116.51", "fees": "1.53", "win_rate": 0.4},
-}  # fmt: skip
+}
 ORDERS: Document = {
     "orders": [
-        {"created_at": "2018-03-01T14:31:01Z", "symbol": "NVDA", "leg": "entry-1", "side": "buy",
-         "type": "market", "quantity": "78", "filled": "78", "price": None, "average_price": "241.55",
-         "state": "filled", "client_order_id": "fa-7f3a9c21-entry-1"},
+        {
+            "created_at": "2018-03-01T14:31:01Z",
+            "symbol": "NVDA",
+            "leg": "entry-1",
+            "side": "buy",
+            "type": "market",
+            "quantity": "78",
+            "filled": "78",
+            "price": None,
+            "average_price": "241.55",
+            "state": "filled",
+            "client_order_id": "fa-7f3a9c21-entry-1",
+        },
     ]
-}  # fmt: skip
+}
 JOBS: Document = {
     "jobs": [
-        {"id": 12, "type": "send", "status": "done", "attempts": 1, "run_at": "2018-03-01T14:31:01Z",
-         "idempotency_key": "send:fa-7f3a9c21-entry-1", "last_error": None},
+        {
+            "id": 12,
+            "type": "send",
+            "status": "done",
+            "attempts": 1,
+            "run_at": "2018-03-01T14:31:01Z",
+            "idempotency_key": "send:fa-7f3a9c21-entry-1",
+            "last_error": None,
+        },
     ]
-}  # fmt: skip
+}
 JOB: Document = {
-    "id": 12, "type": "send", "status": "dead", "payload": {"order": "x"},
+    "id": 12,
+    "type": "send",
+    "status": "dead",
+    "payload": {"order": "x"},
     "attempts": [{"attempt": 1, "started_at": "2018-03-01T14:31:01Z", "outcome": "error", "error": "boom"}],
-}  # fmt: skip
+}
 STATS: Document = {
-    "by_status": {"done": 120, "dead": 1}, "by_type": {"send": {"done": 4, "dead": 1}}, "oldest_ready_s": None,
+    "by_status": {"done": 120, "dead": 1},
+    "by_type": {"send": {"done": 4, "dead": 1}},
+    "oldest_ready_s": None,
     "dead": [{"id": 9, "type": "send", "status": "dead", "attempts": 5, "last_error": "broker said no"}],
-}  # fmt: skip
+}
 REPLAY: Document = {
-    "result_id": "r1", "outcome_hash": "ff" * 32, "from": "2018-03-01", "to": "2018-03-01",
-    "sessions": [{"session": "2018-03-01", "candidates": 5, "plans": 4, "approved": 3, "orders": 9, "fills": 6,
-                  "trades": 2, "pnl": "3.99", "flat": True, "held_over": []}],
+    "result_id": "r1",
+    "outcome_hash": "ff" * 32,
+    "from": "2018-03-01",
+    "to": "2018-03-01",
+    "sessions": [
+        {
+            "session": "2018-03-01",
+            "candidates": 5,
+            "plans": 4,
+            "approved": 3,
+            "orders": 9,
+            "fills": 6,
+            "trades": 2,
+            "pnl": "3.99",
+            "flat": True,
+            "held_over": [],
+        }
+    ],
     "trades": TRADES["trades"],
-    "totals": {"trades": 2, "pnl": "3.99", "fees": "0.51", "win_rate": 0.5, "max_drawdown": "495.75",
-               "ambiguous": 1},
-    "jobs": {"done": 812, "dead": 0, "live": 0}, "elapsed_ms": 2412,
-}  # fmt: skip
+    "totals": {
+        "trades": 2,
+        "pnl": "3.99",
+        "fees": "0.51",
+        "win_rate": 0.5,
+        "max_drawdown": "495.75",
+        "ambiguous": 1,
+    },
+    "jobs": {"done": 812, "dead": 0, "live": 0},
+    "elapsed_ms": 2412,
+}
 DAY: Document = {
-    "session": "2018-03-01", "scan": SCAN, "plans": PLANS["plans"], "trades": TRADES["trades"],
+    "session": "2018-03-01",
+    "scan": SCAN,
+    "plans": PLANS["plans"],
+    "trades": TRADES["trades"],
     "no_plan": [{"symbol": "AMZN", "reason": "price_above_limit", "detail": "1,493.45 is above 300"}],
-    "totals": REPLAY["totals"], "flat": True, "problems": [],
-}  # fmt: skip
+    "totals": REPLAY["totals"],
+    "flat": True,
+    "problems": [],
+}
 DOCTOR: Document = {
     "checks": [
         {"name": "home", "status": "ok", "detail": "writable", "mend": ""},
         {"name": "disk", "status": "warn", "detail": "1 GB free", "mend": "Free some space"},
     ]
-}  # fmt: skip
+}
 IMPORT: Document = {
-    "files": [{"file": "daily/a.csv", "kind": "daily", "rows": 100, "accepted": 99, "rejected": 1,
-               "duplicates": 0}],
-    "symbols": 12, "issues": [{"kind": "negative_price", "symbol": "X", "count": 1, "example": "row 7: -3"}],
-}  # fmt: skip
+    "files": [
+        {"file": "daily/a.csv", "kind": "daily", "rows": 100, "accepted": 99, "rejected": 1, "duplicates": 0}
+    ],
+    "symbols": 12,
+    "issues": [{"kind": "negative_price", "symbol": "X", "count": 1, "example": "row 7: -3"}],
+}
 EXPLANATION: Document = {
-    "symbol": "AAPL", "session": "2014-06-09", "as_of": "2014-06-09T13:31:00Z",
+    "symbol": "AAPL",
+    "session": "2014-06-09",
+    "as_of": "2014-06-09T13:31:00Z",
     "reasons": ["dropped: gap 1.6 % is below 4 %"],
     "measured": {"gap_pct": 1.6, "prev_close": "645.57", "split": "7:1", "rvol": None},
-}  # fmt: skip
+}

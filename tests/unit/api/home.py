@@ -83,9 +83,16 @@ class MemoryCommands:
         return CommandResult(code=code, message=f"{code}.", data={})
 
     async def approve(
-        self, plan_id: str, *, channel: str, identity: str, quantity: str | None = None, stop: str | None = None,
-        nonce: str | None = None, plan_hash: str | None = None,
-    ) -> CommandResult:  # fmt: skip
+        self,
+        plan_id: str,
+        *,
+        channel: str,
+        identity: str,
+        quantity: str | None = None,
+        stop: str | None = None,
+        nonce: str | None = None,
+        plan_hash: str | None = None,
+    ) -> CommandResult:
         found = (await self.views.plan(plan_id))["plan"]
         assert isinstance(found, dict)
         if found["state"] != "pending":
