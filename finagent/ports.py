@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from finagent.domain.book import Book, Control, OpenPosition, StoredApproval, StoredFill, StoredOrder, StoredPlan
+from finagent.domain.book import (
+    Book,
+    Control,
+    OpenPosition,
+    StoredApproval,
+    StoredFill,
+    StoredOrder,
+    StoredPlan,
+)
 from finagent.domain.gap import Candidate
 from finagent.domain.market import Bar, Earnings, Headline, History, Instrument, MarketView, Quote, Session
 from finagent.domain.orders import (
@@ -19,7 +27,7 @@ from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import Trade
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
-from finagent.queue.job import Job, JobStatus, NewJob
+from finagent.queue.job import Job, JobStatus, JsonValue, NewJob
 from finagent.queue.port import JobQueue, Tx
 from finagent.runtime.clock import Clock, Ticker
 from finagent.runtime.errors import GiveUpError, HaltError, RetryError
@@ -33,6 +41,7 @@ __all__ = [
     "Job",
     "JobQueue",
     "JobStatus",
+    "JsonValue",
     "LastPrice",
     "MarketDataPort",
     "NewJob",
@@ -89,7 +98,9 @@ class MarketDataPort(Protocol):
     ) -> Mapping[str, History]:
         """Daily bars of the last ``sessions`` sessions before ``session``, with volumes for RVOL."""
 
-    async def last_prices(self, symbols: Sequence[str], session: Session, as_of_ms: int) -> Mapping[str, LastPrice]:
+    async def last_prices(
+        self, symbols: Sequence[str], session: Session, as_of_ms: int
+    ) -> Mapping[str, LastPrice]:
         """The newest known price of each symbol that has one."""
 
     async def minutes(self, symbol: str, session: Session, as_of_ms: int) -> Sequence[Bar]:
@@ -117,10 +128,14 @@ class MarketDataPort(Protocol):
 class NewsPort(Protocol):
     """Texts and earnings dates, as known at an instant."""
 
-    async def headlines(self, symbols: Sequence[str], since_ms: int, as_of_ms: int) -> Mapping[str, Sequence[Headline]]:
+    async def headlines(
+        self, symbols: Sequence[str], since_ms: int, as_of_ms: int
+    ) -> Mapping[str, Sequence[Headline]]:
         """Headlines known in (since, as_of], oldest first, for each symbol that has any."""
 
-    async def earnings(self, symbols: Sequence[str], first: str, last: str) -> Mapping[str, Sequence[Earnings]]:
+    async def earnings(
+        self, symbols: Sequence[str], first: str, last: str
+    ) -> Mapping[str, Sequence[Earnings]]:
         """Earnings dates between two sessions inclusive."""
 
 
@@ -171,7 +186,12 @@ class Store(Protocol):
 
 
 class OrderRejectedError(Exception):
-    """The broker refused the order; it does not exist there."""
+    """The broker refused the order; it does not exist there. ``reason`` is one word, ``detail`` the value seen."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
 
 
 class OutcomeUnknownError(Exception):
@@ -220,7 +240,9 @@ class OrderExecutionPort(Protocol):
 class RiskCheck(Protocol):
     """Risk asked again about one plan, as if its own reservation were free; it may only shrink the quantity."""
 
-    async def recheck(self, plan: Plan, *, replaces: str | None = None) -> tuple[RiskDecision, LastPrice | None]:
+    async def recheck(
+        self, plan: Plan, *, replaces: str | None = None
+    ) -> tuple[RiskDecision, LastPrice | None]:
         """The decision now, and the last price it was made at; ``replaces`` names the plan whose reservation it takes.
 
         GiveUpError when the plan's date is no session.

@@ -1,12 +1,13 @@
 """The book: what the store knows of a session's account, and the account state that risk decides on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from finagent.domain.money import RATIO_SCALE, div_ceil
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
 from finagent.domain.plan import Plan, PlanState
-from finagent.domain.positions import ExitReason, Position
+from finagent.domain.positions import ExitReason, Position, realised_pnl_e8
+from finagent.domain.positions import open_pnl_e8 as open_pnl_of
 from finagent.domain.risk import AccountState, RiskProfile
 
 
@@ -106,46 +107,45 @@ class Book:
     unknown_symbols: tuple[str, ...]
     control: Control
 
+    def with_positions(self, positions: "tuple[OpenPosition, ...]") -> "Book":
+        """The same book with other positions."""
+        return replace(self, positions=positions)
+
 
 def worst_case_e8(held: OpenPosition, *, extra_r_e6: int) -> int:
-    """What an open position loses against its cost at stop + extra R, in 1e-8, never below 0."""
-    quantity = abs(held.position.quantity_e4)
-    cost_e8 = position_cost_e8(held.position)
-    slack_e4 = div_ceil(held.plan.risk_per_share_e4 * extra_r_e6, RATIO_SCALE)
-    exit_e8 = quantity * (held.stop_e4 - held.plan.direction.sign * slack_e4)
-    return max(0, held.plan.direction.sign * (cost_e8 - exit_e8) + held.position.fees_e8)
+    """What an open position loses against its cost at stop + extra R, in 1e-8, never below 0.
 
-
-def position_cost_e8(position: Position) -> int:
-    """Average cost of the shares still held, in 1e-8, rounded against nobody (half even by share of the entry)."""
+    The cost of the shares still held is their part of the entry, rounded against us.
+    """
+    position, sign = held.position, held.plan.direction.sign
     opened_e4, opened_e8 = (
-        (position.bought_e4, position.bought_e8)
-        if position.direction.sign > 0
-        else (position.sold_e4, position.sold_e8)
+        (position.bought_e4, position.bought_e8) if sign > 0 else (position.sold_e4, position.sold_e8)
     )
-    return opened_e8 * abs(position.quantity_e4) // opened_e4 if opened_e4 else 0
+    slack_e4 = div_ceil(held.plan.risk_per_share_e4 * extra_r_e6, RATIO_SCALE)
+    quantity_e4 = abs(position.quantity_e4)
+    exit_e8 = quantity_e4 * (held.stop_e4 - sign * slack_e4)
+    return max(0, div_ceil(sign * (opened_e8 * quantity_e4 - exit_e8 * opened_e4), max(1, opened_e4)))
 
 
-def position_pnl_e8(position: Position, mark_e4: int) -> int:
-    """Profit and loss of a position since its first fill at a mark, net of fees, in 1e-8."""
-    return position.sold_e8 - position.bought_e8 + position.quantity_e4 * mark_e4 - position.fees_e8
-
-
-def account_state(book: Book, marks_e4: Mapping[str, int], profile: RiskProfile, *, without: str = "") -> AccountState:
+def account_state(
+    book: Book, marks_e4: Mapping[str, int], profile: RiskProfile, *, without: str = ""
+) -> AccountState:
     """What risk sees: the book marked at last prices; ``without`` leaves out one plan's own reservation.
 
     A position without a mark is valued at its stop, the careful side.
     """
     reservations = [r for r in book.reservations if r.plan_id != without]
     open_pnl_e8 = 0
+    realised_e8 = book.realised_e8
     exposure_e8 = sum(r.notional_e8 for r in reservations)
     worst_e8 = sum(r.worst_case_e8 for r in reservations)
     for held in book.positions:
         mark_e4 = marks_e4.get(held.plan.symbol, held.stop_e4)
-        open_pnl_e8 += position_pnl_e8(held.position, mark_e4)
+        realised_e8 += realised_pnl_e8(held.position)
+        open_pnl_e8 += open_pnl_of(held.position, mark_e4)
         exposure_e8 += abs(held.position.quantity_e4) * mark_e4
         worst_e8 += worst_case_e8(held, extra_r_e6=profile.worst_case_extra_r_e6)
-    equity_e8 = book.day_start_equity_e8 + book.realised_e8 + open_pnl_e8
+    equity_e8 = book.day_start_equity_e8 + realised_e8 + open_pnl_e8
     held_plans = {held.plan.plan_id for held in book.positions}
     waiting = [r for r in reservations if r.plan_id not in held_plans]
     own = {r.symbol for r in book.reservations if r.plan_id == without}
@@ -154,7 +154,7 @@ def account_state(book: Book, marks_e4: Mapping[str, int], profile: RiskProfile,
         day_start_equity_e8=book.day_start_equity_e8,
         cash_e8=equity_e8 - exposure_e8,
         buying_power_e8=max(0, equity_e8 - exposure_e8),
-        realised_pnl_e8=book.realised_e8,
+        realised_pnl_e8=realised_e8,
         open_pnl_e8=open_pnl_e8,
         open_worst_case_e8=worst_e8,
         exposure_e8=exposure_e8,

@@ -25,10 +25,11 @@ from finagent.domain.facts import (
     PlanSized,
     ReservationReleased,
 )
+from finagent.domain.journal import JsonData
 from finagent.domain.orders import Scope
 from finagent.domain.plan import NoPlan, Plan, PlanState, plan_hash, revise, with_size
 from finagent.domain.steps import Step
-from finagent.ports import Clock, Job, JobQueue, NewJob, RiskCheck, Store, Tx
+from finagent.ports import Clock, Job, JobQueue, JsonValue, NewJob, RiskCheck, Store, Tx
 from finagent.queue.errors import GuardFailedError
 from finagent.runtime.service import ServiceContract
 
@@ -125,10 +126,13 @@ class ApprovalService:
                 expires_at_ms=request.expires_at_ms,
             )
         )
-        data = {"plan_hash": request.plan_hash, "expires_at_ms": request.expires_at_ms}
-        tx.put(Journalled(kind="approval_requested", ref=plan.plan_id, data=dict(data)))
+        data: dict[str, JsonData] = {"plan_hash": request.plan_hash, "expires_at_ms": request.expires_at_ms}
+        tx.put(Journalled(kind="approval_requested", ref=plan.plan_id, data=data))
         job = NewJob(
-            Step.APPROVAL_EXPIRY, {"plan": plan.plan_id}, idem_key=plan.plan_id, run_at_ms=request.expires_at_ms
+            Step.APPROVAL_EXPIRY,
+            {"plan": plan.plan_id},
+            idem_key=plan.plan_id,
+            run_at_ms=request.expires_at_ms,
         )
         tx.enqueue(job)
 
@@ -207,7 +211,7 @@ class ApprovalService:
         if refusal.reason in FRESH_PLAN:
             self._close_question(approval, None, tx, state=ApprovalState.SUPERSEDED, by=reply)
             self._end(tx, plan, PlanState.SUPERSEDED, refusal.reason)
-            payload = {
+            payload: dict[str, JsonValue] = {
                 "session": plan.session,
                 "tick": plan.scan_tick,
                 "symbols": [plan.symbol],
@@ -235,7 +239,10 @@ class ApprovalService:
         request = make_request(sized, self.scope, now_ms=self.clock.now_ms(), ttl_ms=self.ttl_ms)
         tx.put(
             ApprovalRequested(
-                plan_id=sized.plan_id, plan_hash=digest, nonce=request.nonce, expires_at_ms=request.expires_at_ms
+                plan_id=sized.plan_id,
+                plan_hash=digest,
+                nonce=request.nonce,
+                expires_at_ms=request.expires_at_ms,
             )
         )
         tx.put(
@@ -259,7 +266,9 @@ class ApprovalService:
         state: ApprovalState | None = None,
         by: Reply | None = None,
     ) -> None:
-        closing = state if state is not None else (verdict.state if verdict is not None else ApprovalState.EXPIRED)
+        closing = (
+            state if state is not None else (verdict.state if verdict is not None else ApprovalState.EXPIRED)
+        )
         who = verdict if verdict is not None else by
         tx.put(
             ApprovalAnswered(
@@ -280,15 +289,15 @@ class ApprovalService:
         payload = {"plan": plan.plan_id}
         if not is_armed:
             run_at_ms = plan.entry_from_ms if plan.entry_from_ms > self.clock.now_ms() else None
-            job = NewJob(
-                Step.EXECUTE, payload, idem_key=plan.plan_id, key=plan.plan_id, run_at_ms=run_at_ms
-            )
+            job = NewJob(Step.EXECUTE, payload, idem_key=plan.plan_id, key=plan.plan_id, run_at_ms=run_at_ms)
             tx.enqueue(job)
         expiry = NewJob(Step.PLAN_EXPIRY, payload, idem_key=plan.plan_id, run_at_ms=plan.entry_until_ms)
         tx.enqueue(expiry)
 
     def _end(self, tx: Tx, plan: Plan, state: PlanState, reason: str, *, by: Reply | None = None) -> None:
-        tx.put(PlanMoved(plan_id=plan.plan_id, from_states=(PlanState.PENDING,), to_state=state, reason=reason))
+        tx.put(
+            PlanMoved(plan_id=plan.plan_id, from_states=(PlanState.PENDING,), to_state=state, reason=reason)
+        )
         tx.put(ReservationReleased(plan_id=plan.plan_id))
         who = f"{by.channel}:{by.identity}" if by is not None else ""
         data = {"state": state.value, "reason": reason, "by": who}

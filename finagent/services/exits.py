@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from finagent.domain.book import OpenPosition, StoredOrder
 from finagent.domain.facts import IntentRecorded, Journalled, OrderMoved, PlanMoved, ReservationReleased
+from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY, EXIT, STOP, exit_intent, stop_intent
 from finagent.domain.orders import (
     TERMINAL_ORDER_STATES,
@@ -17,7 +18,17 @@ from finagent.domain.orders import (
 )
 from finagent.domain.plan import PlanState
 from finagent.domain.steps import Step
-from finagent.ports import CalendarPort, Clock, GiveUpError, Job, NewJob, OrderExecutionPort, RetryError, Store, Tx
+from finagent.ports import (
+    CalendarPort,
+    Clock,
+    GiveUpError,
+    Job,
+    NewJob,
+    OrderExecutionPort,
+    RetryError,
+    Store,
+    Tx,
+)
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(
@@ -61,13 +72,23 @@ class ExitService:
                     )
                 )
                 tx.put(ReservationReleased(plan_id=plan_id))
-                tx.put(Journalled(kind="plan_ended", ref=plan_id, data={"state": "cancelled", "reason": reason}))
+                tx.put(
+                    Journalled(kind="plan_ended", ref=plan_id, data={"state": "cancelled", "reason": reason})
+                )
         entries = [o for o in await self.store.live_orders() if o.intent.leg == ENTRY]
         for order in entries:
             if symbol is None or order.intent.symbol == symbol:
                 entry_id = order.intent.client_order_id
                 key = f"{entry_id}/{job.idem_key}"
-                tx.enqueue(NewJob(Step.CANCEL_ENTRY, {"order": entry_id}, idem_key=key, key=order.intent.plan_id, priority=1))
+                tx.enqueue(
+                    NewJob(
+                        Step.CANCEL_ENTRY,
+                        {"order": entry_id},
+                        idem_key=key,
+                        key=order.intent.plan_id,
+                        priority=1,
+                    )
+                )
         for held in await self.store.open_positions():
             if symbol is None or held.plan.symbol == symbol:
                 plan_id = held.plan.plan_id
@@ -94,8 +115,12 @@ class ExitService:
             now_ms=self.clock.now_ms(),
         )
         tx.put(IntentRecorded(intent=intent, session=plan.session, body_hash=body_hash(intent)))
-        data = {"order": intent.client_order_id, "reason": reason, "quantity_e4": intent.quantity_e4}
-        tx.put(Journalled(kind="exit", ref=plan.plan_id, data=dict(data)))
+        data: dict[str, JsonData] = {
+            "order": intent.client_order_id,
+            "reason": reason,
+            "quantity_e4": intent.quantity_e4,
+        }
+        tx.put(Journalled(kind="exit", ref=plan.plan_id, data=data))
         tx.put(ReservationReleased(plan_id=plan.plan_id))
         order_id = intent.client_order_id
         tx.enqueue(NewJob(Step.SEND_EXIT, {"order": order_id}, idem_key=order_id, key=plan.plan_id))
@@ -109,7 +134,11 @@ class ExitService:
         else:
             await self.broker.cancel(order_id)
             found = await self.broker.find(order_id)
-            if found is None or found.state not in TERMINAL_ORDER_STATES or found.filled_e4 != order.filled_e4:
+            if (
+                found is None
+                or found.state not in TERMINAL_ORDER_STATES
+                or found.filled_e4 != order.filled_e4
+            ):
                 raise RetryError(f"{order_id}: not free yet at the broker", retry_after_s=1)
         tx.put(OrderMoved(client_order_id=order_id, to_state=OrderState.CANCELLED, reason="exit"))
 
@@ -139,8 +168,12 @@ class ExitService:
         )
         order_id = intent.client_order_id
         tx.put(IntentRecorded(intent=intent, session=plan.session, body_hash=body_hash(intent)))
-        data = {"order": order_id, "stop_e4": stop_e4, "reason": str(job.payload["reason"])}
-        tx.put(Journalled(kind="move_stop", ref=plan.plan_id, data=dict(data)))
+        data: dict[str, JsonData] = {
+            "order": order_id,
+            "stop_e4": stop_e4,
+            "reason": str(job.payload["reason"]),
+        }
+        tx.put(Journalled(kind="move_stop", ref=plan.plan_id, data=data))
         payload = {"order": order_id, "old": old.intent.client_order_id}
         tx.enqueue(NewJob(Step.REPLACE, payload, idem_key=order_id, key=plan.plan_id))
 

@@ -4,13 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finagent.domain.book import StoredPlan
-from finagent.domain.facts import ControlChanged, DayClosed, Journalled, PlanMoved, ReservationReleased, TradeRecorded
+from finagent.domain.facts import (
+    ControlChanged,
+    DayClosed,
+    Journalled,
+    PlanMoved,
+    ReservationReleased,
+    TradeRecorded,
+)
 from finagent.domain.journal import JsonData
-from finagent.domain.orders import Scope, trade_id
+from finagent.domain.legs import ENTRY
+from finagent.domain.orders import TERMINAL_ORDER_STATES, Scope, trade_id
 from finagent.domain.plan import TERMINAL_PLAN_STATES, PlanState
 from finagent.domain.positions import LegFill, Trade, make_trade
 from finagent.domain.steps import Step
-from finagent.ports import CalendarPort, Clock, GiveUpError, Job, MarketDataPort, Store, Tx
+from finagent.ports import CalendarPort, Clock, GiveUpError, Job, MarketDataPort, RetryError, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(
@@ -47,6 +55,9 @@ class JournalService:
             raise GiveUpError(f"record_trade: plan {plan_id} has no position")
         if stored.state is PlanState.CLOSED or held.position.quantity_e4 != 0:
             return
+        live = [o for o in await self.store.orders_of(plan_id) if o.state not in TERMINAL_ORDER_STATES]
+        if any(order.intent.leg == ENTRY for order in live):
+            raise RetryError(f"plan {plan_id} is flat while its entry is still working", retry_after_s=1)
         plan = stored.plan
         session = self.calendar.session(plan.session)
         if session is None:

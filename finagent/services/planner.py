@@ -11,7 +11,7 @@ from finagent.domain.plan import NoPlan, NotYet, Plan, PlanState
 from finagent.domain.planning import make_plan
 from finagent.domain.planning_rules import PlanningRules
 from finagent.domain.steps import Step
-from finagent.ports import CalendarPort, Clock, GiveUpError, Job, MarketDataPort, NewJob, Store, Tx
+from finagent.ports import CalendarPort, Clock, GiveUpError, Job, JsonValue, MarketDataPort, NewJob, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(name="planner", consumes=(Step.PLAN,), needs=("queue", "market_data"))
@@ -30,6 +30,7 @@ class PlannerService:
     windows: EntryWindows
     scope: Scope
     allow_shorts: bool
+    lot_e4: int
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """Plan the named symbols of one scan tick; the plans go to risk together, in rank."""
@@ -57,6 +58,7 @@ class PlannerService:
                 scope=self.scope,
                 allow_shorts=self.allow_shorts,
                 version=version,
+                lot_e4=self.lot_e4,
             )
             if isinstance(outcome, Plan):
                 plans.append(outcome)
@@ -73,13 +75,18 @@ class PlannerService:
             tx.put(Journalled(kind="plan", ref=plan.plan_id, data=plan_data(plan)))
         if plans:
             ids = [plan.plan_id for plan in plans]
-            payload = {"session": date, "tick": tick, "plans": list(ids)}
+            payload: dict[str, JsonValue] = {"session": date, "tick": tick, "plans": list(ids)}
             tx.enqueue(NewJob(Step.RISK, payload, idem_key=f"{date}/{tick}/{version}/{ids[0]}"))
 
     def _ask_again(self, tx: Tx, date: str, tick: str, waits: Sequence[NotYet], version: int) -> None:
         for at_ms in sorted({wait.at_ms for wait in waits}):
             symbols = sorted(wait.symbol for wait in waits if wait.at_ms == at_ms)
-            payload = {"session": date, "tick": tick, "symbols": list(symbols), "version": version}
+            payload: dict[str, JsonValue] = {
+                "session": date,
+                "tick": tick,
+                "symbols": list(symbols),
+                "version": version,
+            }
             key = f"{date}/{tick}/{version}@{at_ms}"
             tx.enqueue(NewJob(Step.PLAN, payload, idem_key=key, run_at_ms=at_ms))
 

@@ -37,7 +37,9 @@ class PositionService:
         """One event of the broker; an event seen before changes nothing."""
         order = await self.store.order(str(job.payload["order"]))
         if order is None:
-            raise GiveUpError(f"broker event {job.idem_key} is of an order that is not ours: {job.payload['order']}")
+            raise GiveUpError(
+                f"broker event {job.idem_key} is of an order that is not ours: {job.payload['order']}"
+            )
         stored = await self.store.plan(order.intent.plan_id)
         if stored is None:
             raise GiveUpError(f"order {order.intent.client_order_id} belongs to no plan")
@@ -45,7 +47,9 @@ class PositionService:
         if job.payload["event"] == "fill":
             await self._fill(fill_from(job.payload, order), order, stored, tx)
         else:
-            await self._ended(OrderState(str(job.payload["event"])), str(job.payload["reason"]), order, stored, tx)
+            await self._ended(
+                OrderState(str(job.payload["event"])), str(job.payload["reason"]), order, stored, tx
+            )
 
     async def _fill(self, fill: BrokerFill, order: StoredOrder, stored: StoredPlan, tx: Tx) -> None:
         plan = stored.plan
@@ -58,15 +62,19 @@ class PositionService:
         leg = order.intent.leg
         reason = _reason(order, fill, held)
         tx.put(FillRecorded(fill=fill, plan_id=plan.plan_id, leg=leg, session=plan.session, reason=reason))
-        tx.put(PositionRecorded(position=position, stop_e4=held.stop_e4 if held is not None else plan.stop_e4))
+        tx.put(
+            PositionRecorded(position=position, stop_e4=held.stop_e4 if held is not None else plan.stop_e4)
+        )
         tx.put(Journalled(kind="fill", ref=order.intent.client_order_id, data=_fill_data(fill, leg)))
         is_complete = order.filled_e4 + fill.quantity_e4 >= order.intent.quantity_e4
         if leg == ENTRY:
             self._entered(order, fill, stored, is_complete, tx)
         if position.quantity_e4 == 0:
-            await self._closed(order, position, tx, is_entry_over=leg != ENTRY or is_complete)
+            await self._closed(order, position, len(known) + 1, tx)
 
-    def _entered(self, order: StoredOrder, fill: BrokerFill, stored: StoredPlan, is_complete: bool, tx: Tx) -> None:
+    def _entered(
+        self, order: StoredOrder, fill: BrokerFill, stored: StoredPlan, is_complete: bool, tx: Tx
+    ) -> None:
         plan_id = stored.plan.plan_id
         if stored.state is PlanState.ENTERING:
             tx.put(PlanMoved(plan_id=plan_id, from_states=(PlanState.ENTERING,), to_state=PlanState.OPEN))
@@ -81,20 +89,29 @@ class PositionService:
             )
         )
 
-    async def _closed(self, order: StoredOrder, position: Position, tx: Tx, *, is_entry_over: bool) -> None:
-        """Flat: what still rests of the plan is over at the broker too; the trade is booked."""
+    async def _closed(self, order: StoredOrder, position: Position, fills: int, tx: Tx) -> None:
+        """Flat: what still rests of the plan is over at the broker too; the trade is booked once the entry is over."""
         plan_id = position.plan_id
         for other in await self.store.orders_of(plan_id):
-            is_this = other.intent.client_order_id == order.intent.client_order_id
-            if not is_this and other.state not in TERMINAL_ORDER_STATES and other.intent.leg != ENTRY:
+            other_id = other.intent.client_order_id
+            if other_id == order.intent.client_order_id or other.state in TERMINAL_ORDER_STATES:
+                continue
+            if other.intent.leg == ENTRY:
+                job = NewJob(
+                    Step.CANCEL_ENTRY,
+                    {"order": other_id},
+                    idem_key=f"{other_id}/closed",
+                    key=plan_id,
+                    priority=2,
+                )
+                tx.enqueue(job)
+            else:
                 tx.put(
                     OrderMoved(
-                        client_order_id=other.intent.client_order_id,
-                        to_state=OrderState.CANCELLED,
-                        reason="position_closed",
+                        client_order_id=other_id, to_state=OrderState.CANCELLED, reason="position_closed"
                     )
                 )
-        tx.enqueue(NewJob(Step.RECORD_TRADE, {"plan": plan_id}, idem_key=plan_id, key=plan_id))
+        tx.enqueue(NewJob(Step.RECORD_TRADE, {"plan": plan_id}, idem_key=f"{plan_id}/{fills}", key=plan_id))
 
     async def _ended(
         self, state: OrderState, reason: str, order: StoredOrder, stored: StoredPlan, tx: Tx

@@ -69,7 +69,11 @@ class ReconcileService:
             ours[symbol] = ours.get(symbol, 0) + held.position.quantity_e4
         theirs = {p.symbol: p.quantity_e4 for p in await self.broker.positions()}
         return [
-            Difference("position", symbol, f"journal {ours.get(symbol, 0)}, broker {theirs.get(symbol, 0)} (1e-4 shares)")
+            Difference(
+                "position",
+                symbol,
+                f"journal {ours.get(symbol, 0)}, broker {theirs.get(symbol, 0)} (1e-4 shares)",
+            )
             for symbol in sorted(ours.keys() | theirs.keys())
             if ours.get(symbol, 0) != theirs.get(symbol, 0)
         ]

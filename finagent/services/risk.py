@@ -9,7 +9,18 @@ from finagent.domain.market import Session
 from finagent.domain.plan import Plan, PlanState, plan_hash, with_size
 from finagent.domain.risk import AccountState, RiskDecision, RiskProfile, decide, reserve
 from finagent.domain.steps import Step
-from finagent.ports import CalendarPort, Clock, GiveUpError, Job, JobQueue, LastPrice, MarketDataPort, NewJob, Store, Tx
+from finagent.ports import (
+    CalendarPort,
+    Clock,
+    GiveUpError,
+    Job,
+    JobQueue,
+    LastPrice,
+    MarketDataPort,
+    NewJob,
+    Store,
+    Tx,
+)
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(name="risk", consumes=(Step.RISK, Step.LIMIT), needs=("queue", "market_data"))
@@ -47,10 +58,12 @@ class RiskDesk:
             self.profile,
             price_e4=worse(plan.reference_e4, seen_e4),
             slippage_bound_e6=self.slippage_bound_e6,
+            now_ms=self.clock.now_ms(),
         )
 
-
-    async def recheck(self, plan: Plan, *, replaces: str | None = None) -> tuple[RiskDecision, LastPrice | None]:
+    async def recheck(
+        self, plan: Plan, *, replaces: str | None = None
+    ) -> tuple[RiskDecision, LastPrice | None]:
         """Risk again for one sized plan, its own reservation left out; the quantity can only shrink."""
         session = self.calendar.session(plan.session)
         if session is None:
@@ -101,7 +114,11 @@ class RiskService:
         tx.put(Journalled(kind="risk", ref=plan.plan_id, data=decision_data(decision)))
         to_state = PlanState.PENDING if decision.is_approved else PlanState.REFUSED
         reason = "" if decision.is_approved else ", ".join(decision.reasons)
-        tx.put(PlanMoved(plan_id=plan.plan_id, from_states=(PlanState.PLANNED,), to_state=to_state, reason=reason))
+        tx.put(
+            PlanMoved(
+                plan_id=plan.plan_id, from_states=(PlanState.PLANNED,), to_state=to_state, reason=reason
+            )
+        )
         if decision.is_approved:
             run_at = self.desk.clock.now_ms() + self.approval_delay_ms if self.approval_delay_ms else None
             tx.enqueue(NewJob(Step.APPROVE, {"plan": plan.plan_id}, idem_key=plan.plan_id, run_at_ms=run_at))
@@ -112,7 +129,9 @@ class RiskService:
         ref = f"{session.date}/limit"
         if tier == "flatten" and not control.needs_rearm:
             tx.put(
-                ControlChanged(is_paused=True, pause_reason="daily loss limit", paused_by="risk", needs_rearm=True)
+                ControlChanged(
+                    is_paused=True, pause_reason="daily loss limit", paused_by="risk", needs_rearm=True
+                )
             )
             tx.put(Journalled(kind="limit", ref=ref, data={"tier": tier}))
             payload: dict[str, str | None] = {"session": session.date, "symbol": None, "reason": "flatten"}

@@ -10,7 +10,7 @@ from finagent.domain.gap_scan import screen_all, second_look_rank
 from finagent.domain.journal import JsonData
 from finagent.domain.market import Session
 from finagent.domain.steps import Step
-from finagent.ports import CalendarPort, Clock, GiveUpError, Job, MarketDataPort, NewJob, Tx
+from finagent.ports import CalendarPort, Clock, GiveUpError, Job, JsonValue, MarketDataPort, NewJob, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(name="scanner", consumes=(Step.SCAN,), needs=("queue", "market_data"))
@@ -57,7 +57,7 @@ class ScannerService:
         tx.put(ScanRecorded(tick=tick, kind=kind, scan=scan))
         tx.put(Journalled(kind="scan", ref=ref, data=_summary(scan, kind)))
         if scan.candidates:
-            payload = {"session": date, "tick": tick, "kind": kind, "as_of_ms": now_ms}
+            payload: dict[str, JsonValue] = {"session": date, "tick": tick, "kind": kind, "as_of_ms": now_ms}
             tx.enqueue(NewJob(Step.SCORE, payload, idem_key=ref))
 
 
@@ -76,4 +76,3 @@ def _summary(scan: GapScan, kind: str) -> dict[str, JsonData]:
 
 def _line(symbol: str, gap_e6: int, indication_e4: int) -> JsonData:
     return {"symbol": symbol, "gap_e6": gap_e6, "indication_e4": indication_e4}
-

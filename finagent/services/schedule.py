@@ -102,14 +102,18 @@ class DaySchedule:
         if tick.name == DAY_CLOSE:
             payload = {"session": session.date}
             jobs = (
-                NewJob(Step.RECONCILE, {"session": session.date, "reason": "day_close"}, idem_key=session.date),
+                NewJob(
+                    Step.RECONCILE, {"session": session.date, "reason": "day_close"}, idem_key=session.date
+                ),
                 NewJob(Step.DAY_CLOSE, payload, idem_key=session.date),
             )
             return DueTick(tick, session.date, jobs)
         flatten = {"session": session.date, "symbol": None, "reason": "flatten"}
         step = tick.name.partition(":")[2]
         return DueTick(
-            tick, session.date, (NewJob(Step.FLATTEN, dict(flatten), idem_key=f"{session.date}/ladder-{step}"),)
+            tick,
+            session.date,
+            (NewJob(Step.FLATTEN, dict(flatten), idem_key=f"{session.date}/ladder-{step}"),),
         )
 
     def _scan(self, tick: CronTick, session: Session, late_ms: int, now_ms: int) -> DueTick:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from finagent.domain.facts import CandidateScored, Journalled
 from finagent.domain.gap import Candidate
+from finagent.domain.journal import JsonData
 from finagent.domain.market import Direction, Session
 from finagent.domain.scoring import ScoredCandidate, ScoreWeights, rank_scored, score
 from finagent.domain.steps import Step
-from finagent.ports import CalendarPort, GiveUpError, Job, NewJob, NewsPort, Store, Tx
+from finagent.ports import CalendarPort, GiveUpError, Job, JsonValue, NewJob, NewsPort, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(name="scoring", consumes=(Step.SCORE,), needs=("queue", "news"))
@@ -65,7 +66,12 @@ class ScoringService:
             raise GiveUpError(f"score job {job.idem_key} names no session or instant: {dict(job.payload)}")
         candidates = tuple(await self.store.candidates(date, tick))
         scored = await compute_scores(
-            self.news, self.calendar, session, candidates, self.weights, as_of_ms=as_of_ms,
+            self.news,
+            self.calendar,
+            session,
+            candidates,
+            self.weights,
+            as_of_ms=as_of_ms,
             lookback_days=self.lookback_days,
         )
         if kind == "second_look":
@@ -75,13 +81,24 @@ class ScoringService:
         for rank, item in enumerate(scored, 1):
             tx.put(
                 CandidateScored(
-                    session=date, tick=tick, rank=rank, scored=item, is_selected=item.candidate.symbol in chosen
+                    session=date,
+                    tick=tick,
+                    rank=rank,
+                    scored=item,
+                    is_selected=item.candidate.symbol in chosen,
                 )
             )
-        ranking = [{"symbol": s.candidate.symbol, "score_e6": s.score_e6} for s in scored]
-        tx.put(Journalled(kind="score", ref=f"{date}/{tick}", data={"ranking": ranking, "chosen": list(chosen)}))
+        ranking: list[JsonData] = [{"symbol": s.candidate.symbol, "score_e6": s.score_e6} for s in scored]
+        tx.put(
+            Journalled(kind="score", ref=f"{date}/{tick}", data={"ranking": ranking, "chosen": list(chosen)})
+        )
         if chosen:
-            payload = {"session": date, "tick": tick, "symbols": list(chosen), "version": 1}
+            payload: dict[str, JsonValue] = {
+                "session": date,
+                "tick": tick,
+                "symbols": list(chosen),
+                "version": 1,
+            }
             tx.enqueue(NewJob(Step.PLAN, payload, idem_key=f"{date}/{tick}"))
 
     def _choose(self, scored: tuple[ScoredCandidate, ...]) -> tuple[str, ...]:

@@ -87,19 +87,29 @@ class SenderService:
     async def _look_up(self, order: StoredOrder) -> BrokerOrder:
         found = await self.broker.find(order.intent.client_order_id)
         if found is None:
-            raise RetryError(f"{order.intent.client_order_id}: the broker refuses a second one and shows none")
+            raise RetryError(
+                f"{order.intent.client_order_id}: the broker refuses a second one and shows none"
+            )
         return found
 
     async def _legs(self, order: StoredOrder) -> list[StoredOrder]:
         if order.intent.leg != ENTRY:
             return []
         parent = order.intent.client_order_id
-        attached = [o for o in await self.store.orders_of(order.intent.plan_id) if o.intent.parent_id == parent]
+        attached = [
+            o for o in await self.store.orders_of(order.intent.plan_id) if o.intent.parent_id == parent
+        ]
         live = [leg for leg in attached if leg.state not in TERMINAL_ORDER_STATES]
         return sorted(live, key=lambda leg: (leg.intent.leg != STOP, leg.intent.leg))
 
     def _adopt(
-        self, order: StoredOrder, legs: Sequence[StoredOrder], found: BrokerOrder, tx: Tx, *, old_id: str | None
+        self,
+        order: StoredOrder,
+        legs: Sequence[StoredOrder],
+        found: BrokerOrder,
+        tx: Tx,
+        *,
+        old_id: str | None,
     ) -> None:
         at_ms = found.accepted_at_ms
         for each in (order, *legs):

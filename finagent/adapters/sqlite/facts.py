@@ -85,7 +85,15 @@ def _(fact: ScanRecorded, session: WriteSession) -> None:
     }
     session.conn.execute(
         PUT_SCAN,
-        (scan.session, fact.tick, fact.kind, scan.as_of_ms, scan.universe, len(scan.candidates), json.dumps(body)),
+        (
+            scan.session,
+            fact.tick,
+            fact.kind,
+            scan.as_of_ms,
+            scan.universe,
+            len(scan.candidates),
+            json.dumps(body),
+        ),
     )
     session.conn.executemany(
         PUT_CANDIDATE,
@@ -102,7 +110,15 @@ WHERE session = ? AND tick = ? AND symbol = ?"""
 def _(fact: CandidateScored, session: WriteSession) -> None:
     symbol = fact.scored.candidate.symbol
     factors = encode(fact.scored)
-    values = (fact.rank, fact.scored.score_e6, int(fact.is_selected), factors, fact.session, fact.tick, symbol)
+    values = (
+        fact.rank,
+        fact.scored.score_e6,
+        int(fact.is_selected),
+        factors,
+        fact.session,
+        fact.tick,
+        symbol,
+    )
     session.conn.execute(SCORE, values)
 
 
@@ -124,7 +140,17 @@ def _(fact: PlanRecorded, session: WriteSession) -> None:
     plan, now = fact.plan, session.now_ms
     session.conn.execute(
         PUT_PLAN,
-        (plan.plan_id, plan.session, plan.scan_tick, plan.symbol, plan.rank, fact.state.value, now, now, encode(plan)),
+        (
+            plan.plan_id,
+            plan.session,
+            plan.scan_tick,
+            plan.symbol,
+            plan.rank,
+            fact.state.value,
+            now,
+            now,
+            encode(plan),
+        ),
     )
 
 
@@ -133,7 +159,13 @@ def _(fact: PlanMoved, session: WriteSession) -> None:
     marks = ",".join("?" * len(fact.from_states))
     moved = session.conn.execute(
         f"UPDATE plan SET state = ?, reason = ?, updated_at = ? WHERE plan_id = ? AND state IN ({marks})",
-        (fact.to_state.value, fact.reason, session.now_ms, fact.plan_id, *(s.value for s in fact.from_states)),
+        (
+            fact.to_state.value,
+            fact.reason,
+            session.now_ms,
+            fact.plan_id,
+            *(s.value for s in fact.from_states),
+        ),
     ).rowcount
     if moved != 1:
         raise _refuse(f"plan {fact.plan_id}")
@@ -315,7 +347,9 @@ def _(fact: ControlChanged, session: WriteSession) -> None:
         reason, paused_by = (fact.pause_reason, fact.paused_by) if fact.is_paused else (None, None)
     if fact.gate_reason is not None:
         gate = fact.gate_reason or None
-    flags = [None if flag is None else int(flag) for flag in (fact.is_paused, fact.is_killed, fact.needs_rearm)]
+    flags = [
+        None if flag is None else int(flag) for flag in (fact.is_paused, fact.is_killed, fact.needs_rearm)
+    ]
     session.conn.execute(SET_CONTROL, (*flags, reason, paused_by, gate, session.now_ms))
 
 

@@ -85,7 +85,11 @@ class SqliteStore:
             "SELECT body, leg, reason FROM fill WHERE plan_id = ? ORDER BY recorded_seq", (plan_id,)
         )
         return [
-            StoredFill(fill=decode(BrokerFill, body), leg=str(leg), reason=ExitReason(reason) if reason else None)
+            StoredFill(
+                fill=decode(BrokerFill, body),
+                leg=str(leg),
+                reason=ExitReason(str(reason)) if reason else None,
+            )
             for body, leg, reason in rows
         ]
 
@@ -94,8 +98,7 @@ class SqliteStore:
         return _position(rows[0]) if rows else None
 
     async def open_positions(self) -> Sequence[OpenPosition]:
-        rows = await self._database.read(f"{POSITION} WHERE p.quantity <> 0 ORDER BY p.symbol, p.plan_id")
-        return [_position(row) for row in rows]
+        return await self._database.read_fn(read_open_positions)
 
     async def trades(self, session: str) -> Sequence[Trade]:
         rows = await self._database.read(
@@ -108,7 +111,9 @@ class SqliteStore:
 
     async def book(self, session: str, *, now_ms: int) -> Book:
         start = self._start_equity_e8
-        return await self._database.read_fn(lambda conn: _book(conn, session, start_e8=start, now_ms=now_ms))
+        return await self._database.read_fn(
+            lambda conn: read_book(conn, session, start_equity_e8=start, now_ms=now_ms)
+        )
 
 
 def _control(conn: sqlite3.Connection) -> Control:
@@ -132,25 +137,31 @@ TODAY = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE session = ?"
 CLOSED_NOT_BOOKED = """
 SELECT p.body FROM position p LEFT JOIN trade t USING (plan_id)
 WHERE p.session = ? AND p.quantity = 0 AND t.plan_id IS NULL"""
-RESERVED = "SELECT plan_id, symbol, notional, worst_case FROM reservation WHERE released_at IS NULL ORDER BY plan_id"
+RESERVED = (
+    "SELECT plan_id, symbol, notional, worst_case FROM reservation WHERE released_at IS NULL ORDER BY plan_id"
+)
 SYMBOLS = f"SELECT DISTINCT symbol FROM plan WHERE session = ? AND state IN {ENTERED} ORDER BY symbol"
 TRADES = f"SELECT count(*) FROM plan WHERE session = ? AND state IN {ENTERED}"
 RECENT = "SELECT count(*) FROM broker_order WHERE leg = 'entry' AND created_at > ?"
 UNKNOWN = "SELECT DISTINCT symbol FROM broker_order WHERE state = 'unknown' ORDER BY symbol"
 
 
-def _book(conn: sqlite3.Connection, session: str, *, start_e8: int, now_ms: int) -> Book:
+def read_open_positions(conn: sqlite3.Connection) -> list[OpenPosition]:
+    """Positions that are not flat, by symbol, as this connection sees them."""
+    rows = conn.execute(f"{POSITION} WHERE p.quantity <> 0 ORDER BY p.symbol, p.plan_id").fetchall()
+    return [_position(row) for row in rows]
+
+
+def read_book(conn: sqlite3.Connection, session: str, *, start_equity_e8: int, now_ms: int) -> Book:
+    """A session's account as this connection sees it."""
     realised = conn.execute(TODAY, (session,)).fetchone()[0]
     for (body,) in conn.execute(CLOSED_NOT_BOOKED, (session,)):
         held = decode(Position, body)
         realised += held.sold_e8 - held.bought_e8 - held.fees_e8
     return Book(
         session=session,
-        day_start_equity_e8=start_e8 + conn.execute(EARLIER, (session,)).fetchone()[0],
-        positions=tuple(
-            _position(row)
-            for row in conn.execute(f"{POSITION} WHERE p.quantity <> 0 ORDER BY p.symbol, p.plan_id").fetchall()
-        ),
+        day_start_equity_e8=start_equity_e8 + conn.execute(EARLIER, (session,)).fetchone()[0],
+        positions=tuple(read_open_positions(conn)),
         reservations=tuple(
             Reservation(plan_id=p, symbol=s, notional_e8=n, worst_case_e8=w)
             for p, s, n, w in conn.execute(RESERVED).fetchall()

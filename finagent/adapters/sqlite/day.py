@@ -1,0 +1,289 @@
+"""The day's driver: the next instant, and one commit per instant with bars, the venue's fills, watches and cron."""
+
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from finagent.adapters.sqlite.codec import decode
+from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.queue import SqliteJobQueue
+from finagent.adapters.sqlite.session import WriteSession
+from finagent.adapters.sqlite.store import read_book, read_open_positions
+from finagent.domain.book import Book, OpenPosition, account_state
+from finagent.domain.facts import Journalled
+from finagent.domain.manage import ArmedAction, MoveStop, OpenState, TimeStop, advance, armed_action, evaluate
+from finagent.domain.market import MINUTE_MS, Bar, Session
+from finagent.domain.orders import BrokerFill
+from finagent.domain.plan import Plan
+from finagent.domain.positions import entry_price_e4, fold, open_position
+from finagent.domain.risk import RiskProfile, loss_tier
+from finagent.domain.steps import Step
+from finagent.ports import CalendarPort, Clock, JsonValue, MarketDataPort, NewJob
+from finagent.runtime.clock import VirtualClock
+from finagent.services.position import fill_payload
+from finagent.services.schedule import DaySchedule
+
+FEED = "tick"
+FEED_AT = "SELECT at FROM feed WHERE source = ?"
+SET_FEED = """
+INSERT INTO feed (source, at) VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET at = max(at, excluded.at)"""
+WATCHED = """
+SELECT symbol FROM broker_order WHERE state IN ('intent', 'accepted', 'partially_filled', 'unknown')
+UNION SELECT symbol FROM position WHERE quantity <> 0
+UNION SELECT symbol FROM plan WHERE state = 'armed' ORDER BY 1"""
+ARMED = "SELECT body FROM plan WHERE state = 'armed' ORDER BY symbol, plan_id"
+PLAN_OF_ORDER = "SELECT plan.body FROM broker_order JOIN plan USING (plan_id) WHERE client_order_id = ?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A fill, or an order that ended (``state`` and ``reason``), as the tick turns it into a job."""
+
+    client_order_id: str
+    plan_id: str
+    fill: BrokerFill | None
+    state: str
+    reason: str
+    is_final: bool
+
+
+class VenueStep(Protocol):
+    """The paper venue's part of a tick; a live broker has none, its stream leaves the same jobs."""
+
+    def match(
+        self,
+        conn: sqlite3.Connection,
+        *,
+        bars: Mapping[str, Bar],
+        now_ms: int,
+        session: Session,
+        is_last_bar: bool,
+        spreads: Mapping[str, int],
+        halted: Collection[str],
+    ) -> Sequence[Event]:
+        """Fills and ends of orders, in order (symbol, leg)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """What the tick brings into its commit: the instant, its session, and what the market showed."""
+
+    at_ms: int
+    session: Session
+    is_last_bar: bool
+    bars: Mapping[str, Bar]
+    marks_e4: Mapping[str, int]
+    spreads_e4: Mapping[str, int]
+    halted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayRules:
+    """How the driver runs: until which session, every minute or only watched ones."""
+
+    last_session: str | None
+    is_every_bar: bool
+    start_equity_e8: int
+
+
+class DayDriver:
+    """Steps of the timeline over one database: quiescence, next instant, tick.
+
+    In replay and demo ``virtual`` is the clock it moves; live the clock is real and ticks happen at its pace.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        queue: SqliteJobQueue,
+        market: MarketDataPort,
+        calendar: CalendarPort,
+        schedule: DaySchedule,
+        venue: VenueStep | None,
+        profile: RiskProfile,
+        rules: DayRules,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._market = market
+        self._calendar = calendar
+        self._schedule = schedule
+        self._venue = venue
+        self._profile = profile
+        self._rules = rules
+        self._clock = clock
+        self.at_ms = 0
+
+    async def begin(self, at_ms: int) -> None:
+        """Go on from the last committed tick, or from an instant in a new database."""
+        rows = await self._database.read(FEED_AT, (FEED,))
+        found = rows[0][0] if rows else None
+        self.at_ms = found if isinstance(found, int) else at_ms
+        if isinstance(self._clock, VirtualClock):
+            self._clock.advance(max(self.at_ms, self._clock.now_ms()))
+
+    async def wait_quiescent(self) -> None:
+        """Nothing is ready, leased, queued or under way (virtual time only)."""
+        if isinstance(self._clock, VirtualClock):
+            await self._queue.wait_quiescent()
+
+    async def next_instant(self) -> int | None:
+        """The earliest of next bar, next cron tick and next scheduled job; None when the last session is over."""
+        instants = [self._schedule.next_ms(self.at_ms), await self._next_bar_ms()]
+        last = self._rules.last_session
+        future = [at for at in instants if at is not None and (last is None or self._date(at) <= last)]
+        run_at_ms = self._queue.next_run_at_ms()
+        if run_at_ms is not None and isinstance(self._clock, VirtualClock):
+            future.append(max(run_at_ms, self.at_ms))
+        return min(future, default=None)
+
+    async def tick(self, T_ms: int) -> None:
+        """One commit: the clock, the bars with the venue's fills, watches, cron."""
+        session = self._calendar.session_at(T_ms)
+        if self._is_of(session, T_ms):
+            await self._market.load(session)
+        before_ms = self.at_ms
+        minute = await self._minute(session, T_ms)
+        if isinstance(self._clock, VirtualClock):
+            self._clock.advance(T_ms)
+        await self._queue.call(lambda ws: self._commit(ws, minute, before_ms))
+        self.at_ms = T_ms
+
+    def _date(self, at_ms: int) -> str:
+        return self._calendar.session_at(at_ms).date
+
+    def _is_of(self, session: Session, at_ms: int) -> bool:
+        return session.open_ms - 12 * 3_600_000 < at_ms < session.close_ms + 12 * 3_600_000
+
+    async def _next_bar_ms(self) -> int | None:
+        session = self._calendar.session_at(self.at_ms)
+        if not self._is_of(session, self.at_ms):
+            return None
+        is_watching = self._rules.is_every_bar or bool(await self._database.read(WATCHED))
+        if not is_watching:
+            return None
+        await self._market.load(session)
+        following = self._market.next_bar_end_ms(session, self.at_ms)
+        if self.at_ms < session.close_ms:
+            return session.close_ms if following is None else min(following, session.close_ms)
+        return None
+
+    async def _minute(self, session: Session, T_ms: int) -> Minute:
+        symbols = [str(symbol) for (symbol,) in await self._database.read(WATCHED)]
+        if not symbols or not self._is_of(session, T_ms):
+            return Minute(T_ms, session, False, {}, {}, {}, ())
+        before = await self._market.last_prices(symbols, session, T_ms - MINUTE_MS)
+        now = await self._market.last_prices(symbols, session, T_ms)
+        return Minute(
+            at_ms=T_ms,
+            session=session,
+            is_last_bar=T_ms == session.close_ms,
+            bars=self._market.bars_ending(session, T_ms, symbols),
+            marks_e4={symbol: price.price_e4 for symbol, price in now.items()},
+            spreads_e4={s: p.quote.ask_e4 - p.quote.bid_e4 for s, p in before.items() if p.quote is not None},
+            halted=tuple(s for s in symbols if self._market.is_halted(session, s, T_ms)),
+        )
+
+    def _commit(self, ws: WriteSession, minute: Minute, before_ms: int) -> None:
+        ws.conn.execute(SET_FEED, (FEED, minute.at_ms))
+        fills = self._match(ws, minute)
+        self._watch_plans(ws, minute)
+        self._watch_positions(ws, minute)
+        self._watch_loss(ws, minute, fills)
+        for due in self._schedule.due(before_ms, minute.at_ms, now_ms=ws.now_ms):
+            is_new = ws.fire(due.tick, due.jobs, skipped=due.skipped)
+            if is_new and due.skipped is not None:
+                ref = f"{due.session}/{due.tick.name.partition(':')[2]}"
+                ws.apply(Journalled(kind="scan_skipped", ref=ref, data={"reason": due.skipped}))
+
+    def _match(self, ws: WriteSession, minute: Minute) -> list[BrokerFill]:
+        """The venue's fills, one ``broker_event`` job each, in its order."""
+        if self._venue is None or minute.at_ms <= minute.session.open_ms:
+            return []
+        events = self._venue.match(
+            ws.conn,
+            bars=minute.bars,
+            now_ms=minute.at_ms,
+            session=minute.session,
+            is_last_bar=minute.is_last_bar,
+            spreads=minute.spreads_e4,
+            halted=minute.halted,
+        )
+        for event in events:
+            if event.fill is not None:
+                payload = fill_payload(event.fill)
+                key = event.fill.execution_id
+                ws.publish(NewJob(Step.BROKER_EVENT, payload, idem_key=key, key=event.plan_id))
+            elif event.is_final:
+                order_id = event.client_order_id
+                ended = {"event": event.state, "order": order_id, "reason": event.reason}
+                job = NewJob(
+                    Step.BROKER_EVENT, dict(ended), idem_key=f"{order_id}:{event.state}", key=event.plan_id
+                )
+                ws.publish(job)
+        return [event.fill for event in events if event.fill is not None]
+
+    def _watch_plans(self, ws: WriteSession, minute: Minute) -> None:
+        for (body,) in ws.conn.execute(ARMED).fetchall():
+            plan = decode(Plan, body)
+            if armed_action(plan, minute.bars.get(plan.symbol), minute.at_ms) is ArmedAction.TRIGGER:
+                job = NewJob(Step.EXECUTE, {"plan": plan.plan_id}, idem_key=plan.plan_id, key=plan.plan_id)
+                ws.publish(job)
+
+    def _watch_positions(self, ws: WriteSession, minute: Minute) -> None:
+        for held in read_open_positions(ws.conn):
+            bar = minute.bars.get(held.plan.symbol)
+            if bar is None:
+                continue
+            plan_id = held.plan.plan_id
+            for action in evaluate(held.plan, self._state(held, minute), bar, minute.at_ms):
+                if isinstance(action, TimeStop):
+                    payload = {"plan": plan_id, "reason": action.reason.value}
+                    ws.publish(NewJob(Step.EXIT, dict(payload), idem_key=f"{plan_id}/time", key=plan_id))
+                elif isinstance(action, MoveStop):
+                    move: dict[str, JsonValue] = {
+                        "plan": plan_id,
+                        "stop_e4": action.new_stop_e4,
+                        "reason": action.reason.value,
+                    }
+                    key = f"{plan_id}/{action.new_stop_e4}"
+                    ws.publish(NewJob(Step.MOVE_STOP, move, idem_key=key, key=plan_id))
+
+    def _state(self, held: OpenPosition, minute: Minute) -> OpenState:
+        """Best price since the entry, folded anew from the bars: nothing is remembered between ticks."""
+        opened_at_ms = held.position.opened_at_ms or 0
+        entry_e4 = entry_price_e4(held.position)
+        state = OpenState(
+            entry_e4=entry_e4, best_e4=entry_e4, stop_e4=held.stop_e4, opened_at_ms=opened_at_ms
+        )
+        for bar in self._market.loaded_minutes(held.plan.symbol, minute.session, minute.at_ms):
+            state = advance(held.plan, state, bar)
+        return state
+
+    def _watch_loss(self, ws: WriteSession, minute: Minute, fills: Sequence[BrokerFill]) -> None:
+        """The day's loss after this minute's fills, marked from ended bars."""
+        book = read_book(
+            ws.conn, minute.session.date, start_equity_e8=self._rules.start_equity_e8, now_ms=minute.at_ms
+        )
+        if not book.positions and not fills:
+            return
+        account = account_state(_with_fills(ws.conn, book, fills), minute.marks_e4, self._profile)
+        tier = loss_tier(account, self._profile)
+        if tier is not None:
+            payload = {"session": minute.session.date, "tier": tier}
+            ws.publish(NewJob(Step.LIMIT, dict(payload), idem_key=f"{minute.session.date}/{tier}"))
+
+
+def _with_fills(conn: sqlite3.Connection, book: Book, fills: Sequence[BrokerFill]) -> Book:
+    """The book with fills that no ``broker_event`` job has folded yet."""
+    held = {each.plan.plan_id: each for each in book.positions}
+    for fill in fills:
+        (body,) = conn.execute(PLAN_OF_ORDER, (fill.client_order_id,)).fetchone()
+        plan = decode(Plan, body)
+        known = held.get(plan.plan_id)
+        before = known.position if known is not None else open_position(plan)
+        stop_e4 = known.stop_e4 if known is not None else plan.stop_e4
+        held[plan.plan_id] = OpenPosition(position=fold(before, fill), plan=plan, stop_e4=stop_e4)
+    return book.with_positions(tuple(held[plan_id] for plan_id in sorted(held)))

@@ -1,0 +1,301 @@
+"""The engine: one database, its queue, the services of the day, its time, under one supervisor."""
+
+import sqlite3
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from finagent.adapters.brokers.paper import PaperBroker, VenueEvent, VenueRules, match
+from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.day import DayDriver, DayRules, Event
+from finagent.adapters.sqlite.facts import apply_fact
+from finagent.adapters.sqlite.queue import SqliteJobQueue
+from finagent.adapters.sqlite.store import SqliteStore
+from finagent.bootstrap import rules
+from finagent.bootstrap.world import World
+from finagent.domain.market import Bar, Session
+from finagent.domain.orders import Scope
+from finagent.ports import Clock, OrderExecutionPort, Ticker
+from finagent.queue.processor import EventLoopProcessor
+from finagent.queue.worker import JobHandler
+from finagent.runtime.metrics import Metrics
+from finagent.runtime.service import ServiceContract
+from finagent.runtime.supervisor import Supervisor
+from finagent.services import (
+    approval,
+    execution,
+    exits,
+    journal,
+    planner,
+    position,
+    reconcile,
+    risk,
+    scanner,
+    scoring,
+    sender,
+)
+from finagent.services.schedule import DaySchedule, entry_windows
+from finagent.settings import Settings
+
+ENTRY_TIME_TO_LIVE_MS = 60_000
+PROVIDED = ("queue", "market_data", "news", "broker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How an engine runs: whose ids it mints, who approves, whether time is virtual."""
+
+    path: Path
+    scope: Scope
+    approval_mode: Callable[[], str]
+    is_virtual: bool
+    last_session: str | None = None
+    is_every_bar: bool = False
+    at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaperStep:
+    """The paper venue's part of a tick, in the tick's own words."""
+
+    rules: VenueRules
+
+    def match(
+        self,
+        conn: sqlite3.Connection,
+        *,
+        bars: Mapping[str, Bar],
+        now_ms: int,
+        session: Session,
+        is_last_bar: bool,
+        spreads: Mapping[str, int],
+        halted: Collection[str],
+    ) -> list[Event]:
+        """Fills and ended orders in order (symbol, leg)."""
+        events = match(
+            conn,
+            rules=self.rules,
+            bars=bars,
+            now_ms=now_ms,
+            session=session,
+            is_last_bar=is_last_bar,
+            spreads=spreads,
+            halted=halted,
+        )
+        return [_event(event) for event in events]
+
+
+def _event(event: VenueEvent) -> Event:
+    return Event(
+        client_order_id=event.order.client_order_id,
+        plan_id=event.plan_id,
+        fill=event.fill,
+        state=event.order.state.value,
+        reason=event.order.reason,
+        is_final=event.fill is None,
+    )
+
+
+class Engine:
+    """Everything of one database that runs; built by ``open_engine``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        world: World,
+        options: EngineOptions,
+        *,
+        database: Database,
+        clock: Clock,
+        ticker: Ticker,
+        metrics: Metrics,
+    ) -> None:
+        self.settings, self.world, self.options = settings, world, options
+        self.database, self.clock, self.ticker, self.metrics = database, clock, ticker, metrics
+        self.types = rules.job_types()
+        self.profile = rules.risk_profile(settings)
+        self.start_equity_e8 = rules.start_equity_e8(settings)
+        self.queue = SqliteJobQueue(
+            database,
+            self.types,
+            clock,
+            ticker,
+            apply_fact=apply_fact,
+            on_halt=self._halt,
+            metrics=metrics,
+            ballast=None if options.is_virtual else options.path.with_name("ballast"),
+        )
+        self.store = SqliteStore(database, start_equity_e8=self.start_equity_e8)
+        venue = rules.venue_rules(settings, self.profile)
+        self.broker: OrderExecutionPort = PaperBroker(
+            writer=self.queue,
+            reader=database,
+            market=world.market,
+            calendar=world.calendar,
+            clock=clock,
+            rules=venue,
+        )
+        self.schedule = DaySchedule(world.calendar, rules.schedule_rules(settings, at=options.at))
+        self.desk = risk.RiskDesk(
+            self.store, world.market, world.calendar, clock, self.profile, self._slippage_bound_e6(venue)
+        )
+        self.approvals = self._approvals()
+        self.driver = DayDriver(
+            database,
+            self.queue,
+            world.market,
+            world.calendar,
+            self.schedule,
+            PaperStep(venue),
+            self.profile,
+            DayRules(
+                last_session=options.last_session,
+                is_every_bar=options.is_every_bar,
+                start_equity_e8=self.start_equity_e8,
+            ),
+            clock,
+        )
+        self.processor = EventLoopProcessor(
+            self.queue,
+            self.types,
+            clock=clock,
+            ticker=ticker,
+            on_halt=self._halt,
+            serial=options.is_virtual,
+            poll=not options.is_virtual,
+            poll_s=settings.queue.poll_ms / 1000,
+            metrics=metrics,
+        )
+        self.supervisor: Supervisor | None = None
+
+    def supervise(self, *extra: object) -> Supervisor:
+        """The supervisor over processor, services and what the caller adds (a timeline, a live feed)."""
+        workers = [self.processor.worker(contract, handler) for contract, handler in self._services()]
+        unserved = self.processor.unserved_types()
+        if unserved:
+            raise RuntimeError(f"no service consumes {', '.join(unserved)}: wire one in engine.py")
+        self.supervisor = Supervisor(
+            [self.processor, *workers, *extra],
+            ticker=self.ticker,
+            provided=PROVIDED,
+            stage_timeout_s=max(1.0, self.settings.ops.stop_timeout_s / 4),
+        )
+        return self.supervisor
+
+    async def close(self) -> None:
+        """Commit what is queued, mark the boot clean, free the lock."""
+        await self.queue.close()
+        await self.database.close()
+
+    def _slippage_bound_e6(self, venue: VenueRules) -> int:
+        return venue.costs.slippage_e6 * venue.costs.open_multiplier
+
+    def _halt(self, reason: str) -> None:
+        if self.supervisor is not None:
+            self.supervisor.halt(reason)
+
+    def _approvals(self) -> approval.ApprovalService:
+        settings = self.settings.approval
+        return approval.ApprovalService(
+            self.store,
+            self.queue,
+            self.clock,
+            self.desk,
+            self.options.scope,
+            self.options.approval_mode,
+            settings.ttl_minutes * 60_000,
+            settings.max_quote_age_s * 1000,
+        )
+
+    def _services(self) -> list[tuple[ServiceContract, JobHandler]]:
+        """The day, left to right; each service's contract names what it consumes and needs."""
+        s, world, scope, clock = self.settings, self.world, self.options.scope, self.clock
+        windows = [(w.start, w.end) for w in s.schedule.entry_windows]
+        delay_ms = s.approval.simulated_delay_s * 1000 if self.options.is_virtual else 0
+        return [
+            (
+                scanner.CONTRACT,
+                scanner.ScannerService(world.market, world.calendar, clock, rules.gap_rules(s)),
+            ),
+            (
+                scoring.CONTRACT,
+                scoring.ScoringService(
+                    self.store,
+                    world.news,
+                    world.calendar,
+                    rules.score_weights(s),
+                    s.scan.top,
+                    s.news.lookback_days,
+                    self.profile.allow_shorts,
+                ),
+            ),
+            (
+                planner.CONTRACT,
+                planner.PlannerService(
+                    self.store,
+                    world.market,
+                    world.calendar,
+                    clock,
+                    rules.planning_rules(s),
+                    lambda session: entry_windows(session, windows, s.schedule.zone),
+                    scope,
+                    self.profile.allow_shorts,
+                    self.profile.lot_e4,
+                ),
+            ),
+            (risk.CONTRACT, risk.RiskService(self.queue, self.desk, delay_ms)),
+            (approval.CONTRACT, self.approvals),
+            (
+                execution.CONTRACT,
+                execution.ExecutionService(
+                    self.store, self.queue, clock, self.desk, scope, ENTRY_TIME_TO_LIVE_MS
+                ),
+            ),
+            (
+                sender.CONTRACT,
+                sender.SenderService(self.store, self.broker, clock, s.execution.entry_ttl_s * 1000),
+            ),
+            (
+                exits.CONTRACT,
+                exits.ExitService(self.store, self.broker, world.calendar, clock, scope),
+            ),
+            (position.CONTRACT, position.PositionService(self.store)),
+            (
+                journal.CONTRACT,
+                journal.JournalService(
+                    self.store, world.market, world.calendar, clock, scope, self.options.is_virtual
+                ),
+            ),
+            (reconcile.CONTRACT, reconcile.ReconcileService(self.store, self.broker, clock)),
+        ]
+
+
+async def open_engine(
+    settings: Settings,
+    world: World,
+    options: EngineOptions,
+    *,
+    clock: Clock,
+    ticker: Ticker,
+    metrics: Metrics | None = None,
+) -> Engine:
+    """Lock, migrate and open the database, boot the queue: leases of dead boots are ready again.
+
+    Raises HomeInUseError, DatabaseTooNewError, ForeignDatabaseError.
+    """
+    database = await Database.open(options.path, clock=clock)
+    engine = Engine(
+        settings,
+        world,
+        options,
+        database=database,
+        clock=clock,
+        ticker=ticker,
+        metrics=metrics if metrics is not None else Metrics(),
+    )
+    try:
+        await engine.queue.start()
+    except BaseException:
+        await database.close()
+        raise
+    return engine
