@@ -432,6 +432,18 @@ async def test_completion_makes_room_for_the_next_job_in_the_same_commit(world: 
     assert [claimed.idem_key for claimed in hands.jobs] == ["b"]
 
 
+async def test_refused_completion_makes_no_room(world: QueueWorld) -> None:
+    await world.queue.publish_many([job("a"), job("b")])
+    hands = world.hands()
+    hands.credits["work"] = 1
+    first = await hands.take()
+    tx = Tx()
+    tx.expect("account", 7)
+    with pytest.raises(GuardFailedError):
+        await world.queue.complete(first, tx)
+    assert hands.jobs == []
+
+
 async def test_jobs_of_one_key_never_run_at_the_same_time(world: QueueWorld) -> None:
     await world.queue.publish_many(
         [job("a", key="plan"), job("b", key="plan"), job("c", type="exit", key="plan"), job("d", key="other")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
+from finagent.adapters.sqlite import batch, jobs, leases, stats
 from finagent.adapters.sqlite import connection as connection_module
 from finagent.adapters.sqlite.batch import BatchOrder, BatchResult, BatchRunner
 from finagent.adapters.sqlite.connection import ThreadedDoor
@@ -159,6 +160,33 @@ def test_migration_that_fails_leaves_the_version_before_it(monkeypatch: pytest.M
     assert module.schema_version(raw, "memory") == len(good)
     assert raw.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'half'").fetchone() == (0,)
     raw.close()
+
+
+HOT = {
+    "state": (batch.STATE, ()),
+    "promote": ("UPDATE job_queue SET status = 'ready' WHERE status = 'scheduled' AND run_at <= ?", (1,)),
+    "late": (jobs.CANCEL_LATE, (1,)),
+    "finish": (jobs.FINISH, (1, 1, 1, 1)),
+    "ready": (leases.READY_OF_TYPE, ("a",)),
+    "keys": (leases.LEASED_KEYS, ()),
+    "claim": (leases.CLAIM, (1, 1, 1, 1)),
+    "existing": (jobs.EXISTING, ("a", "b")),
+    "prune": (jobs.PRUNABLE, (1, 200)),
+    "oldest": (stats.OLDEST_READY, ()),
+    "next": (stats.NEXT_RUN, ()),
+    "dead": (stats.DEAD, ()),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOT))
+def test_hot_statement_never_reads_the_history(name: str) -> None:
+    raw = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(raw, "memory", now_ms=0)
+    sql, params = HOT[name]
+    plan = [str(row[3]) for row in raw.execute(f"EXPLAIN QUERY PLAN {sql}", params)]
+    raw.close()
+    whole = [step for step in plan if step.startswith("SCAN job_queue") and "INDEX" not in step]
+    assert whole == []
 
 
 def broken_runner(monkeypatch: pytest.MonkeyPatch, code: int, times: int) -> None:

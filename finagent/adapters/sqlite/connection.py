@@ -32,7 +32,12 @@ class ThreadedDoor:
     @classmethod
     async def open(cls, connect: Connect) -> "ThreadedDoor":
         connection = aiosqlite.Connection(connect, iter_chunk_size=64)
-        return cls(await connection)
+        try:
+            return cls(await connection)
+        except BaseException:
+            # aiosqlite ends its thread by itself, but its last word must find the loop still open.
+            await asyncio.to_thread(connection._thread.join)
+            raise
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         result: T = await self._connection._execute(work, self._connection._conn)  # type: ignore[no-untyped-call]

@@ -36,7 +36,7 @@ CREATE INDEX job_lease ON job_queue (lease_until) WHERE status = 'leased';
 CREATE INDEX job_deadline ON job_queue (deadline_at)
     WHERE deadline_at IS NOT NULL AND status IN ('scheduled', 'ready');
 CREATE INDEX job_finished ON job_queue (finished_at) WHERE finished_at IS NOT NULL;
-CREATE INDEX job_dead ON job_queue (type, id) WHERE status = 'dead';
+CREATE INDEX job_dead ON job_queue (id) WHERE status = 'dead';
 CREATE UNIQUE INDEX job_live_key ON job_queue (key) WHERE key IS NOT NULL AND status = 'leased';
 
 -- Attempts that did not end in done; the last, successful one is the job's own row.
