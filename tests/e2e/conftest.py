@@ -1,0 +1,29 @@
+"""What the proofs on real data share: the data imported once, and the same data read independently."""
+
+from pathlib import Path
+
+import pytest
+
+from finagent.adapters.bars.importer import import_folder
+from finagent.adapters.vendors.calendar import ExchangeCalendar, load_calendar
+from tests.e2e.independent.market import RawMarket
+
+
+@pytest.fixture(scope="session")
+def raw_market(real_data: Path) -> RawMarket:
+    """The raw files, read by the checkers themselves."""
+    return RawMarket(real_data)
+
+
+@pytest.fixture(scope="session")
+def calendar(tmp_path_factory: pytest.TempPathFactory) -> ExchangeCalendar:
+    """The exchange's sessions, built once."""
+    return load_calendar(tmp_path_factory.mktemp("calendar"))
+
+
+@pytest.fixture(scope="session")
+def real_home(real_data: Path, calendar: ExchangeCalendar, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with all of the real data imported; tests leave its bars as they are."""
+    home = tmp_path_factory.mktemp("real-home")
+    import_folder(real_data, home, calendar=calendar)
+    return home
