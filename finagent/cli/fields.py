@@ -24,13 +24,24 @@ def words(document: Fields, key: str) -> list[str]:
     """The list under a key as texts."""
     value = document.get(key)
     if isinstance(value, str):
-        return [value]
-    return [item if isinstance(item, str) else str(item) for item in value] if isinstance(value, list) else []
+        return [clean(value)]
+    return [clean(item) for item in value] if isinstance(value, list) else []
 
 
 def first(document: Fields, *keys: str) -> Json:
     """The first known value among the keys."""
     return next((document[key] for key in keys if document.get(key) is not None), None)
+
+
+def clean(value: object) -> str:
+    """A value as one printable line."""
+    line = value if isinstance(value, str) else str(value)
+    return line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)
+
+
+def counts(document: Fields, key: str) -> str:
+    """A mapping of names to numbers as ``12 done, 1 dead``."""
+    return ", ".join(f"{clean(count)} {clean(name)}" for name, count in section(document, key).items())
 
 
 def text(document: Fields, *keys: str) -> str:
@@ -41,8 +52,7 @@ def text(document: Fields, *keys: str) -> str:
     value = first(document, *keys)
     if value is None:
         return ""
-    line = value if isinstance(value, str) else str(value)
-    return "".join(letter if letter.isprintable() else " " for letter in line)
+    return clean(value)
 
 
 def number(document: Fields, *keys: str) -> Decimal | None:

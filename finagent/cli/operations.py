@@ -10,7 +10,7 @@ from finagent.cli.failures import usage
 from finagent.cli.invocation import answer, invocation, tell, wait_for
 from finagent.cli.options import AsJson
 from finagent.cli.page import Page
-from finagent.cli.progress import steps
+from finagent.cli.progress import sessions
 
 Port = Annotated[
     int | None,
@@ -95,7 +95,7 @@ def replay(
     call = invocation(context)
     from finagent.bootstrap import run_replay
 
-    with steps("replay", sys.stderr) as progress:
+    with sessions("replay", sys.stderr) as progress:
         document = wait_for(
             run_replay(
                 call.settings(),

@@ -1,25 +1,29 @@
-"""Progress on stderr: a live bar on a terminal, else one line for each step."""
+"""Progress on stderr: a live bar on a terminal, else one line for each session."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
 
 
 @contextmanager
-def steps(verb: str, stream: TextIO) -> Iterator[Progress]:
-    """A function that takes one line for each step of a long verb."""
+def sessions(verb: str, stream: TextIO) -> Iterator[Progress]:
+    """A function that is told each session as it begins, with its number and how many there are."""
     if not stream.isatty():
-        yield lambda line: print(f"{verb}: {line}", file=stream, flush=True)
+        yield lambda name, number, count: print(
+            f"{verb}: session {name} ({number} of {count})", file=stream, flush=True
+        )
         return
     from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
-    console = Console(file=stream)
-    with console.status(f"{verb} …", spinner="dots") as status:
+    look = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*look, console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task(verb, total=None)
 
-        def show(line: str) -> None:
-            console.print(f"{verb}: {line}", markup=False, highlight=False)
-            status.update(f"{verb} … after {line}")
+        def show(name: str, number: int, count: int) -> None:
+            bar.update(task, description=f"{verb} {name}", completed=number - 1, total=count)
 
         yield show

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from finagent.cli.fields import flag, number, rows, section, text, words
+from finagent.cli.fields import clean, flag, number, rows, section, text, words
 from finagent.cli.page import UNKNOWN, Column, Page, sparkline
 from finagent.cli.values import (
     clock,
@@ -60,8 +60,13 @@ def scan(document: Document, page: Page) -> str:
     parts = [page.heading(head), facts, "", _candidates(found, page)]
     dropped = section(document, "dropped")
     if dropped:
-        counts = sorted(dropped.items(), key=lambda item: (-int(str(item[1] or 0)), item[0]))
-        parts += ["", page.pairs([("Dropped", ", ".join(f"{reason} {count}" for reason, count in counts))])]
+        found_counts = sorted(dropped.items(), key=lambda item: (-(number(dropped, item[0]) or 0), item[0]))
+        parts += [
+            "",
+            page.pairs(
+                [("Dropped", ", ".join(f"{clean(reason)} {clean(count)}" for reason, count in found_counts))]
+            ),
+        ]
     issues = rows(document, "data_issues")
     if issues:
         columns = (Column("Data issue"), Column("Kind"), Column("Detail", flexible=True))
@@ -120,16 +125,16 @@ def explanation(document: Document, page: Page) -> str:
     """Why one symbol was kept or dropped, and what was measured."""
     head = f"{text(document, 'symbol')} on {text(document, 'session')} as of {clock(document, 'as_of')} ET"
     reasons = [f"  {reason}" for reason in words(document, "reasons")]
-    measured = [(key, _plain(value)) for key, value in section(document, "measured").items()]
+    measured = [(clean(key), _plain(value)) for key, value in section(document, "measured").items()]
     return "\n".join([page.heading(head), *reasons, "", page.pairs(measured)]).rstrip()
 
 
 def _plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+        return ", ".join(f"{clean(key)} {_plain(inner)}" for key, inner in value.items())
     if isinstance(value, list):
         return ", ".join(_plain(inner) for inner in value) or "none"
-    return UNKNOWN if value is None else str(value)
+    return UNKNOWN if value is None else clean(value)
 
 
 def plan_row(row: Document) -> list[str]:

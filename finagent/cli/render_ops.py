@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from finagent.cli.fields import flag, number, rows, section, text, words
+from finagent.cli.fields import clean, counts, flag, number, rows, section, text, words
 from finagent.cli.page import UNKNOWN, Column, Page
 from finagent.cli.render_day import trades as trades_page
 from finagent.cli.values import clock, left, moment, money, percent, profit, quantity, seconds, share
@@ -21,7 +21,7 @@ _SHADES = {
 def status(document: Document, page: Page) -> str:
     """Problems first, then mode, clock, account, limits, counts and what comes next."""
     session, account = section(document, "session"), section(document, "account")
-    control, counts = section(document, "control"), section(document, "counts")
+    control = section(document, "control")
     head = f"finagent {text(document, 'mode')}  {_session(session)}"
     problems = [_problem(row, page) for row in rows(document, "problems")]
     facts = [
@@ -29,7 +29,7 @@ def status(document: Document, page: Page) -> str:
         ("Day P&L", profit(page, account, "day_pnl")),
         ("Entries", _gate(control)),
         ("Locked", ", ".join(words(control, "locked_symbols"))),
-        ("Today", ", ".join(f"{_plain(value)} {name.replace('_', ' ')}" for name, value in counts.items())),
+        ("Today", counts(document, "counts").replace("_", " ")),
         ("Services", _services(rows(document, "services"))),
     ]
     parts = [page.heading(head), *(problems or [page.paint("No problems.", "green")]), "", page.pairs(facts)]
@@ -101,11 +101,12 @@ def journal(document: Document, page: Page) -> str:
 
 def _facts(value: Json) -> str:
     if isinstance(value, dict):
-        shown = [f"{key}={_plain(inner)}" for key, inner in value.items() if inner not in (None, "", [], {})]
+        shown = [
+            f"{clean(key)}={_plain(inner)}" for key, inner in value.items() if inner not in (None, "", [], {})
+        ]
         line = " ".join(shown)
     else:
         line = _plain(value)
-    line = "".join(letter if letter.isprintable() else " " for letter in line)
     return line if len(line) <= 160 else line[:159] + "…"
 
 
@@ -114,7 +115,7 @@ def _plain(value: Json) -> str:
         return UNKNOWN
     if isinstance(value, dict | list):
         return f"({len(value)})"
-    return str(value)
+    return clean(value)
 
 
 def verification(document: Document, page: Page) -> str:
@@ -156,7 +157,9 @@ def jobs(document: Document, page: Page) -> str:
 def job(document: Document, page: Page) -> str:
     """One job with its attempts."""
     inner = section(document, "job") or document
-    plain = [(key, _plain(value)) for key, value in inner.items() if not isinstance(value, list | dict)]
+    plain = [
+        (clean(key), _plain(value)) for key, value in inner.items() if not isinstance(value, list | dict)
+    ]
     parts = [page.pairs(plain)]
     payload = inner.get("payload")
     if payload:
@@ -186,20 +189,17 @@ def job(document: Document, page: Page) -> str:
 
 def jobs_stats(document: Document, page: Page) -> str:
     """Counts by status and type, and what is dead."""
-    by_status = ", ".join(f"{count} {name}" for name, count in section(document, "by_status").items())
-    lines = [("Jobs", by_status or "none"), ("Oldest ready", seconds(number(document, "oldest_ready_s")))]
-    cells = [[name, _type_counts(value)] for name, value in section(document, "by_type").items()]
+    lines = [
+        ("Jobs", counts(document, "by_status") or "none"),
+        ("Oldest ready", seconds(number(document, "oldest_ready_s"))),
+    ]
+    by_type = section(document, "by_type")
+    cells = [[clean(name), counts(by_type, name) or _plain(by_type[name])] for name in by_type]
     parts = [page.pairs(lines), page.table((Column("Type"), Column("Jobs", flexible=True)), cells)]
     dead = rows(document, "dead")
     if dead:
         parts.append(page.paint("Dead", "red") + "\n" + jobs({"jobs": list(dead)}, page))
     return "\n\n".join(part for part in parts if part)
-
-
-def _type_counts(value: Json) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{_plain(count)} {name}" for name, count in value.items())
-    return _plain(value)
 
 
 def doctor(document: Document, page: Page) -> str:
@@ -251,15 +251,14 @@ def imported(document: Document, page: Page) -> str:
 def listing(document: Document, page: Page) -> str:
     """Any document of lists, as tables of its own keys: what the market data are."""
     parts = []
-    for name, value in document.items():
+    for key, value in document.items():
+        name = clean(key)
         if isinstance(value, list) and value and isinstance(value[0], dict):
             parts.append(
-                page.heading(name.replace("_", " ").capitalize())
-                + "\n"
-                + _generic(rows(document, name), page)
+                page.heading(name.replace("_", " ").capitalize()) + "\n" + _generic(rows(document, key), page)
             )
         elif isinstance(value, dict):
-            shown = [(key, _facts(inner)) for key, inner in value.items()]
+            shown = [(clean(key), _facts(inner)) for key, inner in value.items()]
             parts.append(page.heading(name.replace("_", " ").capitalize()) + "\n" + page.pairs(shown))
         elif not isinstance(value, list) or value:
             parts.append(page.pairs([(name.replace("_", " "), _facts(value))]))
@@ -272,7 +271,7 @@ def _generic(found: list[Document], page: Page) -> str:
         key: all(number(row, key) is not None or row.get(key) is None for row in found) for key in keys
     }
     columns = [
-        Column(key.replace("_", " "), right=numeric[key], rank=place) for place, key in enumerate(keys)
+        Column(clean(key).replace("_", " "), right=numeric[key], rank=place) for place, key in enumerate(keys)
     ]
     return page.table(columns, [[_facts(row.get(key)) for key in keys] for row in found])
 
@@ -298,13 +297,13 @@ def replayed(document: Document, page: Page) -> str:
         ]
         for row in rows(document, "sessions")
     ]
-    totals, counted = section(document, "totals"), section(document, "jobs")
+    totals = section(document, "totals")
     summary = page.pairs(
         [
             ("P&L", f"{profit(page, totals, 'pnl')} after {money(number(totals, 'fees'))} fees"),
             ("Win rate", share(number(totals, "win_rate"))),
             ("Drawdown", _drawdown(totals)),
-            ("Jobs", ", ".join(f"{_plain(count)} {name}" for name, count in counted.items())),
+            ("Jobs", counts(document, "jobs")),
             ("Result", text(document, "result_id")),
             ("Outcome", text(document, "outcome_hash")),
             ("Took", seconds((number(document, "elapsed_ms") or Decimal(0)) / 1000)),
