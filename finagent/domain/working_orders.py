@@ -86,9 +86,9 @@ def fillable_e4(orders: Sequence[WorkingOrder], order: WorkingOrder) -> int:
     return max(min(order.remaining_e4, order.armed_e4 - before), 0)
 
 
-def priority(order: WorkingOrder) -> tuple[bool, int, int, str]:
-    """Sort key of a bar: exits before entries, then stops, market orders and limits, each in sequence."""
-    return not order.is_exit, _RANK[order.type], order.sequence, order.client_order_id
+def priority(order: WorkingOrder) -> tuple[int, int, str]:
+    """Sort key within a bar's turn: stops, market orders and limits, each in sequence."""
+    return _RANK[order.type], order.sequence, order.client_order_id
 
 
 def groups(orders: Iterable[WorkingOrder]) -> list[str]:
