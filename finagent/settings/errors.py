@@ -20,7 +20,9 @@ class SettingsError(Exception):
 
 
 def explained(error: ValidationError, path: Path, *, root: type[BaseModel]) -> SettingsError:
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    unknown = [one for one in errors if one["type"] == "extra_forbidden"]
+    first = (unknown or errors)[0]
     location = first["loc"]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)[1:]
     source = _source(location, path)

@@ -41,23 +41,23 @@ def _yaml_loader(path: Path) -> Any:
     """A safe loader that refuses a key given twice and reads 12:15, on and 010 as text."""
     import yaml
 
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    class Loader(base):  # type: ignore[misc]  # chosen at run time
+    # Not CSafeLoader: nesting without end overflows its stack and ends the process.
+    class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML wants a plain class attribute
             first: [pair for pair in pairs if not pair[0].endswith((":bool", ":int", ":timestamp"))]
-            for first, pairs in base.yaml_implicit_resolvers.items()
+            for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen: set[object] = set()
-            for key_node, _ in node.value:
+            seen: set[str] = set()
+            names = [key for key, _ in node.value if isinstance(key.value, str)]
+            for key_node in names:
                 if key_node.value in seen:
                     raise SettingsError(
                         f"{path}, line {key_node.start_mark.line + 1}: {key_node.value} stands here twice",
                         "delete one of the two",
                     )
-                seen.add(key_node.value if isinstance(key_node.value, str) else id(key_node))
+                seen.add(key_node.value)
             return super().construct_mapping(node, deep)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|false|False"), "tTfF")
