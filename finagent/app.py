@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Receive, Scope, Send
 
+    from finagent.bootstrap import Agent
+
 INTERRUPTED = 130
 PAGE_START_S = 20.0
 PAGE_STOP_S = 3.0
@@ -359,12 +361,15 @@ async def _until_flat(context: ApplicationContext) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def _until_failed(agent: Served) -> None:
-    """Return when the agent has stopped by itself; how it failed is in its health and its log."""
+async def _until_failed(agent: "Agent") -> None:
+    """Raise SurfaceError when the services have ended by themselves."""
     while True:
-        if agent.health().get("halted") is True:
-            return
-        await asyncio.sleep(1.0)
+        if agent.is_failed:
+            reason = agent.halt_reason or "its services ended"
+            raise SurfaceError(
+                f"the agent halted: {reason}", hint="the log says more; mend it, start again", code="halted"
+            )
+        await asyncio.sleep(POLL_S)
 
 
 async def _ended(task: asyncio.Task[Document]) -> None:

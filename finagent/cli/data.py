@@ -1,5 +1,6 @@
 """Market data: import, list, check."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,9 @@ import typer
 
 from finagent.cli import render_ops
 from finagent.cli.failures import usage
-from finagent.cli.invocation import answer, invocation, tell, wait_for
+from finagent.cli.invocation import answer, invocation, wait_for
 from finagent.cli.options import AsJson, DryRun
+from finagent.cli.progress import by_file, steps
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="Market data.")
 
@@ -28,7 +30,11 @@ def import_(
     call = invocation(context)
     from finagent.bootstrap import import_data
 
-    document = wait_for(import_data(call.settings(), call.home, folder, dry_run=dry_run, progress=tell))
+    settings = call.settings()
+    with steps("import", sys.stderr) as progress:
+        document = wait_for(
+            import_data(settings, call.home, folder, dry_run=dry_run, progress=by_file(progress))
+        )
     answer(document, as_json=as_json, render=render_ops.imported)
 
 

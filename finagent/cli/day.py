@@ -6,13 +6,13 @@ import typer
 
 from finagent.cli import render_day, render_ops
 from finagent.cli.invocation import answer, invocation, read, wait_for
-from finagent.cli.options import AsJson, Run, Session
+from finagent.cli.options import AsJson, At, Run, Session
 
 
 def scan(
     context: typer.Context,
     session: Session = None,
-    at: Annotated[str | None, typer.Option("--at", metavar="HH:MM", help="Instant in exchange time.")] = None,
+    at: At = None,
     explain: Annotated[
         str | None, typer.Option("--explain", metavar="SYMBOL", help="Why one symbol was kept or dropped.")
     ] = None,

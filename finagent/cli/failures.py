@@ -23,8 +23,8 @@ class Failure:
     @property
     def line(self) -> str:
         """``error: what. mend``"""
-        what = self.message.strip().rstrip(".")
-        return f"error: {what}. {self.hint.strip()}".rstrip() if self.hint.strip() else f"error: {what}"
+        what, mend = self.message.strip().rstrip("."), self.hint.strip()
+        return f"error: {what}. {_capital(mend)}" if mend else f"error: {what}"
 
 
 def explain(error: BaseException, home: Path) -> Failure:
@@ -108,6 +108,11 @@ def _system(error: BaseException) -> Failure | None:
         return None
     message = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
     return Failure("system", message, hint, ExitCode.ERROR)
+
+
+def _capital(words: str) -> str:
+    """A sentence begins with a capital, a command of ours does not."""
+    return words if words.startswith(("finagent", "--")) else words[:1].upper() + words[1:]
 
 
 def _one_line(words: str) -> str:

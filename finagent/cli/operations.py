@@ -8,9 +8,9 @@ import typer
 from finagent.cli import render_ops
 from finagent.cli.failures import usage
 from finagent.cli.invocation import answer, invocation, tell, wait_for
-from finagent.cli.options import AsJson
+from finagent.cli.options import AsJson, At, FirstDate, LastDate, Session
 from finagent.cli.page import Page
-from finagent.cli.progress import sessions
+from finagent.cli.progress import steps
 
 Port = Annotated[
     int | None,
@@ -23,7 +23,10 @@ def orchestrate(
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Start the page as well.")] = False,
     port: Port = None,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="HH:MM", help="Run the open scan at this exchange time.")
+        str | None,
+        typer.Option(
+            "--at", metavar="DATETHH:MM", help="Rehearse on the built-in market from this exchange time on."
+        ),
     ] = None,
 ) -> None:
     """The agent: services, scheduler, HTTP; until SIGTERM or Ctrl-C."""
@@ -42,7 +45,7 @@ def demo(
         typer.Option("--speed", min=1, help="Virtual seconds a second; default from the settings."),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Another made-up market.")] = None,
-    session: Annotated[str | None, typer.Option("--session", metavar="DATE", help="Session date.")] = None,
+    session: Session = None,
     hold_s: Annotated[
         float, typer.Option("--hold", min=0, max=600, help="Seconds the first plan waits for your answer.")
     ] = 30,
@@ -81,13 +84,9 @@ def demo(
 
 def replay(
     context: typer.Context,
-    first: Annotated[str, typer.Option("--from", metavar="DATE", help="First session, YYYY-MM-DD.")],
-    last: Annotated[
-        str | None, typer.Option("--to", metavar="DATE", help="Last session; default the first.")
-    ] = None,
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="HH:MM", help="Run the open scan at this exchange time.")
-    ] = None,
+    first: FirstDate,
+    last: LastDate = None,
+    at: At = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +94,7 @@ def replay(
     call = invocation(context)
     from finagent.bootstrap import run_replay
 
-    with sessions("replay", sys.stderr) as progress:
+    with steps("replay", sys.stderr) as progress:
         document = wait_for(
             run_replay(
                 call.settings(),

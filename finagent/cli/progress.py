@@ -2,17 +2,29 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 Progress = Callable[[str, int, int], None]
 
 
+@runtime_checkable
+class FileStep(Protocol):
+    """How far an import has come: the file under way, its number, and how many there are."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def files(self) -> int: ...
+
+
 @contextmanager
-def sessions(verb: str, stream: TextIO) -> Iterator[Progress]:
-    """A function that is told each session as it begins, with its number and how many there are."""
+def steps(verb: str, stream: TextIO) -> Iterator[Progress]:
+    """A function that is told each step as it begins, with its number and how many there are."""
     if not stream.isatty():
         yield lambda name, number, count: print(
-            f"{verb}: session {name} ({number} of {count})", file=stream, flush=True
+            f"{verb}: {name} ({number} of {count})", file=stream, flush=True
         )
         return
     from rich.console import Console
@@ -27,3 +39,16 @@ def sessions(verb: str, stream: TextIO) -> Iterator[Progress]:
             bar.update(task, description=f"{verb} {name}", completed=number - 1, total=count)
 
         yield show
+
+
+def by_file(progress: Progress) -> Callable[[object], None]:
+    """Tell each file once, however often its rows are told."""
+    told = ""
+
+    def show(step: object) -> None:
+        nonlocal told
+        if isinstance(step, FileStep) and step.file != told:
+            told = step.file
+            progress(step.file, step.number, step.files)
+
+    return show

@@ -244,7 +244,11 @@ def imported(document: Document, page: Page) -> str:
         Column("Example", flexible=True, rank=1),
     )
     parts.append(page.table(issue_columns, issues))
-    parts.append(f"{quantity(number(document, 'symbols'))} symbols, {len(issues)} kinds of issue")
+    parts += [page.paragraph(problem, "yellow") for problem in words(document, "problems")]
+    outcome = "nothing was written (--dry-run)" if flag(document, "dry_run") else ""
+    outcome = outcome or ("" if document.get("changed") is not False else "nothing new")
+    tally = f"{quantity(number(document, 'symbols'))} symbols, {len(issues)} kinds of issue"
+    parts.append(f"{tally}; {outcome}" if outcome else tally)
     return "\n\n".join(part for part in parts if part)
 
 
