@@ -1,0 +1,22 @@
+"""Bootstrap: settings become a running application; the only room that names every adapter."""
+
+from finagent.bootstrap.agent import Agent, open_local, open_reader, start_agent
+from finagent.bootstrap.demo import Demo, DemoOptions, start_demo
+from finagent.bootstrap.research import data_check, data_list, doctor, import_data, run_scan
+from finagent.bootstrap.runs import run_replay
+
+__all__ = [
+    "Agent",
+    "Demo",
+    "DemoOptions",
+    "data_check",
+    "data_list",
+    "doctor",
+    "import_data",
+    "open_local",
+    "open_reader",
+    "run_replay",
+    "run_scan",
+    "start_agent",
+    "start_demo",
+]

@@ -18,6 +18,7 @@ from finagent.domain.market import Session
 from finagent.domain.orders import Scope
 from finagent.ports import CalendarPort
 from finagent.runtime.clock import SystemTicker, VirtualClock
+from finagent.runtime.lock import FileLock
 from finagent.runtime.tasks import spawn, wait_first
 from finagent.runtime.timeline import ImmediatePacer, Pacer, Timeline
 from finagent.services.schedule import local_ms
@@ -62,7 +63,10 @@ def chosen_sessions(calendar: CalendarPort, first: str, last: str) -> tuple[Sess
         following = calendar.after(last).date
         what = f"{first} is no session" if first == last else f"no session from {first} to {last}"
         raise SurfaceError(
-            f"{what} of the exchange", hint=f"the next one is {following}", code="no_session", exit_code=ExitCode.USAGE
+            f"{what} of the exchange",
+            hint=f"the next one is {following}",
+            code="no_session",
+            exit_code=ExitCode.USAGE,
         )
     return sessions
 
@@ -85,7 +89,7 @@ async def run_replay(
     identity = result_id(settings, data_id=world.data_id, first=first, last=last, at=at)
     path = run_path(home, identity)
     if fresh:
-        await _remove(path)
+        await forget(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     plan = RunPlan(sessions=sessions, result_id=identity, path=path)
     await play(settings, world, plan, ImmediatePacer(), at=at, progress=progress)
@@ -168,7 +172,9 @@ async def drive(engine: Engine, plan: RunPlan, pacer: Pacer, *, progress: Progre
         supervisor.request_stop()
         reason = await running
     if reason is not None:
-        raise SurfaceError(f"the run stopped: {reason}", hint="run it again: it goes on where it stopped", code="halted")
+        raise SurfaceError(
+            f"the run stopped: {reason}", hint="run it again: it goes on where it stopped", code="halted"
+        )
 
 
 class _Told:
@@ -211,16 +217,27 @@ async def _stored_clock_ms(path: Path, begin_ms: int) -> int:
     return max(begin_ms, found) if isinstance(found, int) else begin_ms
 
 
-async def _remove(path: Path) -> None:
-    """Forget a run; one that another process is running is refused by its lock."""
-    from finagent.runtime.lock import FileLock
+async def forget(path: Path, *, only_finished: bool = False) -> None:
+    """Delete a run; HomeInUseError for one that another process is running.
 
-    if not path.parent.exists():
+    ``only_finished`` leaves a run whose day was not closed, so that it can go on.
+    """
+    if not path.parent.exists() or (only_finished and not await _is_finished(path)):
         return
     lock = FileLock(path)
     lock.acquire()
     lock.release()
     shutil.rmtree(path.parent)
+
+
+async def _is_finished(path: Path) -> bool:
+    if not path.exists():
+        return True
+    database = await Database.open_readonly(path)
+    try:
+        return bool(await database.read("SELECT 1 FROM day LIMIT 1"))
+    finally:
+        await database.close()
 
 
 async def _check_data(world: World, sessions: tuple[Session, ...]) -> None:

@@ -127,6 +127,11 @@ def worst_case_e8(held: OpenPosition, *, extra_r_e6: int) -> int:
     return max(0, div_ceil(sign * (opened_e8 * quantity_e4 - exit_e8 * opened_e4), max(1, opened_e4)))
 
 
+def position_pnl_e8(position: Position, mark_e4: int) -> int:
+    """Profit and loss of a position since its first fill at a mark, net of fees, in 1e-8; exact."""
+    return realised_pnl_e8(position) + open_pnl_of(position, mark_e4)
+
+
 def account_state(
     book: Book, marks_e4: Mapping[str, int], profile: RiskProfile, *, without: str = ""
 ) -> AccountState:

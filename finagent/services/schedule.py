@@ -77,6 +77,14 @@ class DaySchedule:
                 return after_ms
         return None
 
+    def upcoming(self, after_ms: int, count: int) -> list[tuple[str, int]]:
+        """Names and instants of the next ``count`` ticks of sessions."""
+        found: list[tuple[str, int]] = []
+        while len(found) < count and (at_ms := self.next_ms(after_ms)) is not None:
+            found += [(tick.name, at_ms) for tick in self._cron.next_after(at_ms - 1)]
+            after_ms = at_ms
+        return found[:count]
+
     def due(self, after_ms: int, until_ms: int, *, now_ms: int) -> Sequence[DueTick]:
         """Every tick in (after, until] with its jobs; late ones are skipped as the misfire policy says."""
         due: list[DueTick] = []

@@ -5,7 +5,10 @@ import sqlite3
 from collections.abc import Sequence
 
 from finagent.adapters.sqlite.codec import decode
-from finagent.adapters.sqlite.views import Document, Json, trade_document
+from finagent.adapters.sqlite.views_orders import trade_document
+from finagent.adapters.sqlite.views_plans import read_plans
+from finagent.adapters.sqlite.views_scan import read_candidates
+from finagent.adapters.sqlite.views_values import Document, Json
 from finagent.domain.journal import outcome_hash
 from finagent.domain.money import money_text
 from finagent.domain.positions import Trade
@@ -42,6 +45,44 @@ def run_document(conn: sqlite3.Connection, sessions: Sequence[str]) -> Document:
         "totals": _totals(trades),
         "jobs": {"done": done, "dead": dead, "live": live, "cancelled": cancelled},
     }
+
+
+CHOSEN = """
+SELECT tick FROM candidate WHERE session = ? AND is_selected = 1
+GROUP BY tick ORDER BY (SELECT as_of FROM scan WHERE scan.session = candidate.session AND scan.tick = candidate.tick)
+LIMIT 1"""
+NO_PLAN = """
+SELECT symbol, outcome FROM candidate WHERE session = ? AND outcome <> '' ORDER BY tick, symbol"""
+PLANS = "SELECT body, state, reason FROM plan WHERE session = ? ORDER BY created_at, rank, symbol"
+
+
+def day_document(conn: sqlite3.Connection, date: str) -> Document:
+    """One session for its report: candidates of its ticks, plans, why no plan, trades, totals."""
+    trades = [decode(Trade, body) for (body,) in conn.execute(TRADES) if decode(Trade, body).session == date]
+    summary = _session(conn, date)
+    day = summary if isinstance(summary, dict) else {}
+    refused: list[Json] = []
+    for symbol, outcome in conn.execute(NO_PLAN, (date,)):
+        reason, _, detail = str(outcome).partition(": ")
+        refused.append({"symbol": symbol, "reason": reason, "detail": detail})
+    return {
+        "session": date,
+        "market": None,
+        "scan": _chosen_scan(conn, date),
+        **read_plans(conn, date, None, now_ms=0),
+        "no_plan": refused,
+        "trades": [trade_document(trade) for trade in trades],
+        "totals": _totals(trades),
+        "flat": day.get("flat"),
+        "held_over": day.get("held_over"),
+        "outcome_hash": outcome_of(conn),
+    }
+
+
+def _chosen_scan(conn: sqlite3.Connection, date: str) -> Json:
+    """The first scan of the day from which candidates were chosen, else the newest."""
+    row = conn.execute(CHOSEN, (date,)).fetchone()
+    return read_candidates(conn, date, row[0] if row else None)
 
 
 def outcome_of(conn: sqlite3.Connection) -> str:

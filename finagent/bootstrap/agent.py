@@ -1,0 +1,378 @@
+"""The agent of a home: start in order, trade in real time, stop in stages; and its readers beside it."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import platform
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from finagent import __version__
+from finagent.adapters.sqlite.database import Database, DatabaseMissingError
+from finagent.adapters.sqlite.integrity import damage
+from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabaseError
+from finagent.adapters.sqlite.views import SqliteViews, UnknownRecordError, ViewFacts
+from finagent.bootstrap import rules
+from finagent.bootstrap.commands import EngineCommands
+from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
+from finagent.bootstrap.live import GaugeService, LiveFeed
+from finagent.bootstrap.runs import run_path
+from finagent.bootstrap.world import World, load_world
+from finagent.context import ApplicationContext, Commands, Document, SurfaceError, Views
+from finagent.domain.facts import ControlChanged
+from finagent.domain.market import Session
+from finagent.domain.orders import Scope
+from finagent.queue.port import Tx
+from finagent.runtime.clock import Clock, OffsetClock, SystemClock, SystemTicker, VirtualClock
+from finagent.runtime.lock import HomeInUseError
+from finagent.runtime.logs import set_up_logs
+from finagent.runtime.tasks import spawn
+from finagent.runtime.watchdog import LoopWatchdog
+from finagent.services.control import ControlService
+from finagent.services.schedule import local_ms
+from finagent.settings import Settings
+
+LOG = logging.getLogger(__name__)
+DATABASE = "finagent.db"
+OFFSET_KEY = "clock_offset_ms"
+
+
+class SurfaceViews(SqliteViews):
+    """Views whose unknown records are errors a surface shows."""
+
+    async def plan(self, plan_id: str) -> Document:
+        """One plan by id or unique prefix."""
+        with _shown():
+            return await super().plan(plan_id)
+
+    async def job(self, job_id: int) -> Document:
+        """One job."""
+        with _shown():
+            return await super().job(job_id)
+
+    async def candidates(self, *, session: str | None = None, tick: str | None = None) -> Document:
+        """One scan tick."""
+        with _shown():
+            return await super().candidates(session=session, tick=tick)
+
+
+@contextlib.contextmanager
+def _shown() -> "contextlib.Iterator[None]":
+    try:
+        yield
+    except UnknownRecordError as error:
+        raise SurfaceError(error.message, hint=error.hint, code="unknown") from None
+
+
+class Agent:
+    """A running engine with its context; made by ``start_agent``."""
+
+    def __init__(self, engine: Engine, home: Path, *, mode: str, run_id: str | None = None) -> None:
+        self.engine = engine
+        self.metrics = engine.metrics
+        views = engine_views(engine, home, mode=mode, run_id=run_id, health=self._services)
+        self.control = ControlService(engine.store, engine.queue, engine.world.calendar, engine.clock)
+        commands = EngineCommands(engine.approvals, self.control, engine.queue, views, engine.options.scope)
+        self.context = ApplicationContext(views=views, commands=commands, home=str(home), version=__version__)
+        self._watchdog = LoopWatchdog(metrics=engine.metrics)
+        self._running: asyncio.Task[str | None] | None = None
+
+    def launch(self, *extra: object) -> "asyncio.Task[str | None]":
+        """Start the services; the task ends with the reason of a halt, or None."""
+        supervisor = self.engine.supervise(*extra)
+        self._watchdog.start()
+        self._running = spawn(supervisor.run(), "supervisor")
+        return self._running
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the services have ended by themselves."""
+        return self._running is not None and self._running.done()
+
+    @property
+    def halt_reason(self) -> str | None:
+        """Why the engine halted, if it did."""
+        supervisor = self.engine.supervisor
+        return supervisor.halt_reason if supervisor is not None else None
+
+    def health(self) -> Document:
+        """``{live, ready, halt_reason, loop_lag_s, services: {name: {...}}}`` for the probes."""
+        services = self._services()
+        is_up = self._running is not None and not self._running.done()
+        is_ready = is_up and all(each["state"] == "running" for each in services.values())
+        return {
+            "live": is_up and not self._watchdog.is_stalled,
+            "ready": is_ready,
+            "halt_reason": self.halt_reason,
+            "loop_lag_s": self._watchdog.lag_s,
+            "services": {name: dict(each) for name, each in services.items()},
+        }
+
+    async def stop(self) -> None:
+        """Stop in stages, commit what is queued, free the lock; positions and their stops stay as they are."""
+        if self.engine.supervisor is not None:
+            self.engine.supervisor.request_stop()
+        if self._running is not None:
+            await asyncio.wait([self._running], timeout=self.engine.settings.ops.stop_timeout_s)
+        self._watchdog.stop()
+        await self.engine.close()
+
+    def _services(self) -> Mapping[str, Mapping[str, "str | int | None"]]:
+        supervisor = self.engine.supervisor
+        if supervisor is None:
+            return {}
+        return {
+            name: {"state": health.state.value, "last_error": health.last_error, "restarts": health.restarts}
+            for name, health in supervisor.health().items()
+        }
+
+
+async def start_agent(settings: Settings, home: Path, *, at: str | None = None) -> Agent:
+    """Lock, version gate, integrity, migrate, reconcile, then services; SurfaceError names what stands in the way.
+
+    ``at`` (``YYYY-MM-DDTHH:MM`` exchange time) rehearses on the built-in market: the clock runs at real pace from
+    that instant on, and goes on from there after a restart.
+    """
+    rules.checked(settings)
+    _prepare(home)
+    set_up_logs(level=settings.ops.log_level, file=home / "logs" / "finagent.log")
+    world = await asyncio.to_thread(load_world, settings, home)
+    clock = _clock(settings, home, at)
+    scope = Scope(generation=_generation(home), account=settings.account.name)
+    options = EngineOptions(
+        path=home / DATABASE, scope=scope, approval_mode=lambda: settings.account.mode, is_virtual=False
+    )
+    with _openable(home):
+        engine = await open_engine(settings, world, options, clock=clock, ticker=SystemTicker())
+    engine.metrics.set_build(
+        version=__version__, python=platform.python_version(), sqlite=sqlite3.sqlite_version
+    )
+    agent = Agent(engine, home, mode=settings.account.mode)
+    try:
+        await _gate(engine)
+        begin_ms = clock.now_ms() - settings.schedule.misfire_minutes * 60_000
+        await engine.driver.begin(begin_ms)
+        agent.launch(
+            LiveFeed(engine.driver, clock, engine.ticker),
+            GaugeService(engine, agent.context.views),
+        )
+    except BaseException:
+        await agent.stop()
+        raise
+    LOG.info("agent.started", extra={"home": str(home), "epoch": engine.queue.epoch})
+    return agent
+
+
+async def _gate(engine: Engine) -> None:
+    """Damage and differences shut the entry gate; exits stay possible."""
+    found = await engine.database.read_fn(damage)
+    if found is not None:
+        await _shut(engine, "damage")
+        await engine.queue.note("damage", {"detail": found})
+        LOG.critical("start.damage", extra={"detail": found})
+    session = engine.world.calendar.session_at(engine.clock.now_ms())
+    from finagent.services.reconcile import ReconcileService
+
+    reconcile = ReconcileService(engine.store, engine.broker, engine.clock)
+    differences = await reconcile.differences(session.date)
+    if differences:
+        await engine.queue.note("reconcile", {"differences": [f"{d.kind} {d.ref}" for d in differences]})
+        await _shut(engine, "reconcile")
+    elif found is None and (await engine.store.control()).gate_reason == "reconcile":
+        await _shut(engine, "")
+
+
+async def _shut(engine: Engine, reason: str) -> None:
+    tx = Tx()
+    tx.put(ControlChanged(gate_reason=reason))
+    await engine.queue.commit(tx)
+
+
+@contextlib.asynccontextmanager
+async def open_reader(
+    settings: Settings, home: Path, run: str | None = None
+) -> AsyncIterator[ApplicationContext]:
+    """Views over a home's database, or a run's (an id, a prefix, ``last``); beside a running agent or without."""
+    path = home / DATABASE if run is None else _run_file(home, run)
+    with _openable(home):
+        try:
+            database = await Database.open_readonly(path)
+        except DatabaseMissingError:
+            hint = "finagent replay or finagent demo" if run else "finagent demo or finagent orchestrate"
+            raise SurfaceError(f"no database at {path}", hint=hint, code="no_database") from None
+    try:
+        views = await _reader_views(settings, home, database, run=run)
+        yield ApplicationContext(views=views, commands=None, home=str(home), version=__version__)
+    finally:
+        await database.close()
+
+
+@contextlib.asynccontextmanager
+async def open_local(settings: Settings, home: Path) -> AsyncIterator[ApplicationContext]:
+    """Commands without a running agent: takes the lock, commits, and lets go."""
+    rules.checked(settings)
+    _prepare(home)
+    world = await asyncio.to_thread(load_world, settings, home)
+    clock = _clock(settings, home, None)
+    scope = Scope(generation=_generation(home), account=settings.account.name)
+    options = EngineOptions(
+        path=home / DATABASE, scope=scope, approval_mode=lambda: settings.account.mode, is_virtual=False
+    )
+    with _openable(home):
+        engine = await open_engine(settings, world, options, clock=clock, ticker=SystemTicker())
+    try:
+        yield Agent(engine, home, mode=settings.account.mode).context
+    finally:
+        await engine.close()
+
+
+def engine_views(
+    engine: Engine, home: Path, *, mode: str, run_id: str | None, health: object = None
+) -> SurfaceViews:
+    """Views of a live engine: health from its supervisor, marks from its market."""
+    market, schedule = engine.world.market, engine.schedule
+
+    async def marks(symbols: Sequence[str], session: Session, at_ms: int) -> Mapping[str, int]:
+        prices = await market.last_prices(symbols, session, at_ms)
+        return {symbol: price.price_e4 for symbol, price in prices.items()}
+
+    def next_ticks(after_ms: int, count: int) -> list[tuple[str, int]]:
+        return schedule.upcoming(after_ms, count)
+
+    facts = ViewFacts(
+        home=str(home),
+        version=__version__,
+        currency=engine.settings.account.currency,
+        mode=mode,
+        broker=engine.settings.broker.name,
+        clock=engine.clock,
+        calendar=engine.world.calendar,
+        profile=engine.profile,
+        start_equity_e8=engine.start_equity_e8,
+        run_id=run_id,
+        marks=marks,
+        health=health,  # type: ignore[arg-type]
+        next_ticks=next_ticks,
+    )
+    return SurfaceViews(engine.database, facts)
+
+
+async def _reader_views(settings: Settings, home: Path, database: Database, *, run: str | None) -> Views:
+    from finagent.adapters.vendors.calendar import load_calendar
+
+    clock: Clock = SystemClock()
+    if run is not None:
+        rows = await database.read("SELECT now_ms FROM clock WHERE id = 1")
+        stored = rows[0][0] if rows else 0
+        clock = VirtualClock(stored if isinstance(stored, int) else 0)
+    elif (offset := _stored_offset(home)) is not None:
+        clock = OffsetClock(offset)
+    facts = ViewFacts(
+        home=str(home),
+        version=__version__,
+        currency=settings.account.currency,
+        mode=settings.account.mode if run is None else "replay",
+        broker=settings.broker.name,
+        clock=clock,
+        calendar=load_calendar(home),
+        profile=rules.risk_profile(settings),
+        start_equity_e8=rules.start_equity_e8(settings),
+        run_id=run,
+        marks=None,
+        health=None,
+        next_ticks=None,
+    )
+    return SurfaceViews(database, facts)
+
+
+def _run_file(home: Path, run: str) -> Path:
+    if run == "last":
+        pointer = home / "runs" / "last"
+        if not pointer.exists():
+            raise SurfaceError(
+                "there is no run yet", hint="finagent demo or finagent replay --from D", code="no_run"
+            )
+        run = pointer.read_text(encoding="utf-8").strip()
+    found = sorted((home / "runs").glob(f"{run}*/finagent.db")) if run.isalnum() else []
+    if len(found) != 1:
+        what = "no run" if not found else f"{len(found)} runs"
+        raise SurfaceError(
+            f"{what} with id {run!r} in {home / 'runs'}", hint="--run last, or a full id", code="no_run"
+        )
+    return run_path(home, found[0].parent.name)
+
+
+@contextlib.contextmanager
+def _openable(home: Path) -> "contextlib.Iterator[None]":
+    """Errors of opening a database, as one line with the mend."""
+    try:
+        yield
+    except HomeInUseError as error:
+        raise SurfaceError(
+            str(error), hint="stop that process or give another --home", code="home_in_use"
+        ) from None
+    except DatabaseTooNewError as error:
+        raise SurfaceError(str(error), hint="update finagent", code="database_too_new") from None
+    except ForeignDatabaseError as error:
+        raise SurfaceError(str(error), hint="give another --home", code="foreign_database") from None
+    except (OSError, sqlite3.OperationalError) as error:
+        raise SurfaceError(
+            f"{home} cannot be used: {error}", hint="give --home a folder you may write", code="home"
+        ) from None
+
+
+def _prepare(home: Path) -> None:
+    try:
+        (home / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SurfaceError(
+            f"{home} cannot be made: {error.strerror}", hint="give --home a folder you may write", code="home"
+        ) from None
+
+
+def _generation(home: Path) -> str:
+    """The database's random generation, made with it: ids of another database can never be minted here."""
+    path = home / "generation"
+    if not path.exists():
+        with _openable(home):
+            path.write_text(os.urandom(8).hex() + "\n", encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _clock(settings: Settings, home: Path, at: str | None) -> Clock:
+    """Real time, or real pace from a rehearsed instant that a restart remembers."""
+    if at is None:
+        offset = _stored_offset(home)
+        return SystemClock() if offset is None else OffsetClock(offset)
+    if settings.data.vendor != "simulated":
+        raise SurfaceError(
+            "--at rehearses on the built-in market only", hint="set data.vendor: simulated", code="usage"
+        )
+    date, _, time = at.partition("T")
+    try:
+        wanted_ms = local_ms(date, time, settings.schedule.zone)
+    except ValueError:
+        raise SurfaceError(f"--at {at} is no instant", hint="write 2026-11-20T09:20", code="usage") from None
+    offset = wanted_ms - SystemClock().now_ms()
+    with _openable(home):
+        (home / "clock.json").write_text(json.dumps({OFFSET_KEY: offset}), encoding="utf-8")
+    return OffsetClock(offset)
+
+
+def _stored_offset(home: Path) -> int | None:
+    path = home / "clock.json"
+    if not path.exists():
+        return None
+    try:
+        offset = json.loads(path.read_text(encoding="utf-8"))[OFFSET_KEY]
+    except (OSError, ValueError, KeyError):
+        raise SurfaceError(
+            f"{path} is damaged", hint="delete it to go on in real time", code="home"
+        ) from None
+    return offset if isinstance(offset, int) else None
+
+
+__all__ = ["Agent", "Commands", "World", "open_local", "open_reader", "start_agent"]

@@ -1,0 +1,171 @@
+"""The commands of a surface over one engine: answers to plans, controls, jobs; each result is one sentence."""
+
+from collections.abc import Mapping
+
+from finagent.adapters.sqlite.queue import SqliteJobQueue
+from finagent.context import CommandResult, ExitCode, Json, SurfaceError, Views
+from finagent.domain.approvals import Verdict
+from finagent.domain.money import PRICE_SCALE, SHARE_E4, parse_scaled
+from finagent.domain.orders import Scope
+from finagent.queue.errors import QueueError
+from finagent.services.approval import ApprovalService, Outcome, Reply
+from finagent.services.control import ControlService
+
+REFUSED = (
+    "expired", "price_moved", "past_stop", "past_target", "stale_quote", "refused_by_risk", "already_answered",
+    "not_pending", "hash_mismatch", "nonce_mismatch", "quantity_grows", "stop_widens", "busy",
+)  # fmt: skip
+MENDS: Mapping[str, str] = {
+    "price_moved": "a fresh plan is being made: finagent plans",
+    "past_stop": "a fresh plan is being made: finagent plans",
+    "past_target": "a fresh plan is being made: finagent plans",
+    "stale_quote": "wait for a fresh price and answer again",
+    "expired": "the next scan may bring a new plan",
+}
+
+
+class EngineCommands:
+    """Commands of context.Commands."""
+
+    def __init__(
+        self,
+        approvals: ApprovalService,
+        control: ControlService,
+        queue: SqliteJobQueue,
+        views: Views,
+        scope: Scope,
+    ) -> None:
+        self._approvals = approvals
+        self._control = control
+        self._queue = queue
+        self._views = views
+        self._scope = scope
+
+    async def approve(
+        self,
+        plan_id: str,
+        *,
+        channel: str,
+        identity: str,
+        quantity: str | None = None,
+        stop: str | None = None,
+        nonce: str | None = None,
+        plan_hash: str | None = None,
+    ) -> CommandResult:
+        reply = Reply(
+            verdict=Verdict.APPROVE,
+            channel=channel,
+            identity=identity,
+            nonce=nonce,
+            plan_hash=plan_hash,
+            quantity_e4=_scaled(quantity, SHARE_E4, "--qty"),
+            stop_e4=_scaled(stop, PRICE_SCALE, "--stop"),
+        )
+        return await self._answer(plan_id, reply)
+
+    async def reject(self, plan_id: str, *, channel: str, identity: str, reason: str = "") -> CommandResult:
+        reply = Reply(verdict=Verdict.REJECT, channel=channel, identity=identity, reason=reason)
+        return await self._answer(plan_id, reply)
+
+    async def pause(self, *, reason: str, identity: str) -> CommandResult:
+        await self._control.pause(reason=reason, identity=identity)
+        return CommandResult(code="paused", message="Paused: no new entries; exits go on.")
+
+    async def resume(self, *, identity: str) -> CommandResult:
+        refused = await self._control.resume(identity=identity)
+        if refused is not None:
+            return CommandResult(
+                code="not_resumed",
+                message=f"Not resumed: {refused}. Only rearm opens entries after a kill or a loss limit.",
+                exit_code=ExitCode.REFUSED,
+            )
+        return CommandResult(code="resumed", message="Resumed: entries are possible again.")
+
+    async def flatten(self, *, symbol: str | None, identity: str) -> CommandResult:
+        count = await self._control.flatten(symbol=symbol, identity=identity)
+        what = f"in {symbol}" if symbol else "everywhere, and entries are paused"
+        return CommandResult(
+            code="flattening",
+            message=f"Flattening {what}: {count} positions in scope; entries are cancelled.",
+            data={"positions": count, "symbol": symbol},
+        )
+
+    async def kill(self, *, reason: str, identity: str) -> CommandResult:
+        count = await self._control.kill(reason=reason, identity=identity)
+        return CommandResult(
+            code="killed",
+            message=f"Killed: {count} positions are being closed, no entry until finagent rearm.",
+            data={"positions": count},
+        )
+
+    async def rearm(self, *, identity: str) -> CommandResult:
+        await self._control.rearm(identity=identity)
+        return CommandResult(code="rearmed", message="Rearmed: entries are possible again.")
+
+    async def lock(self, symbol: str, *, identity: str) -> CommandResult:
+        await self._control.lock(symbol, is_locked=True, identity=identity)
+        return CommandResult(code="locked", message=f"{symbol} is locked: no entries in it.")
+
+    async def unlock(self, symbol: str, *, identity: str) -> CommandResult:
+        await self._control.lock(symbol, is_locked=False, identity=identity)
+        return CommandResult(code="unlocked", message=f"{symbol} is unlocked.")
+
+    async def note(self, text: str, *, ref: str, identity: str) -> CommandResult:
+        await self._control.note(text, ref=ref, identity=identity)
+        return CommandResult(code="noted", message="Noted.")
+
+    async def retry_job(self, job_id: int) -> CommandResult:
+        try:
+            is_done = await self._queue.retry(job_id)
+        except QueueError as error:
+            raise SurfaceError(str(error), hint="finagent jobs ls", code="unknown_job") from None
+        if not is_done:
+            return CommandResult(
+                code="not_retried",
+                message=f"Job {job_id} is running or done: nothing to retry.",
+                exit_code=ExitCode.REFUSED,
+            )
+        return CommandResult(code="retried", message=f"Job {job_id} is ready again.")
+
+    async def redrive_jobs(self, type: str | None) -> CommandResult:
+        try:
+            count = await self._queue.redrive(type)
+        except QueueError as error:
+            raise SurfaceError(str(error), hint="finagent jobs stats", code="unknown_type") from None
+        return CommandResult(
+            code="redriven", message=f"{count} dead jobs are ready again.", data={"jobs": count}
+        )
+
+    async def _answer(self, plan_id: str, reply: Reply) -> CommandResult:
+        plan = await self._views.plan(plan_id)
+        full_id = str(plan.get("plan_id", plan_id))
+        outcome = await self._approvals.answer(full_id, reply)
+        return _result(outcome)
+
+
+def _result(outcome: Outcome) -> CommandResult:
+    data: dict[str, Json] = {"plan_id": outcome.plan_id}
+    if outcome.code in REFUSED:
+        mend = MENDS.get(outcome.code, "look at it again: finagent plans")
+        detail = outcome.detail.rstrip(".")
+        return CommandResult(
+            code=outcome.code, message=f"Not approved ({outcome.code}): {detail}. {mend[0].upper()}{mend[1:]}.",
+            exit_code=ExitCode.REFUSED, data=data,
+        )  # fmt: skip
+    return CommandResult(code=outcome.code, message=f"{outcome.detail}.", data=data)
+
+
+def _scaled(text: str | None, scale: int, flag: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        value = parse_scaled(text, len(str(scale)) - 1)
+    except ValueError as error:
+        raise SurfaceError(
+            f"{flag} {text}: {error}", hint="give a decimal number", exit_code=ExitCode.USAGE
+        ) from None
+    if value <= 0:
+        raise SurfaceError(
+            f"{flag} {text} is not positive", hint="give more than 0", exit_code=ExitCode.USAGE
+        )
+    return value

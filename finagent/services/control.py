@@ -1,0 +1,108 @@
+"""Control: what a person switches: pause, resume, flatten, kill, rearm, locks and notes, each one commit."""
+
+from dataclasses import dataclass
+
+from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, SymbolLocked
+from finagent.domain.journal import JsonData
+from finagent.domain.market import Session
+from finagent.domain.orders import TERMINAL_ORDER_STATES
+from finagent.domain.steps import Step
+from finagent.ports import CalendarPort, Clock, JobQueue, JsonValue, NewJob, Store, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class ControlService:
+    """Commands of a person; each journals who asked, and each is safe to repeat."""
+
+    store: Store
+    queue: JobQueue
+    calendar: CalendarPort
+    clock: Clock
+
+    async def pause(self, *, reason: str, identity: str) -> None:
+        """No new entries."""
+        await self._change(
+            ControlChanged(is_paused=True, pause_reason=reason, paused_by="person"), "pause", identity, reason
+        )
+
+    async def resume(self, *, identity: str) -> str | None:
+        """Undo a person's pause; gives the reason when it is not a person's to undo."""
+        control = await self.store.control()
+        if control.needs_rearm or control.is_killed:
+            return "rearm_needed"
+        if control.is_paused and control.paused_by != "person":
+            return control.pause_reason or "paused_by_risk"
+        await self._change(ControlChanged(is_paused=False), "resume", identity, "")
+        return None
+
+    async def flatten(self, *, symbol: str | None, identity: str, reason: str = "flatten") -> int:
+        """Cancel entries and close positions in scope; without a symbol it pauses too. Gives the positions in scope."""
+        tx = Tx()
+        if symbol is None:
+            tx.put(ControlChanged(is_paused=True, pause_reason="flattened", paused_by="person"))
+        await self._commit_flatten(tx, symbol=symbol, identity=identity, reason=reason)
+        held = await self.store.open_positions()
+        return sum(symbol is None or each.plan.symbol == symbol for each in held)
+
+    async def kill(self, *, reason: str, identity: str) -> int:
+        """Lock entries until rearmed, cancel, close. Gives the number of open positions."""
+        tx = Tx()
+        tx.put(
+            ControlChanged(
+                is_paused=True,
+                pause_reason=f"killed: {reason}",
+                paused_by="person",
+                is_killed=True,
+                needs_rearm=True,
+            )
+        )
+        await self._commit_flatten(tx, symbol=None, identity=identity, reason="kill")
+        return len(await self.store.open_positions())
+
+    async def rearm(self, *, identity: str) -> None:
+        """Open the entry gate again."""
+        await self._change(
+            ControlChanged(is_paused=False, is_killed=False, needs_rearm=False, gate_reason=""),
+            "rearm",
+            identity,
+            "",
+        )
+
+    async def lock(self, symbol: str, *, is_locked: bool, identity: str) -> None:
+        """No entries in a symbol, or again."""
+        kind = "lock" if is_locked else "unlock"
+        await self._change(SymbolLocked(symbol=symbol, is_locked=is_locked), kind, identity, symbol)
+
+    async def note(self, text: str, *, ref: str, identity: str) -> None:
+        """A person's words in the journal."""
+        tx = Tx()
+        tx.put(Journalled(kind="note", ref=ref, data={"text": text[:4000], "by": identity}))
+        await self.queue.commit(tx)
+
+    async def is_flat(self) -> bool:
+        """Whether nothing is open and nothing works at the broker."""
+        if await self.store.open_positions():
+            return False
+        return all(order.state in TERMINAL_ORDER_STATES for order in await self.store.live_orders())
+
+    async def _commit_flatten(self, tx: Tx, *, symbol: str | None, identity: str, reason: str) -> None:
+        session = self._session()
+        now_ms = self.clock.now_ms()
+        payload: dict[str, JsonValue] = {"session": session.date, "symbol": symbol, "reason": reason}
+        tx.enqueue(NewJob(Step.FLATTEN, payload, idem_key=f"{session.date}/{reason}/{symbol}/{now_ms}"))
+        data: dict[str, JsonData] = {"by": identity, "symbol": symbol, "reason": reason}
+        tx.put(Journalled(kind=reason, ref=session.date, data=data))
+        tx.touch(ACCOUNT_ROW)
+        await self.queue.commit(tx)
+
+    async def _change(
+        self, fact: ControlChanged | SymbolLocked, kind: str, identity: str, detail: str
+    ) -> None:
+        tx = Tx()
+        tx.put(fact)
+        tx.put(Journalled(kind=kind, ref=self._session().date, data={"by": identity, "detail": detail}))
+        tx.touch(ACCOUNT_ROW)
+        await self.queue.commit(tx)
+
+    def _session(self) -> Session:
+        return self.calendar.session_at(self.clock.now_ms())
