@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from finagent import __version__
@@ -28,7 +28,7 @@ from finagent.domain.orders import Scope
 from finagent.queue.port import Tx
 from finagent.runtime.clock import Clock, OffsetClock, SystemClock, SystemTicker, VirtualClock
 from finagent.runtime.lock import HomeInUseError
-from finagent.runtime.logs import set_up_logs
+from finagent.runtime.logs import SecretKeeper, set_up_logs
 from finagent.runtime.tasks import spawn
 from finagent.runtime.watchdog import LoopWatchdog
 from finagent.services.control import ControlService
@@ -60,7 +60,7 @@ class SurfaceViews(SqliteViews):
 
 
 @contextlib.contextmanager
-def _shown() -> "contextlib.Iterator[None]":
+def _shown() -> Iterator[None]:
     try:
         yield
     except UnknownRecordError as error:
@@ -138,7 +138,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
     """
     rules.checked(settings)
     _prepare(home)
-    set_up_logs(level=settings.ops.log_level, file=home / "logs" / "finagent.log")
+    set_up_logs(secrets_of(home), level=settings.ops.log_level.upper(), folder=home / "logs")
     world = await asyncio.to_thread(load_world, settings, home)
     clock = _clock(settings, home, at)
     scope = Scope(generation=_generation(home), account=settings.account.name)
@@ -306,7 +306,7 @@ def _run_file(home: Path, run: str) -> Path:
 
 
 @contextlib.contextmanager
-def _openable(home: Path) -> "contextlib.Iterator[None]":
+def _openable(home: Path) -> Iterator[None]:
     """Errors of opening a database, as one line with the mend."""
     try:
         yield
@@ -340,6 +340,15 @@ def _generation(home: Path) -> str:
         with _openable(home):
             path.write_text(os.urandom(8).hex() + "\n", encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
+
+
+def secrets_of(home: Path) -> SecretKeeper:
+    """What must never appear in a log line: the home's local token."""
+    keeper = SecretKeeper()
+    token = home / "token"
+    if token.exists():
+        keeper.register(token.read_text(encoding="utf-8").strip())
+    return keeper
 
 
 def _clock(settings: Settings, home: Path, at: str | None) -> Clock:

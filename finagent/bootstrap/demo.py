@@ -6,7 +6,7 @@ from pathlib import Path
 
 from finagent.adapters.sqlite.results import day_document
 from finagent.bootstrap import rules
-from finagent.bootstrap.agent import Agent
+from finagent.bootstrap.agent import Agent, secrets_of
 from finagent.bootstrap.runs import RunPlan, chosen_sessions, drive, forget, open_run, result_id, run_path
 from finagent.bootstrap.world import load_world
 from finagent.context import Document
@@ -109,7 +109,7 @@ async def start_demo(settings: Settings, home: Path, options: DemoOptions) -> De
     """Open the demo's own file: an unfinished one goes on, a finished one starts over."""
     rules.checked(settings)
     (home / "logs").mkdir(parents=True, exist_ok=True)
-    set_up_logs(level=settings.ops.log_level, file=home / "logs" / "finagent.log")
+    set_up_logs(secrets_of(home), level=settings.ops.log_level.upper(), folder=home / "logs", stderr=False)
     world = await asyncio.to_thread(load_world, settings, home, vendor="simulated", seed=options.seed)
     date = options.session or DEMO_SESSION
     sessions = chosen_sessions(world.calendar, date, date)

@@ -1,6 +1,7 @@
 """What is computed and shown without an agent: a scan, the bar store, the machine's fitness."""
 
 import asyncio
+import json
 import os
 import platform
 import shutil
@@ -104,14 +105,17 @@ async def import_data(
         )
     except BarStoreError as error:
         raise SurfaceError(error.message, hint=error.hint, code="import") from None
-    return {**report.to_json(), "problems": list(report.problems), "changed": report.is_changed}
+    document: Document = json.loads(json.dumps(report.to_json()))
+    problems: list[Json] = list(report.problems)
+    return {**document, "problems": problems, "changed": report.is_changed}
 
 
 async def data_list(settings: Settings, home: Path) -> Document:
     """What the bar store holds, by kind."""
     from finagent.adapters.bars.audit import list_store
 
-    return await asyncio.to_thread(list_store, home)
+    document: Document = json.loads(json.dumps(await asyncio.to_thread(list_store, home)))
+    return document
 
 
 async def data_check(settings: Settings, home: Path) -> Document:
