@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Protocol
 from finagent.api.build import create_api
 from finagent.api.serving import address, announced, bind, free_port, serving, write_note
 from finagent.api.token import TOKEN_FILE, local_token, token_hash
-from finagent.context import ApplicationContext, CommandResult, Commands, Document, ExitCode, SurfaceError
+from finagent.context import (
+    ApplicationContext,
+    CommandResult,
+    Commands,
+    Document,
+    ExitCode,
+    SurfaceError,
+    Views,
+)
 from finagent.runtime.clock import SystemClock
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.tasks import spawn, wait_first
@@ -55,7 +63,7 @@ class AgentOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoRequest:
-    """How `demo` was called; ``report`` is given the day's document once the session is over."""
+    """How `demo` was called; ``narrate`` runs beside the session, ``report`` is given the day's document."""
 
     speed: float | None = None
     seed: int | None = None
@@ -66,6 +74,7 @@ class DemoRequest:
     port: int | None = None
     is_attended: bool = False
     announce: Announce
+    narrate: Callable[[Views], Coroutine[object, object, None]]
     report: Callable[[Document], None]
 
 
@@ -179,11 +188,16 @@ async def run_demo(settings: Settings, home: Path, *, request: DemoRequest) -> i
                 serving(http_surface(demo, settings, home), listening),
                 page(settings, home, listening, request.announce, is_wanted=request.dashboard),
             ):
+                request.announce(f"the demo's API: {address(listening)}")
                 day = spawn(demo.run(), "demo")
-                asking = spawn(ask_for_first(demo.context, request), "ask")
+                beside = [
+                    spawn(ask_for_first(demo.context, request), "ask"),
+                    spawn(request.narrate(demo.context.views), "narrate"),
+                ]
                 await wait_first(_ended(day), stop.wait(), name="demo-end")
-                asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
                 if not day.done():
                     day.cancel()
                     await asyncio.gather(day, return_exceptions=True)

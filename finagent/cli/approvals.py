@@ -108,7 +108,9 @@ def _approve_all(call: Invocation) -> CommandResult:
             done.append({"plan_id": text(row, "plan_id"), "code": error.code, "message": error.message})
         else:
             done.append({"plan_id": text(row, "plan_id"), "code": result.code, "message": result.message})
-    message = "\n".join(f"{text(row, 'plan_id')[:8]}: {text(row, 'message')}" for row in done)
+    message = "\n".join(
+        f"{text(row, 'plan_id')[: render_day.SHORT_ID]}: {text(row, 'message')}" for row in done
+    )
     if refusals:
         raise SurfaceError(
             f"{len(refusals)} of {len(waiting)} plans were not approved: {message}",

@@ -64,6 +64,7 @@ def demo(
         raise usage(f"--approve {approve} is neither ask nor policy", "Use --approve ask or --approve policy")
     call = invocation(context)
     from finagent.app import DemoRequest, run_demo
+    from finagent.cli.narrator import narrate
     from finagent.cli.report import day_report
 
     has_person = dashboard or sys.stdin.isatty()
@@ -76,6 +77,7 @@ def demo(
         approve=approve or ("ask" if has_person else "policy"),
         port=port,
         announce=tell,
+        narrate=lambda views: narrate(views, tell),
         report=lambda document: answer(document, as_json=as_json, render=day_report),
         is_attended=sys.stdin.isatty() and sys.stderr.isatty(),
     )

@@ -19,6 +19,8 @@ from finagent.cli.values import (
 )
 from finagent.context import Document
 
+SHORT_ID = 11
+"""``pl_`` and eight digits: enough to name a plan."""
 PLAN_COLUMNS = (
     Column("ID"),
     Column("Symbol"),
@@ -140,7 +142,7 @@ def _plain(value: object) -> str:
 def plan_row(row: Document) -> list[str]:
     """A plan's cells under PLAN_COLUMNS."""
     return [
-        text(row, "plan_id")[:8],
+        text(row, "plan_id")[:SHORT_ID],
         text(row, "symbol"),
         text(row, "state"),
         text(row, "setup"),
@@ -167,7 +169,7 @@ def plans(document: Document, page: Page) -> str:
     if why:
         parts += ["", page.pairs(why)]
     if pending:
-        parts += ["", f"Approve: finagent approve {text(pending[0], 'plan_id')[:8]}   (or --all)"]
+        parts += ["", f"Approve: finagent approve {text(pending[0], 'plan_id')[:SHORT_ID]}   (or --all)"]
     return "\n".join(parts)
 
 
@@ -228,11 +230,17 @@ def positions(document: Document, page: Page) -> str:
             price(number(row, "target")),
             multiple(number(row, "r_multiple", "r")),
             profit(page, row, "open_pnl", "pnl"),
-            "yes" if flag(row, "protected", "is_protected") else page.paint("NO", "red"),
+            _protection(row, page),
         ]
         for row in rows(document, "positions")
     ]
     return page.table(columns, cells) or "Flat: no open positions."
+
+
+def _protection(row: Document, page: Page) -> str:
+    if flag(row, "protected", "is_protected"):
+        return "yes"
+    return page.paint("closing", "yellow") if flag(row, "is_exiting") else page.paint("NO", "red")
 
 
 def trade_row(row: Document, page: Page) -> list[str]:

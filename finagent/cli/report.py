@@ -6,6 +6,8 @@ from finagent.cli.render_day import PLAN_COLUMNS, TRADE_COLUMNS, plan_row, scan,
 from finagent.cli.values import money, profit, quantity, share
 from finagent.context import Document
 
+NOT_TRADED = ("refused", "rejected", "expired", "cancelled", "not_filled", "superseded")
+
 
 def day_report(document: Document, page: Page) -> str:
     """The report of one session as a page, part by part; a part without rows says so."""
@@ -15,7 +17,7 @@ def day_report(document: Document, page: Page) -> str:
         f"{rule}\n{page.heading(title)}  {text(document, 'market', 'vendor')}".rstrip(),
         _scan(document, page),
         _plans(document, page),
-        _without_plan(document, page),
+        _without_trade(document, page),
         _trades(document, page),
         _sum(document, page),
     ]
@@ -37,22 +39,24 @@ def _scan(document: Document, page: Page) -> str:
 
 
 def _plans(document: Document, page: Page) -> str:
-    made = page.table(PLAN_COLUMNS[:-1], [plan_row(row)[:-1] for row in rows(document, "plans")])
+    """Plans that risk allowed; the refused are told with what was not traded."""
+    kept = [row for row in rows(document, "plans") if text(row, "state") not in ("refused", "superseded")]
+    made = page.table(PLAN_COLUMNS[:-1], [plan_row(row)[:-1] for row in kept])
     return f"{page.heading('Plans')}\n{made or '  none'}"
 
 
-def _without_plan(document: Document, page: Page) -> str:
-    """Why candidates got no plan, and why plans led to no trade."""
+def _without_trade(document: Document, page: Page) -> str:
+    """Why candidates got no plan, and why plans led to no trade; the same reason once."""
     lines = [
         [text(row, "symbol"), text(row, "reason"), text(row, "detail")] for row in rows(document, "no_plan")
     ]
     for row in rows(document, "plans"):
-        reasons = words(row, "reasons")
-        if text(row, "state") in ("refused", "rejected", "expired", "cancelled", "not_filled", "superseded"):
-            lines.append([text(row, "symbol"), text(row, "state"), "; ".join(reasons)])
+        if text(row, "state") in NOT_TRADED:
+            reasons = "; ".join(words(row, "reasons")).replace("_", " ")
+            lines.append([text(row, "symbol"), text(row, "state").replace("_", " "), reasons])
     columns = (Column("Symbol"), Column("Reason"), Column("Detail", flexible=True))
-    table = page.table(columns, lines)
-    return f"{page.heading('Not traded')}\n{table}" if table else ""
+    table = page.table(columns, [list(line) for line in dict.fromkeys(map(tuple, lines))])
+    return f"{page.heading('Left out')}\n{table}" if table else ""
 
 
 def _trades(document: Document, page: Page) -> str:

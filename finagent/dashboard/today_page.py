@@ -133,7 +133,6 @@ def positions(found: list[Document]) -> str:
     cells = []
     for row in found:
         result = number(row, "open_pnl", "pnl")
-        is_safe = row.get("protected") is True or row.get("is_protected") is True
         cells.append(
             [
                 text(row, "symbol"),
@@ -143,10 +142,17 @@ def positions(found: list[Document]) -> str:
                 price(number(row, "stop")),
                 price(number(row, "target")),
                 coloured(result, money(result, signed=True)),
-                chip("stop rests", "good") if is_safe else chip("unprotected", "bad"),
+                protection(row),
             ]
         )
     return table(["Symbol", "Shares", "Entry", "Mark", "Stop", "Target", "Result", ""], cells)
+
+
+def protection(row: Document) -> str:
+    """Whether a stop rests for every share, or the position is on its way out."""
+    if row.get("protected") is True or row.get("is_protected") is True:
+        return chip("stop rests", "good")
+    return chip("closing", "warn") if row.get("is_exiting") is True else chip("unprotected", "bad")
 
 
 def trades(found: list[Document]) -> str:

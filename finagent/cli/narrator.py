@@ -1,0 +1,53 @@
+"""The demo's day as it happens, one line for each turn of a plan, on stderr."""
+
+import asyncio
+from collections.abc import Callable
+
+from finagent.cli.fields import number, rows, section, text, words
+from finagent.cli.values import clock, money, price, quantity
+from finagent.context import Document, Views
+
+PERIOD_S = 0.5
+
+
+async def narrate(views: Views, tell: Callable[[str], None]) -> None:
+    """Tell every change of a plan and every closed trade, until cancelled."""
+    known: dict[str, str] = {}
+    while True:
+        for line in news(await views.plans(), await views.trades(), known):
+            tell(f"{clock(section(await views.status(), 'clock'), 'now')}  {line}")
+        await asyncio.sleep(PERIOD_S)
+
+
+def news(plans: Document, trades: Document, known: dict[str, str]) -> list[str]:
+    """What is new since the last look; ``known`` keeps the states that were told."""
+    lines = []
+    for row in rows(plans, "plans"):
+        plan_id, state = text(row, "plan_id"), text(row, "state")
+        if known.get(plan_id) == state:
+            continue
+        is_new = plan_id not in known
+        known[plan_id] = state
+        if state not in ("closed", "planned") and not (state == "refused" and is_new):
+            lines.append(_line(row, state))
+    for row in rows(trades, "trades"):
+        trade_id = text(row, "trade_id")
+        if trade_id not in known:
+            known[trade_id] = "told"
+            result = money(number(row, "pnl"), signed=True)
+            exit_price = price(number(row, "exit_price"))
+            lines.append(
+                f"{text(row, 'symbol')}: closed at {exit_price} by {text(row, 'exit_reason')}, {result}"
+            )
+    return lines
+
+
+def _line(row: Document, state: str) -> str:
+    symbol = text(row, "symbol")
+    if state == "pending":
+        return (
+            f"{symbol}: plan to buy {quantity(number(row, 'quantity'))} at {price(number(row, 'entry'))}, "
+            f"stop {price(number(row, 'stop'))}, target {price(number(row, 'target'))}"
+        )
+    reasons = "; ".join(words(row, "reasons"))
+    return f"{symbol}: {state.replace('_', ' ')}" + (f" ({reasons})" if reasons else "")
