@@ -23,7 +23,9 @@ class ExitCode(IntEnum):
 class SurfaceError(Exception):
     """What a surface shows when a verb cannot be carried out: one line saying what, and the mend."""
 
-    def __init__(self, message: str, *, hint: str = "", code: str = "error", exit_code: ExitCode = ExitCode.ERROR):
+    def __init__(
+        self, message: str, *, hint: str = "", code: str = "error", exit_code: ExitCode = ExitCode.ERROR
+    ):
         super().__init__(message)
         self.message, self.hint, self.code, self.exit_code = message, hint, code, exit_code
 
@@ -44,7 +46,7 @@ class CommandResult:
 
 
 class Views(Protocol):
-    """What surfaces read; documents use decimal strings for money and prices, ISO 8601 UTC for times, null for unknown."""
+    """What surfaces read: decimal strings for money and prices, ISO 8601 UTC for times, null for unknown."""
 
     async def status(self) -> Document:
         """Mode, clock, session, account, control, services, counts, problems (worst first), next jobs."""
@@ -81,9 +83,7 @@ class Views(Protocol):
     async def risk(self) -> Document:
         """Profile, limits with the part used, loss tier, reservations, locks."""
 
-    async def jobs(
-        self, *, status: str | None = None, type: str | None = None, limit: int = 100
-    ) -> Document:
+    async def jobs(self, *, status: str | None = None, type: str | None = None, limit: int = 100) -> Document:
         """``{jobs: [...]}`` newest first."""
 
     async def job(self, job_id: int) -> Document:

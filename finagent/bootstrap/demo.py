@@ -19,7 +19,7 @@ from finagent.runtime.timeline import ScaledPacer
 from finagent.services.approval import Reply
 from finagent.settings import Settings
 
-DEMO_SESSION = "2026-11-19"
+DEMO_SESSION = "2026-11-04"
 LOOK_S = 0.1
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finagent import __version__
-from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.database import Database, DatabaseMissingError
 from finagent.adapters.sqlite.results import run_document
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
 from finagent.bootstrap.world import World, load_world
@@ -206,9 +206,10 @@ async def _ended(task: "asyncio.Task[str | None]") -> None:
 
 
 async def _stored_clock_ms(path: Path, begin_ms: int) -> int:
-    if not path.exists():
+    try:
+        database = await Database.open_readonly(path)
+    except DatabaseMissingError:
         return begin_ms
-    database = await Database.open_readonly(path)
     try:
         rows = await database.read("SELECT now_ms FROM clock WHERE id = 1")
     finally:
@@ -231,9 +232,10 @@ async def forget(path: Path, *, only_finished: bool = False) -> None:
 
 
 async def _is_finished(path: Path) -> bool:
-    if not path.exists():
+    try:
+        database = await Database.open_readonly(path)
+    except DatabaseMissingError:
         return True
-    database = await Database.open_readonly(path)
     try:
         return bool(await database.read("SELECT 1 FROM day LIMIT 1"))
     finally:

@@ -41,7 +41,9 @@ def entry_intents(
         time_to_live_ms=time_to_live_ms,
         created_at_ms=now_ms,
     )
-    stop = stop_intent(plan, quantity_e4, plan.stop_e4, generation=1, parent_id=entry_id, scope=scope, now_ms=now_ms)
+    stop = stop_intent(
+        plan, quantity_e4, plan.stop_e4, generation=1, parent_id=entry_id, scope=scope, now_ms=now_ms
+    )
     targets = tuple(
         OrderIntent(
             client_order_id=order_id(plan, leg, 1, scope),
@@ -76,7 +78,14 @@ def target_parts(plan: Plan, quantity_e4: int) -> Sequence[tuple[str, int, int]]
 
 
 def stop_intent(
-    plan: Plan, quantity_e4: int, stop_e4: int, *, generation: int, parent_id: str | None, scope: Scope, now_ms: int
+    plan: Plan,
+    quantity_e4: int,
+    stop_e4: int,
+    *,
+    generation: int,
+    parent_id: str | None,
+    scope: Scope,
+    now_ms: int,
 ) -> OrderIntent:
     """A protective stop of the plan."""
     return OrderIntent(
@@ -116,5 +125,10 @@ def exit_intent(
 def order_id(plan: Plan, leg: str, generation: int, scope: Scope) -> str:
     """The client order id of a plan's leg generation."""
     return client_order_id(
-        scope, session=plan.session, scan_tick=plan.scan_tick, symbol=plan.symbol, leg=leg, generation=generation
+        scope,
+        session=plan.session,
+        scan_tick=plan.scan_tick,
+        symbol=plan.symbol,
+        leg=leg,
+        generation=generation,
     )

@@ -223,7 +223,7 @@ class ApprovalService:
     async def _revise(
         self, plan: Plan, approval: StoredApproval, verdict: Accepted, reply: Reply, tx: Tx
     ) -> Outcome:
-        """A person's smaller quantity or tighter stop: the next version of the plan, asked of risk, approved at once."""
+        """A person's smaller quantity or tighter stop: the next version, asked of risk, approved at once."""
         fresh = revise(plan, self.scope, quantity_e4=reply.quantity_e4, stop_e4=reply.stop_e4)
         if isinstance(fresh, NoPlan):
             return Outcome(fresh.reason, fresh.detail, plan.plan_id)

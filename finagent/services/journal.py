@@ -79,7 +79,7 @@ class JournalService:
         tx.put(Journalled(kind="trade", ref=trade.trade_id, data=trade_data(trade)))
 
     async def _close_day(self, date: str, tx: Tx) -> None:
-        open_positions = [held for held in await self.store.open_positions()]
+        open_positions = list(await self.store.open_positions())
         plans = await self.store.plans(date)
         for stored in plans:
             if stored.state in ENDABLE:

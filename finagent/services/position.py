@@ -21,7 +21,7 @@ from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderState
 from finagent.domain.plan import PlanState
 from finagent.domain.positions import ExitReason, Position, fold, open_position
 from finagent.domain.steps import Step
-from finagent.ports import GiveUpError, Job, NewJob, Store, Tx
+from finagent.ports import GiveUpError, Job, JsonValue, NewJob, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(name="position", consumes=(Step.BROKER_EVENT,), needs=("queue",))
@@ -150,7 +150,7 @@ def _reason(order: StoredOrder, fill: BrokerFill, held: OpenPosition | None) -> 
     return ExitReason.TARGET
 
 
-def fill_payload(fill: BrokerFill) -> dict[str, None | bool | int | float | str]:
+def fill_payload(fill: BrokerFill) -> dict[str, JsonValue]:
     """A fill as the payload of its ``broker_event`` job."""
     return {
         "event": "fill",

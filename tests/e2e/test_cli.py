@@ -142,8 +142,13 @@ def test_agent_starts_answers_and_stops_cleanly(home: Path, number: signal.Signa
     )  # fmt: skip
     try:
         assert agent.stderr is not None
-        first = agent.stderr.readline()
-        assert first.startswith("finagent runs at http://127.0.0.1:"), first + agent.stderr.read()
+        said = []
+        for line in agent.stderr:
+            said.append(line)
+            if line.startswith("finagent runs at http://127.0.0.1:"):
+                break
+        else:
+            raise AssertionError("".join(said))
         note = json.loads((home / "agent.json").read_text())
         assert note["pid"] == agent.pid
 

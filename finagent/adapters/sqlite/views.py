@@ -111,7 +111,7 @@ class SqliteViews:
         return await self._database.read_fn(lambda conn: views_scan.read_scans(conn, session))
 
     async def candidates(self, *, session: str | None = None, tick: str | None = None) -> Document:
-        """One stored scan (by default the newest) in the shape of ``scan``, with ``why`` others were left out."""
+        """One stored scan (by default the newest) in the shape of ``scan``, with ``why`` the others left."""
         return await self._database.read_fn(lambda conn: views_scan.read_candidates(conn, session, tick))
 
     async def plans(self, *, session: str | None = None, state: str | None = None) -> Document:

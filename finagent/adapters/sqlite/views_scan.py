@@ -23,7 +23,7 @@ from finagent.domain.gap_scan import explain
 from finagent.domain.money import money_text, price_text, ratio_number
 from finagent.domain.scoring import Factor, ScoredCandidate
 
-DEFAULT_SCANS = 20
+DEFAULT_SCANS = 100
 
 
 def scan_document(

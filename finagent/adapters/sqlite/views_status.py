@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
-from finagent.adapters.sqlite.views_account import MarkedLedger, loss_used_e6
+from finagent.adapters.sqlite.views_account import MarkedLedger
 from finagent.adapters.sqlite.views_orders import LIVE, Guarded
 from finagent.adapters.sqlite.views_values import Document, Json, instant, listed, loads, maybe_instant
 from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.money import price_text, quantity_number
-from finagent.domain.risk import loss_tier
+from finagent.domain.risk import limits_used, loss_tier
 from finagent.queue.job import Job
 
 PREMARKET_MS = 330 * MINUTE_MS
@@ -84,7 +84,16 @@ class _Problems:
         )
 
     def worst_first(self) -> list[Json]:
+        for code, count in self.kinds.items():
+            if count > MOST_PROBLEMS:
+                self._sum_up(code, count - MOST_PROBLEMS)
         return listed(sorted(self.rows, key=lambda row: RANK[str(row["severity"])]))
+
+    def _sum_up(self, code: str, count: int) -> None:
+        place = max(index for index, row in enumerate(self.rows) if row["code"] == code)
+        words = f"and {count} more like it"
+        more: Document = {**self.rows[place], "text": words, "message": words, "mend": None, "since": None}
+        self.rows.insert(place + 1, more)
 
 
 def read_scene(conn: sqlite3.Connection, session: str) -> Scene:
@@ -165,7 +174,13 @@ def services_document(services: Mapping[str, Mapping[str, Json]] | None) -> list
 
 def counts_document(found: MarkedLedger, scene: Scene) -> Document:
     """How much of what there is."""
-    return {"positions_open": len(found.ledger.guarded), **scene.counts}
+    guarded = found.ledger.guarded
+    return {
+        "positions_open": len(guarded),
+        "positions_unprotected": sum(1 for each in guarded if not each.is_protected),
+        **scene.counts,
+        "orders_unknown": len(scene.unknown_orders),
+    }
 
 
 def next_jobs(scene: Scene, ticks: Sequence[tuple[str, int]]) -> list[Json]:
@@ -258,10 +273,13 @@ def _services(services: Mapping[str, Mapping[str, Json]] | None, problems: _Prob
 
 
 def _limits(found: MarkedLedger, problems: _Problems) -> None:
-    tier, used_e6 = loss_tier(found.account, found.profile), loss_used_e6(found)
+    """The limit that is reached, or the first one ahead that is nearly used."""
+    tier, used = loss_tier(found.account, found.profile), limits_used(found.account, found.profile)
+    used_e6 = used.get("daily_loss_pause", used.get("daily_loss_flatten", 0))
     if tier is not None:
-        problems.add("critical", f"loss_{tier}", f"The day's loss has reached the {tier} limit")
-    elif used_e6 is not None and used_e6 >= LIMIT_WARNING_E6:
+        severity = "critical" if tier == "flatten" else "warning"
+        problems.add(severity, f"loss_{tier}", f"The day's loss has reached the {tier} limit")
+    elif used_e6 >= LIMIT_WARNING_E6:
         problems.add("warning", "loss_near", f"{used_e6 // 10_000} % of the day's loss limit is used")
 
 
