@@ -182,7 +182,7 @@ def test_agent_starts_answers_and_stops_cleanly(home: Path, number: signal.Signa
 
 def test_demo_ends_with_a_day_report(home: Path) -> None:
     """Without terminal and page policy decides; the report and every reading verb agree on the trades."""
-    done = finagent(home, "demo", "--no-dashboard", "--port", "0", timeout_s=180)
+    done = finagent(home, "demo", "--no-dashboard", "--port", "0", "--speed", "50000")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     for part in ("Day report", "Plans", "Trades", "The day", "Flat"):
