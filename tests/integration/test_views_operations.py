@@ -1,0 +1,357 @@
+"""The journal, the queue, risk and the status as documents."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.views import (
+    SqliteViews,
+    UnknownRecordError,
+)
+from finagent.context import Views
+from finagent.domain.facts import (
+    ControlChanged,
+    IntentRecorded,
+    Journalled,
+    OrderMoved,
+    SymbolLocked,
+)
+from finagent.domain.legs import exit_intent
+from finagent.domain.market import MINUTE_MS
+from finagent.domain.money import MONEY_SCALE
+from finagent.domain.orders import OrderState, Scope, body_hash
+from finagent.domain.risk import standard_profile
+from finagent.queue.job import NewJob
+from finagent.queue.port import Tx
+from finagent.runtime.clock import VirtualClock
+from tests.contract.queue_world import Hands
+from tests.integration.views_world import (
+    BEFORE,
+    DAY,
+    HOUR_MS,
+    OPEN_MS,
+    Desk,
+    a_plan,
+    asked,
+    closed,
+    codes,
+    open_desk,
+    opened,
+    part,
+    sent,
+)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with open_desk(tmp_path) as desk:
+        yield desk
+
+
+def as_views(views: SqliteViews) -> Views:
+    """The type checker's proof that the protocol is satisfied."""
+    return views
+
+
+# ---------------------------------------------------------------- journal
+async def test_the_journal_is_read_page_by_page(desk: Desk) -> None:
+    for number in range(5):
+        await desk.put(
+            Journalled(kind="scan" if number % 2 else "note", ref=f"r{number}", data={"n": number})
+        )
+    views = desk.views()
+    first = await views.journal(limit=2)
+    assert ([e["seq"] for e in first["entries"]], first["next_after"]) == ([1, 2], 2)
+    last = await views.journal(after_seq=2, limit=3)
+    assert ([e["data"] for e in last["entries"]], last["next_after"]) == (
+        [{"n": 2}, {"n": 3}, {"n": 4}],
+        None,
+    )
+    assert [e["seq"] for e in (await views.journal(kind="scan"))["entries"]] == [2, 4]
+    assert [e["seq"] for e in (await views.journal(ref="r3"))["entries"]] == [4]
+    assert (await views.journal(ref="r3", kind="note"))["entries"] == []
+    entry = first["entries"][0]
+    assert (entry["at"], entry["kind"], entry["ref"], len(entry["hash"])) == (
+        "2018-02-20T14:31:00Z",
+        "note",
+        "r0",
+        64,
+    )
+
+
+TAMPER = (
+    ("UPDATE journal SET data = '{\"n\":9}' WHERE seq = 3", 3, "was changed"),
+    ("DELETE FROM journal WHERE seq = 3", 3, "is missing"),
+    ("DELETE FROM journal WHERE seq = 1", 1, "was changed"),
+)
+
+
+@pytest.mark.parametrize(("tamper", "bad", "word"), TAMPER)
+async def test_a_broken_chain_names_its_first_bad_entry(desk: Desk, tamper: str, bad: int, word: str) -> None:
+    for number in range(5):
+        await desk.put(Journalled(kind="note", ref="r", data={"n": number}))
+    whole = await desk.views().verify_journal()
+    assert whole == {"entries": 5, "valid": True, "first_bad_seq": None, "detail": None}
+
+    def change(connection: object) -> None:
+        for name in ("journal_no_update", "journal_no_delete"):
+            connection.execute(f"DROP TRIGGER {name}")  # type: ignore[attr-defined]
+        connection.execute(tamper)  # type: ignore[attr-defined]
+
+    await desk.database.write_fn(change)
+    broken = await desk.views().verify_journal()
+    assert (broken["valid"], broken["first_bad_seq"]) == (False, bad)
+    assert word in str(broken["detail"])
+
+
+async def test_a_long_journal_is_checked_chunk_by_chunk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finagent.adapters.sqlite.views_journal.CHUNK", 2)
+    await desk.put(*(Journalled(kind="note", ref="r", data={"n": n}) for n in range(5)))
+    assert (await desk.views().verify_journal())["entries"] == 5
+
+
+# ---------------------------------------------------------------- jobs
+async def test_jobs_show_their_state_attempts_and_errors(desk: Desk) -> None:
+    hands = Hands(credits={"scan": 1, "send": 1})
+    desk.queue.attach(hands)
+    await desk.queue.publish(NewJob("scan", {"session": DAY.date}, "2018-02-20/open", key="WMT"))
+    job = await hands.take()
+    await desk.queue.fail(job, "ValueError: boom", outcome="dead")
+    late = NewJob("send", {"order": "x"}, "send:x", run_at_ms=OPEN_MS + HOUR_MS)
+    await desk.queue.publish(late)
+    views = desk.views()
+    newest, oldest = (await views.jobs())["jobs"]
+    assert (newest["type"], newest["status"], newest["run_at"]) == (
+        "send",
+        "scheduled",
+        "2018-02-20T15:30:00Z",
+    )
+    assert (oldest["id"], oldest["last_error"], oldest["idempotency_key"], oldest["key"]) == (
+        job.id,
+        "ValueError: boom",
+        "2018-02-20/open",
+        "WMT",
+    )
+    assert [j["id"] for j in (await views.jobs(status="dead"))["jobs"]] == [job.id]
+    assert [j["type"] for j in (await views.jobs(type="send", limit=1))["jobs"]] == ["send"]
+    shown = await views.job(job.id)
+    assert (shown["payload"], shown["attempts"]) == (
+        {"session": DAY.date},
+        [
+            {
+                "attempt": 1,
+                "boot": 1,
+                "started_at": "2018-02-20T14:31:00Z",
+                "finished_at": "2018-02-20T14:31:00Z",
+                "outcome": "dead",
+                "error": "ValueError: boom",
+            }
+        ],
+    )
+    stats = await views.jobs_stats()
+    assert (part(stats, "by_status", "dead"), part(stats, "by_type", "send")) == (1, {"scheduled": 1})
+    assert (stats["oldest_ready_s"], part(stats, "dead", 0, "id")) == (None, job.id)
+    status = await desk.status(next_ticks=lambda after_ms, count: [("second look", OPEN_MS + 2 * HOUR_MS)])
+    assert codes(status) == [("warning", "dead_job")]
+    assert status["next_jobs"] == [
+        {"type": "send", "name": "send send:x", "at": "2018-02-20T15:30:00Z"},
+        {"type": "schedule", "name": "second look", "at": "2018-02-20T16:30:00Z"},
+    ]
+
+
+async def test_a_job_under_way_and_a_done_one_show_their_last_attempt(desk: Desk) -> None:
+    hands = Hands(credits={"scan": 1, "send": 1})
+    desk.queue.attach(hands)
+    await desk.queue.publish(NewJob("scan", {}, "a"))
+    job = await hands.take()
+    assert part(await desk.views().job(job.id), "attempts", 0, "outcome") == "running"
+    await desk.queue.complete(job, Tx())
+    attempt = part(await desk.views().job(job.id), "attempts", 0)
+    assert (attempt["outcome"], attempt["finished_at"]) == ("done", "2018-02-20T14:31:00Z")
+    await desk.queue.publish(NewJob("scan", {}, "b"))
+    await desk.queue.prune(older_than_ms=OPEN_MS + HOUR_MS)
+    with pytest.raises(UnknownRecordError, match="was pruned"):
+        await desk.views().job(job.id)
+    with pytest.raises(UnknownRecordError, match="no job 99"):
+        await desk.views().job(99)
+    with pytest.raises(UnknownRecordError, match="never 'lost'"):
+        await desk.views().jobs(status="lost")
+
+
+# ---------------------------------------------------------------- risk and status
+async def test_risk_shows_each_limit_with_the_part_used(desk: Desk) -> None:
+    await closed(desk, a_plan())
+    await asked(desk, a_plan("AMD", rank=2))
+    await desk.put(SymbolLocked(symbol="GME", is_locked=True))
+    document = await as_views(desk.views()).risk()
+    limits = document["limits"]
+    assert (document["profile"], document["loss_tier"]) == ("standard", None)
+    assert limits["flatten_loss"] == {
+        "limit": "2000.00", "used": "310.60", "used_ratio": 0.1553, "unit": "money",
+    }  # fmt: skip
+    assert (limits["pause_loss"]["limit"], limits["worst_case"]["used"]) == ("1500.00", "760.60")
+    assert (limits["exposure"]["limit"], limits["exposure"]["used"]) == ("100000.00", "10000.00")
+    assert limits["trades_per_day"] == {"limit": 5, "used": 2, "used_ratio": 0.4, "unit": "count"}
+    (reservation,) = document["reservations"]
+    assert reservation == {
+        "plan_id": "pl_amd001", "symbol": "AMD", "notional": "10000.00", "worst_case": "450.00",
+    }  # fmt: skip
+    assert document["locks"] == [{"symbol": "GME", "since": "2018-02-20T15:31:00Z"}]
+    off = replace(
+        standard_profile(),
+        max_exposure_e6=None,
+        pause_loss_e6=None,
+        flatten_loss_e6=None,
+        bankroll_e8=MONEY_SCALE,
+    )
+    silent = await desk.views(profile=off).risk()
+    assert sorted(silent["limits"]) == ["open_positions", "orders_per_minute", "trades_per_day"]
+    account = silent["account"]
+    assert (account["pause_at"], account["flatten_at"], account["limit_used_ratio"]) == (None, None, None)
+
+
+async def test_a_bankroll_bounds_the_exposure_limit(desk: Desk) -> None:
+    profile = replace(standard_profile(), bankroll_e8=500 * MONEY_SCALE)
+    limits = (await desk.views(profile=profile).risk())["limits"]
+    assert limits["exposure"]["limit"] == "500.00"
+
+
+async def test_a_quiet_status_has_the_account_the_session_and_no_problem(desk: Desk) -> None:
+    await opened(desk, a_plan())
+    desk.marks_e4["WMT"] = 101_1000
+    status = await desk.status(run_id="r1")
+    assert status["problems"] == []
+    assert (status["mode"], status["broker"], status["run_id"], status["now"]) == (
+        "approve", "paper", "r1", "2018-02-20T14:31:00Z",
+    )  # fmt: skip
+    assert part(status, "clock", "kind") == "virtual"
+    assert status["session"] == {
+        "date": "2018-02-20", "open": "2018-02-20T14:30:00Z", "close": "2018-02-20T21:00:00Z",
+        "is_half_day": False, "phase": "open",
+    }  # fmt: skip
+    account = status["account"]
+    assert {key: account[key] for key in ("currency", "equity", "day_start_equity", "day_pnl")} == {
+        "currency": "USD", "equity": "100099.70", "day_start_equity": "100000.00", "day_pnl": "99.70",
+    }  # fmt: skip
+    assert (account["day_pnl_pct"], account["realised"], account["open"]) == (0.0997, "-0.30", "100.00")
+    assert (account["pause_at"], account["flatten_at"]) == ("-1500.00", "-2000.00")
+    assert status["counts"] == {
+        "positions_open": 1, "positions_unprotected": 0, "plans_pending": 0, "orders_open": 2,
+        "trades_today": 0, "jobs_waiting": 0, "jobs_dead": 0, "orders_unknown": 0,
+    }  # fmt: skip
+    assert (status["services"], status["engine_state"]) == ([], "stopped")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "phase"),
+    [(-331, "closed"), (-330, "premarket"), (0, "open"), (374, "open"), (375, "closing"), (390, "closed")],
+)
+async def test_the_session_s_phase_follows_the_clock(desk: Desk, minutes: int, phase: str) -> None:
+    status = await desk.status(clock=VirtualClock(OPEN_MS + minutes * MINUTE_MS))
+    assert part(status, "session", "phase") == phase
+
+
+async def test_the_worst_problem_stands_first(desk: Desk) -> None:
+    """Halts, orders nobody knows of and unprotected shares before what may wait."""
+    intents, _ = await opened(desk, a_plan())
+    await sent(desk, a_plan("AMD", rank=2))
+    await asked(desk, a_plan("F", rank=3), ttl_ms=90_000)
+    desk.marks_e4["WMT"] = 87_6000
+    await desk.put(
+        OrderMoved(
+            client_order_id=intents[1].client_order_id, to_state=OrderState.CANCELLED, reason="by hand"
+        ),
+        ControlChanged(is_paused=True, pause_reason="lunch", paused_by="cli:ada", is_killed=True),
+        ControlChanged(gate_reason="reconcile"),
+        Journalled(kind="scan_skipped", ref=f"{DAY.date}/noon", data={"reason": "no bars"}),
+    )
+    entry = (await desk.views().orders(open_only=True))["orders"]
+    unknown = next(o for o in entry if o["leg"] == "entry")
+    await desk.put(OrderMoved(client_order_id=unknown["client_order_id"], to_state=OrderState.UNKNOWN))
+    services = {
+        "scanner": {"state": "running", "last_error": None, "restarts": 0},
+        "stream": {"state": "failed", "last_error": "OSError: gone", "restarts": 3},
+        "venue": {"state": "degraded", "last_error": None, "restarts": 1},
+    }
+    status = await desk.status(health=lambda: services)
+    assert codes(status) == [
+        ("critical", "killed"),
+        ("critical", "gate"),
+        ("critical", "unknown_order"),
+        ("critical", "unprotected"),
+        ("critical", "service"),
+        ("warning", "service"),
+        ("warning", "loss_near"),
+        ("warning", "paused"),
+        ("warning", "plan_expires"),
+        ("info", "scan_skipped"),
+    ]
+    unprotected = part(status, "problems", 3)
+    assert unprotected["text"] == "WMT has no resting stop for 100 shares (planned at 97.00)"
+    assert unprotected["message"] == unprotected["text"]
+    assert (unprotected["mend"], unprotected["since"]) == ("finagent flatten WMT", "2018-02-20T14:31:00Z")
+    assert part(status, "control") == {
+        "paused": True, "pause_reason": "lunch", "paused_by": "cli:ada", "killed": True, "needs_rearm": False,
+        "gate_reason": "reconcile", "locked_symbols": [],
+    }  # fmt: skip
+    assert status["engine_state"] == "running"
+    assert part(status, "services", 1) == {
+        "name": "stream", "state": "failed", "last_error": "OSError: gone", "detail": "OSError: gone",
+        "restarts": 3,
+    }  # fmt: skip
+
+
+async def test_a_loss_limit_and_a_position_held_over_are_critical(desk: Desk) -> None:
+    await opened(desk, a_plan(session=BEFORE))
+    desk.marks_e4["WMT"] = 80_0000
+    await desk.put(ControlChanged(needs_rearm=True))
+    status = await desk.status(health=lambda: {"engine": {"state": "halted", "last_error": "disk full"}})
+    assert codes(status) == [
+        ("critical", "needs_rearm"),
+        ("critical", "held_over"),
+        ("critical", "service"),
+        ("critical", "loss_flatten"),
+    ]
+    assert (status["engine_state"], part(status, "control", "gate_reason")) == ("halted", "rearm_needed")
+
+
+async def test_a_position_that_is_being_closed_is_no_alarm(desk: Desk) -> None:
+    plan = a_plan()
+    intents, _ = await opened(desk, plan)
+    desk.marks_e4["WMT"] = 100_0000
+    leave = exit_intent(
+        plan, 1_000_000, generation=1, reason="flatten", scope=Scope(), now_ms=desk.clock.now_ms()
+    )
+    await desk.put(
+        OrderMoved(client_order_id=intents[1].client_order_id, to_state=OrderState.CANCELLED),
+        IntentRecorded(intent=leave, session=plan.session, body_hash=body_hash(leave)),
+    )
+    assert codes(await desk.status()) == [("warning", "closing_unprotected")]
+    exit_row = next(o for o in (await desk.views().orders())["orders"] if o["leg"] == "exit")
+    assert (exit_row["reason"], exit_row["state"]) == ("flatten", "intent")
+
+
+async def test_many_problems_of_one_kind_are_cut_short(desk: Desk) -> None:
+    hands = Hands(credits={"scan": 9, "send": 9})
+    desk.queue.attach(hands)
+    await desk.queue.publish_many([NewJob("send", {}, f"s{n}") for n in range(8)])
+    for _ in range(8):
+        await desk.queue.fail(await hands.take(), "no", outcome="dead")
+    status = await desk.status()
+    assert codes(status) == [("warning", "dead_job")] * 5 + [("warning", "dead_job")]
+    assert part(status, "problems", 5, "text") == "and 3 more like it"
+
+
+async def test_a_reader_beside_a_running_agent_knows_that_it_runs(desk: Desk, tmp_path: Path) -> None:
+    """The last boot's process is alive and is not this one."""
+    async with await Database.open_readonly(tmp_path / "finagent.db") as reader:
+        views = SqliteViews(reader, desk.views()._facts)
+        assert (await views.status())["engine_state"] == "stopped"
+        for pid, state in ((1, "running"), (2**22 + 1, "stopped")):
+            await desk.queue.call(lambda s, pid=pid: s.conn.execute("UPDATE boot SET pid = ?", (pid,)))
+            assert (await views.status())["engine_state"] == state
+        await desk.queue.call(lambda s: s.conn.execute("DELETE FROM boot"))
+        assert (await views.status())["engine_state"] == "stopped"
