@@ -25,6 +25,8 @@ from finagent.context import ApplicationContext, Commands, Document, SurfaceErro
 from finagent.domain.facts import ControlChanged
 from finagent.domain.market import Session
 from finagent.domain.orders import Scope
+from finagent.domain.steps import Step
+from finagent.ports import JsonValue, NewJob
 from finagent.queue.port import Tx
 from finagent.runtime.clock import Clock, OffsetClock, SystemClock, SystemTicker, VirtualClock
 from finagent.runtime.lock import HomeInUseError
@@ -178,11 +180,22 @@ async def _gate(engine: Engine) -> None:
 
     reconcile = ReconcileService(engine.store, engine.broker, engine.clock)
     differences = await reconcile.differences(session.date)
+    if any(difference.kind == "stranded" for difference in differences):
+        await _flatten_stranded(engine, session)
     if differences:
         await engine.queue.note("reconcile", {"differences": [f"{d.kind} {d.ref}" for d in differences]})
         await _shut(engine, "reconcile")
     elif found is None and (await engine.store.control()).gate_reason == "reconcile":
         await _shut(engine, "")
+
+
+async def _flatten_stranded(engine: Engine, session: Session) -> None:
+    """Close what an earlier session left, at the first open from now on."""
+    is_over = engine.clock.now_ms() >= session.close_ms
+    day = engine.world.calendar.after(session.date) if is_over else session
+    payload: dict[str, JsonValue] = {"session": day.date, "symbol": None, "reason": "flatten"}
+    job = NewJob(Step.FLATTEN, payload, idem_key=f"{day.date}/stranded", run_at_ms=day.open_ms)
+    await engine.queue.publish(job)
 
 
 async def _shut(engine: Engine, reason: str) -> None:

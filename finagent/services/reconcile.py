@@ -44,7 +44,7 @@ class ReconcileService:
             tx.touch(ACCOUNT_ROW)
 
     async def differences(self, session: str) -> list[Difference]:
-        """Unknown orders of ours, live orders the broker has ended or lost, and unequal positions."""
+        """Unknown orders of ours, orders the broker ended or lost, stranded and unequal positions."""
         found: list[Difference] = []
         for order in await self.broker.orders(session=session):
             if not is_ours(order.client_order_id):
@@ -60,7 +60,15 @@ class ReconcileService:
                 found.append(Difference("lost_order", order_id, f"journal says {stored.state}"))
             elif at_broker.state in TERMINAL_ORDER_STATES and at_broker.filled_e4 == stored.filled_e4:
                 found.append(Difference("ended_order", order_id, f"broker says {at_broker.state}"))
-        return found + await self._positions()
+        return found + await self._stranded(session) + await self._positions()
+
+    async def _stranded(self, session: str) -> list[Difference]:
+        """Positions of an earlier session: nobody meant to hold them over night."""
+        return [
+            Difference("stranded", held.plan.symbol, f"open since {held.plan.session}")
+            for held in await self.store.open_positions()
+            if held.plan.session < session
+        ]
 
     async def _positions(self) -> list[Difference]:
         ours: dict[str, int] = {}

@@ -37,12 +37,14 @@ LIVE = "state IN ('intent', 'accepted', 'partially_filled', 'unknown')"
 """Written out, so that the partial index answers."""
 RESTING = (OrderState.ACCEPTED.value, OrderState.PARTIALLY_FILLED.value)
 
+OF_SESSION = "session BETWEEN coalesce(?1, '') AND coalesce(?1, '~')"
+"""One session or all, as a range that the index answers."""
 ORDER_COLUMNS = "body, session, state, filled, created_at, accepted_at, ended_at, reason"
 NEWEST_ORDERS = f"""
-SELECT {ORDER_COLUMNS} FROM broker_order WHERE ?1 IS NULL OR session = ?1
+SELECT {ORDER_COLUMNS} FROM broker_order WHERE {OF_SESSION}
 ORDER BY session DESC, created_at DESC, plan_id DESC, leg DESC, generation DESC LIMIT {MAX_ROWS}"""
 LIVE_ORDERS = f"""
-SELECT {ORDER_COLUMNS} FROM broker_order WHERE {LIVE} AND (?1 IS NULL OR session = ?1)
+SELECT {ORDER_COLUMNS} FROM broker_order WHERE {LIVE} AND {OF_SESSION}
 ORDER BY session DESC, created_at DESC, plan_id DESC, leg DESC, generation DESC LIMIT {MAX_ROWS}"""
 PLAN_ORDERS = (
     f"SELECT {ORDER_COLUMNS} FROM broker_order WHERE plan_id = ? ORDER BY created_at, leg, generation"
@@ -238,7 +240,7 @@ def _percent_of(distance_e4: int | None, mark_e4: int | None) -> float | None:
 
 # ---------------------------------------------------------------- trades and results
 TRADES = f"""
-SELECT body FROM trade WHERE ?1 IS NULL OR session = ?1
+SELECT body FROM trade WHERE {OF_SESSION}
 ORDER BY session DESC, exit_at DESC, symbol DESC, trade_id DESC LIMIT {MAX_ROWS}"""
 SESSIONS = """
 SELECT session, count(*), sum(pnl), sum(fees), sum(pnl > 0) FROM trade GROUP BY session

@@ -33,12 +33,16 @@ from finagent.domain.positions import Trade
 from finagent.domain.risk import RiskDecision
 
 MAX_PLANS = 500
+MAX_SESSIONS = 120
+OLDEST = f"""SELECT coalesce(min(session), '')
+FROM (SELECT DISTINCT session FROM plan ORDER BY session DESC LIMIT {MAX_SESSIONS})"""
 COLUMNS = """
 SELECT p.body, p.state, p.plan_hash, p.reason, p.created_at, p.updated_at, d.body, d.at,
        a.nonce, a.state, a.created_at, a.expires_at, a.answered_at, a.channel, a.identity, t.pnl, p.plan_id
 FROM plan p LEFT JOIN risk_decision d USING (plan_id) LEFT JOIN approval a USING (plan_id)
 LEFT JOIN trade t USING (plan_id)"""
-PLANS = f"""{COLUMNS} WHERE (?1 IS NULL OR p.session = ?1) AND (?2 IS NULL OR p.state = ?2)
+PLANS = f"""{COLUMNS} WHERE p.session BETWEEN coalesce(?1, ({OLDEST})) AND coalesce(?1, '~')
+AND (?2 IS NULL OR p.state = ?2)
 ORDER BY p.session DESC, p.rank, p.created_at, p.symbol, p.plan_id LIMIT {MAX_PLANS}"""
 ONE = f"{COLUMNS} WHERE p.plan_id = ?"
 MATCHES = """

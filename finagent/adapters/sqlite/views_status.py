@@ -27,7 +27,6 @@ RANK = {"critical": 0, "warning": 1, "info": 2}
 UNKNOWN_ORDERS = f"""
 SELECT client_order_id, symbol, leg, created_at FROM broker_order WHERE {LIVE} AND state = 'unknown'
 ORDER BY created_at, client_order_id LIMIT 50"""
-OPEN_ORDERS = f"SELECT count(*) FROM broker_order WHERE {LIVE}"
 DEAD = f"SELECT {COLUMNS} FROM job_queue WHERE status = 'dead' ORDER BY type, id DESC LIMIT 50"
 SCHEDULED = (
     f"SELECT {COLUMNS} FROM job_queue WHERE status = 'scheduled' ORDER BY run_at, id LIMIT {NEXT_SHOWN}"
@@ -35,11 +34,12 @@ SCHEDULED = (
 WAITING = """
 SELECT p.plan_id, p.symbol, a.created_at, a.expires_at FROM approval a JOIN plan p USING (plan_id)
 WHERE a.state = 'pending' AND p.state = 'pending' ORDER BY a.expires_at, p.plan_id"""
-COUNTS = (
-    ("trades_today", "SELECT count(*) FROM trade WHERE session = ?1"),
-    ("jobs_waiting", "SELECT count(*) FROM job_queue WHERE status IN ('ready', 'leased') AND ?1 = ?1"),
-    ("jobs_dead", "SELECT count(*) FROM job_queue WHERE status = 'dead' AND ?1 = ?1"),
-)
+COUNTS = f"""
+SELECT (SELECT count(*) FROM broker_order WHERE {LIVE}), (SELECT count(*) FROM trade WHERE session = ?),
+       (SELECT count(*) FROM job_queue WHERE status = 'ready')
+           + (SELECT count(*) FROM job_queue WHERE status = 'leased'),
+       (SELECT count(*) FROM job_queue WHERE status = 'dead')"""
+COUNT_NAMES = ("orders_open", "trades_today", "jobs_waiting", "jobs_dead")
 SKIPPED = """
 SELECT at, data FROM journal WHERE kind = 'scan_skipped' AND ref >= ?1 || '/' AND ref < ?1 || '0'
 ORDER BY seq DESC LIMIT 3"""
@@ -99,9 +99,8 @@ class _Problems:
 def read_scene(conn: sqlite3.Connection, session: str) -> Scene:
     """The parts of the status that need no price."""
     waiting = conn.execute(WAITING).fetchall()
-    counts = {"plans_pending": len(waiting), "orders_open": conn.execute(OPEN_ORDERS).fetchone()[0]}
-    for name, query in COUNTS:
-        counts[name] = conn.execute(query, (session,)).fetchone()[0]
+    counted = conn.execute(COUNTS, (session,)).fetchone()
+    counts = {"plans_pending": len(waiting), **dict(zip(COUNT_NAMES, counted, strict=True))}
     return Scene(
         unknown_orders=conn.execute(UNKNOWN_ORDERS).fetchall(),
         dead=[job_from_row(row) for row in conn.execute(DEAD).fetchall()],
