@@ -9,6 +9,7 @@ from finagent.adapters.sqlite.codec import decode
 from finagent.adapters.sqlite.store import read_open_positions
 from finagent.adapters.sqlite.views_values import (
     MAX_ROWS,
+    OF_SESSION,
     Document,
     basis_points,
     instant,
@@ -37,8 +38,6 @@ LIVE = "state IN ('intent', 'accepted', 'partially_filled', 'unknown')"
 """Written out, so that the partial index answers."""
 RESTING = (OrderState.ACCEPTED.value, OrderState.PARTIALLY_FILLED.value)
 
-OF_SESSION = "session BETWEEN coalesce(?1, '') AND coalesce(?1, '~')"
-"""One session or all, as a range that the index answers."""
 ORDER_COLUMNS = "body, session, state, filled, created_at, accepted_at, ended_at, reason"
 NEWEST_ORDERS = f"""
 SELECT {ORDER_COLUMNS} FROM broker_order WHERE {OF_SESSION}

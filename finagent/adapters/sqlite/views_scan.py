@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from finagent.adapters.sqlite.codec import decode
 from finagent.adapters.sqlite.views_values import (
+    OF_SESSION,
     Document,
     Json,
     UnknownRecordError,
@@ -166,15 +167,15 @@ def _by_rank(row: Document) -> int:
 
 
 # ---------------------------------------------------------------- stored scans
-SCANS = """
+SCANS = f"""
 SELECT session, tick, kind, as_of, universe, candidates, json_extract(body, '$.dropped'),
        json_extract(body, '$.data_issues'), json_extract(body, '$.market')
-FROM scan WHERE ?1 IS NULL OR session = ?1 ORDER BY session DESC, as_of DESC, tick DESC LIMIT ?2"""
-NEWEST = """
+FROM scan WHERE {OF_SESSION} ORDER BY session DESC, as_of DESC, tick DESC LIMIT ?2"""
+NEWEST = f"""
 SELECT session, tick, kind, as_of, universe, body FROM scan
-WHERE (?1 IS NULL OR session = ?1) AND (?2 IS NULL OR tick = ?2)
+WHERE {OF_SESSION} AND (?2 IS NULL OR tick = ?2)
 ORDER BY session DESC, as_of DESC, tick DESC LIMIT 1"""
-TICKS = "SELECT tick FROM scan WHERE ?1 IS NULL OR session = ?1 ORDER BY session DESC, as_of DESC LIMIT 8"
+TICKS = f"SELECT tick FROM scan WHERE {OF_SESSION} ORDER BY session DESC, as_of DESC LIMIT 8"
 CANDIDATES = """
 SELECT place, rank, is_selected, outcome, body, factors FROM candidate
 WHERE session = ? AND tick = ? ORDER BY rank IS NULL, rank, place"""

@@ -10,6 +10,8 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Document = dict[str, Json]
 
 MAX_ROWS = 1000
+OF_SESSION = "session BETWEEN coalesce(?1, '') AND coalesce(?1, '~')"
+"""SQL for one session or all, as a range that an index answers."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
