@@ -1,0 +1,1 @@
+"""Benchmarks: what the issues promise about speed and memory, measured on the real program."""
