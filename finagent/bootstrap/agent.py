@@ -60,6 +60,16 @@ class SurfaceViews(SqliteViews):
         with _shown():
             return await super().candidates(session=session, tick=tick)
 
+    async def plans(self, *, session: str | None = None, state: str | None = None) -> Document:
+        """Plans of a session, in a state."""
+        with _shown():
+            return await super().plans(session=session, state=state)
+
+    async def jobs(self, *, status: str | None = None, type: str | None = None, limit: int = 100) -> Document:
+        """Jobs of a status and type."""
+        with _shown():
+            return await super().jobs(status=status, type=type, limit=limit)
+
 
 @contextlib.contextmanager
 def _shown() -> Iterator[None]:
@@ -122,11 +132,13 @@ class Agent:
         self._watchdog.stop()
         await self.engine.close()
 
-    def _services(self) -> Mapping[str, Mapping[str, "str | int | None"]]:
+    def _services(self) -> Mapping[str, Mapping[str, str | int | None]]:
         supervisor = self.engine.supervisor
         if supervisor is None:
             return {}
-        return {
+        reason = supervisor.halt_reason
+        halted = {"engine": {"state": "halted", "last_error": reason, "restarts": 0}} if reason else {}
+        return halted | {
             name: {"state": health.state.value, "last_error": health.last_error, "restarts": health.restarts}
             for name, health in supervisor.health().items()
         }

@@ -22,7 +22,7 @@ class AgentUnreachableError(Exception):
 class AgentClient:
     """A connection to one agent; safe to use from several threads."""
 
-    def __init__(self, url: str, token_file: Path | None) -> None:
+    def __init__(self, url: str, token_file: Path) -> None:
         self.url = url.rstrip("/")
         self._token_file = token_file
         self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_S, trust_env=False)
@@ -92,8 +92,6 @@ class AgentClient:
             raise AgentUnreachableError(f"no answer from {self.url} ({type(error).__name__})") from None
 
     def _token(self) -> str:
-        if self._token_file is None:
-            return ""
         try:
             return self._token_file.read_text(encoding="ascii").strip()
         except OSError as error:

@@ -1,11 +1,12 @@
 """Plans: what waits for an answer with its countdown, approve and reject, and what became of the others."""
 
 import html
+from collections.abc import Callable
 from decimal import Decimal
 
 import streamlit as st
 
-from finagent.dashboard.client import AgentClient, Document
+from finagent.dashboard.client import AgentClient, AgentUnreachableError, Document
 from finagent.dashboard.connection import with_agent
 from finagent.dashboard.look import chip, coloured, money, number, price, quantity, table, text
 
@@ -15,6 +16,7 @@ STATES = {
 }  # fmt: skip
 
 
+SHOWN_TIMES = 8
 PAST = ("refused", "rejected", "expired", "cancelled", "not_filled", "superseded")
 
 
@@ -48,15 +50,14 @@ def question(agent: AgentClient, row: Document) -> None:
         st.html(summary(row, seconds))
         yes, no, _ = st.columns([1, 1, 2])
         plan_id = str(row["plan_id"])
-        if yes.button(
+        yes.button(
             "Approve", key=f"approve-{plan_id}", type="primary", disabled=is_over, width="stretch",
-            icon=":material/check:",
-        ):  # fmt: skip
-            _answered(agent.approve(row), text(row, "symbol"))
-        if no.button(
-            "Reject", key=f"reject-{plan_id}", disabled=is_over, width="stretch", icon=":material/close:"
-        ):
-            _answered(agent.reject(row), text(row, "symbol"))
+            icon=":material/check:", on_click=_answer, args=(agent.approve, row),
+        )  # fmt: skip
+        no.button(
+            "Reject", key=f"reject-{plan_id}", disabled=is_over, width="stretch",
+            icon=":material/close:", on_click=_answer, args=(agent.reject, row),
+        )  # fmt: skip
 
 
 def summary(row: Document, seconds: Decimal | None) -> str:
@@ -125,17 +126,24 @@ def history(found: list[Document]) -> str:
     return table(["Symbol", "State", "Entry", "Stop", "Target", "Shares", "Result", ""], cells, dim=past)
 
 
-def _answered(answer: tuple[bool, str], symbol: str) -> None:
-    st.session_state["answer"] = (*answer, symbol)
-    st.rerun(scope="fragment")
+def _answer(send: Callable[[Document], tuple[bool, str]], row: Document) -> None:
+    """Send the answer before the page is drawn anew, and keep what the agent said."""
+    try:
+        is_taken, words = send(row)
+    except AgentUnreachableError as error:
+        is_taken, words = False, f"the answer may not have arrived: {error}"
+    st.session_state["answer"] = (is_taken, words, str(row.get("symbol")), SHOWN_TIMES)
 
 
 def _tell_answer() -> None:
-    """Show once more what the agent said to the last answer."""
+    """Show for a while what the agent said to the last answer, in a place of its own above the plans."""
+    place = st.empty()
     if "answer" not in st.session_state:
         return
-    is_taken, words, symbol = st.session_state["answer"]
-    (st.success if is_taken else st.error)(f"{symbol}: {words}")
-    st.session_state["answer_shown"] = st.session_state.get("answer_shown", 0) + 1
-    if st.session_state["answer_shown"] > 8:
-        del st.session_state["answer"], st.session_state["answer_shown"]
+    is_taken, words, symbol, times = st.session_state["answer"]
+    told = words if symbol in words else f"{symbol}: {words}"
+    (place.success if is_taken else place.error)(told)
+    if times > 1:
+        st.session_state["answer"] = (is_taken, words, symbol, times - 1)
+    else:
+        del st.session_state["answer"]

@@ -22,8 +22,8 @@ from finagent.domain.plan import NoPlan, NotYet, Plan
 from finagent.domain.planning import make_plan
 from finagent.domain.planning_rules import PlanningRules
 from finagent.domain.scoring import ScoredCandidate, ScoreWeights
-from finagent.services.schedule import entry_windows
 from finagent.services.scanner import compute_scan
+from finagent.services.schedule import entry_windows
 from finagent.services.scoring import compute_scores
 from tests.e2e.independent.future import Inputs, altered, write
 from tests.e2e.independent.market import clock_ms

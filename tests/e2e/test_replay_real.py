@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
-import shutil
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -17,24 +18,92 @@ import pytest
 from finagent.bootstrap.runs import run_path, run_replay
 from finagent.context import Document
 from finagent.settings import load_settings
-from tests.e2e.independent.account import Account, loss_tiers
-from tests.e2e.independent.brackets import classic_prices, expected_fills, expected_trade
+from tests.e2e.independent.account import Account, Limits, loss_tiers
+from tests.e2e.independent.brackets import Manner, classic_prices, expected_fills, expected_trade
 from tests.e2e.independent.fill_model import SHARE, Costs, Expected
 from tests.e2e.independent.market import MINUTE_MS, RawMarket, clock_ms
 from tests.e2e.independent.run_file import Row, RunFile
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, LAST = "2018-02-16", "2018-03-16"
-MIN_GAP = "FINAGENT__SCAN__MIN_GAP_PCT"
-LEAST_TRADES = {"4": 5, "2": 20}
-COSTS = Costs()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to run the replay: what the environment sets, and what the checkers then expect."""
+
+    name: str
+    environment: dict[str, str]
+    least_trades: int
+    min_gap: Fraction = Fraction(4, 100)
+    manner: Manner = field(default_factory=Manner)
+    costs: Costs = field(default_factory=Costs)
+    limits: Limits = field(default_factory=Limits)
+    kinds: frozenset[str] = frozenset()
+    """Exit reasons that the run must contain."""
+
+
+GAP_2 = {"FINAGENT__SCAN__MIN_GAP_PCT": "2"}
+TIGHT = {
+    "FINAGENT__PLANNING__STOP_PCT": "0.3",
+    "FINAGENT__PLANNING__TARGET_R": "1.5",
+    "FINAGENT__PLANNING__TIME_STOP_MINUTES": "390",
+}
+TIGHT_MANNER = Manner(stop_share=Fraction(3, 1000), target_r=Fraction(3, 2), time_stop_minutes=390)
+SETTINGS = (
+    Setting("4%", {}, 5, kinds=frozenset({"stop", "time", "flatten"})),
+    Setting("2%", GAP_2, 20, Fraction(2, 100), kinds=frozenset({"stop", "time", "flatten"})),
+)
+HARDER = (
+    Setting(
+        "tight", {**GAP_2, **TIGHT}, 20, Fraction(2, 100), TIGHT_MANNER, kinds=frozenset({"stop", "target"})
+    ),
+    Setting(
+        "thin",
+        {
+            **GAP_2,
+            "FINAGENT__EXECUTION__PARTICIPATION_PCT": "0.05",
+            "FINAGENT__EXECUTION__SLIPPAGE_BPS": "7.5",
+        },
+        20,
+        Fraction(2, 100),
+        costs=Costs(participation=Fraction(5, 10_000), slippage=Fraction(75, 100_000)),
+        kinds=frozenset({"stop", "time", "flatten"}),
+    ),
+    Setting(
+        "thin and tight",
+        {**GAP_2, **TIGHT, "FINAGENT__EXECUTION__PARTICIPATION_PCT": "0.05"},
+        20,
+        Fraction(2, 100),
+        TIGHT_MANNER,
+        Costs(participation=Fraction(5, 10_000)),
+        kinds=frozenset({"stop", "target"}),
+    ),
+    Setting(
+        "bold",
+        {
+            **GAP_2,
+            **TIGHT,
+            "FINAGENT__RISK__RISK_PER_TRADE_PCT": "5",
+            "FINAGENT__RISK__MAX_POSITION_PCT": "100",
+            "FINAGENT__RISK__PAUSE_LOSS_PCT": "0.3",
+            "FINAGENT__RISK__FLATTEN_LOSS_PCT": "0.5",
+        },
+        10,
+        Fraction(2, 100),
+        TIGHT_MANNER,
+        limits=Limits(
+            risk=Fraction(5, 100), position=Fraction(1), pause=Fraction(3, 1000), flatten=Fraction(5, 1000)
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """One finished replay: its threshold, home, document and file."""
+    """One finished replay: its setting, home, document and file."""
 
-    threshold: str
+    setting: Setting
     home: Path
     document: Document
     file: RunFile
@@ -52,29 +121,32 @@ class Replayed:
         return found
 
 
-@pytest.fixture(scope="module", params=["4", "2"], ids=["4%", "2%"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        *(pytest.param(each, id=each.name) for each in SETTINGS),
+        *(pytest.param(each, id=each.name, marks=pytest.mark.full) for each in HARDER),
+    ],
+)
 def replayed(
     request: pytest.FixtureRequest, real_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Replayed]:
     """All twenty sessions with the defaults and with a threshold of 2 %, in a home that shares the bars."""
+    setting: Setting = request.param
     home = tmp_path_factory.mktemp("replay")
     (home / "bars").symlink_to(real_home / "bars")
-    shutil.copytree(real_home / "cache", home / "cache", dirs_exist_ok=True) if (
-        real_home / "cache"
-    ).exists() else None
     with pytest.MonkeyPatch.context() as patch:
-        if request.param != "4":
-            patch.setenv(MIN_GAP, request.param)
-        settings = load_settings(Path(ROOT / "settings.yaml") if (ROOT / "settings.yaml").exists() else None)
-        document = asyncio.run(run_replay(settings, home, first=FIRST, last=LAST))
+        for name, value in setting.environment.items():
+            patch.setenv(name, value)
+        document = asyncio.run(run_replay(load_settings(), home, first=FIRST, last=LAST))
     file = RunFile(run_path(home, str(document["result_id"])))
-    yield Replayed(request.param, home, document, file)
+    yield Replayed(setting, home, document, file)
     file.close()
 
 
 def flattened_by_limit(replayed: Replayed, market: RawMarket) -> dict[str, int]:
     """When each session was flattened for its loss, by our own reckoning."""
-    tiers = loss_tiers(market, replayed.file)
+    tiers = loss_tiers(market, replayed.file, replayed.setting.limits)
     return {session: found["flatten"] for session, found in tiers.items() if "flatten" in found}
 
 
@@ -89,7 +161,12 @@ def expected_of(replayed: Replayed, market: RawMarket) -> dict[str, list[Expecte
     limits = flattened_by_limit(replayed, market)
     return {
         plan["plan_id"]: expected_fills(
-            market, plan, quantity, costs=COSTS, flattened=limits.get(plan["session"])
+            market,
+            plan,
+            quantity,
+            costs=replayed.setting.costs,
+            manner=replayed.setting.manner,
+            flattened=limits.get(plan["session"]),
         )
         for plan, quantity in sized(replayed)
     }
@@ -97,8 +174,9 @@ def expected_of(replayed: Replayed, market: RawMarket) -> dict[str, list[Expecte
 
 def test_enough_trades(replayed: Replayed) -> None:
     """5 with the defaults, 20 with a threshold of 2 %."""
-    assert len(replayed.trades) >= LEAST_TRADES[replayed.threshold]
+    assert len(replayed.trades) >= replayed.setting.least_trades
     assert len(replayed.trades) == len(replayed.file.trades)
+    assert replayed.setting.kinds <= {trade["exit_reason"] for trade in replayed.trades}
 
 
 def test_every_session_ends_flat(replayed: Replayed, raw_market: RawMarket) -> None:
@@ -110,7 +188,8 @@ def test_every_session_ends_flat(replayed: Replayed, raw_market: RawMarket) -> N
         sign = 1 if fill["side"] == "buy" else -1
         shares[fill["session"], fill["symbol"]] += sign * fill["quantity"]
         assert fill["at"] <= clock_ms(fill["session"], "16:00")
-    assert shares and not any(shares.values())
+    assert shares
+    assert not any(shares.values())
 
 
 def test_no_job_is_dead_or_live_at_the_end(replayed: Replayed) -> None:
@@ -127,11 +206,13 @@ def test_every_plan_says_what_the_bars_say(replayed: Replayed, raw_market: RawMa
     """Reference, stop and target of each plan, also of those that risk refused."""
     assert replayed.file.plans
     for plan in replayed.file.plans.values():
-        wanted = classic_prices(raw_market, plan["session"], plan["symbol"], plan["decided_at_ms"])
+        wanted = classic_prices(
+            raw_market, plan["session"], plan["symbol"], plan["decided_at_ms"], replayed.setting.manner
+        )
         seen = (plan["reference_e4"], plan["stop_e4"], plan["targets"][0]["price_e4"])
         assert seen == (wanted.reference, wanted.stop, wanted.target), (plan["session"], plan["symbol"])
         gaps = raw_market.opening_gaps(plan["session"]).gaps
-        assert gaps[plan["symbol"]] * 100 >= int(replayed.threshold)
+        assert gaps[plan["symbol"]] >= replayed.setting.min_gap
 
 
 def test_every_fill_is_what_the_bars_command(replayed: Replayed, raw_market: RawMarket) -> None:
@@ -207,7 +288,7 @@ def test_the_drawdown_is_that_of_the_closed_trades(replayed: Replayed) -> None:
 
 def test_the_limits_hold_at_every_intent(replayed: Replayed) -> None:
     """Open positions, trades a day, one per symbol, notional, risk, ADV, worst case plus realised loss."""
-    account = Account(replayed.file).fold()
+    account = Account(replayed.file, replayed.setting.limits).fold()
     assert account.breaches == []
     assert account.intents == len(sized(replayed)) > 0
 
@@ -215,11 +296,20 @@ def test_the_limits_hold_at_every_intent(replayed: Replayed) -> None:
 def test_the_loss_tiers_are_journalled_when_they_are_reached(
     replayed: Replayed, raw_market: RawMarket
 ) -> None:
-    """-1.5 % and -2 % of day-start equity, open positions at ended bars, at the minute; no entry behind."""
-    tiers = loss_tiers(raw_market, replayed.file)
-    reached = sorted((at, tier) for found in tiers.values() for tier, at in found.items())
+    """-1.5 % and -2 % of day-start equity, open positions at ended bars, at the minute; no entry behind.
+
+    Where both are reached at once the harder one is told.
+    """
+    tiers = loss_tiers(raw_market, replayed.file, replayed.setting.limits)
+    never = 1 << 62
+    reached = [(found["flatten"], "flatten") for found in tiers.values() if "flatten" in found]
+    reached += [
+        (found["pause"], "pause")
+        for found in tiers.values()
+        if found.get("pause", never) < found.get("flatten", never)
+    ]
     told = sorted((e.at, e.data["tier"]) for e in replayed.file.journal if e.kind == "limit")
-    assert told == reached
+    assert told == sorted(reached)
     for plan, _ in sized(replayed):
         stop = min(tiers[plan["session"]].values(), default=1 << 62)
         assert plan["decided_at_ms"] < stop
@@ -307,10 +397,8 @@ def test_open_exits_never_exceed_what_is_held(replayed: Replayed) -> None:
 
 def again(replayed: Replayed, hash_seed: str) -> Row:
     """The same replay afresh, in a process with another hash seed."""
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
-    environment.pop(MIN_GAP, None)
-    if replayed.threshold != "4":
-        environment[MIN_GAP] = replayed.threshold
+    environment = {**os.environ, **replayed.setting.environment}
+    environment |= {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
     child = [sys.executable, "-m", "tests.e2e.independent.replay_child", str(replayed.home), FIRST, LAST]
     done = subprocess.run(child, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -330,3 +418,89 @@ def test_the_same_outcome_again(replayed: Replayed) -> None:
 def test_the_same_outcome_with_more_hash_seeds(replayed: Replayed, hash_seed: str) -> None:
     """Set order reaches no output."""
     assert again(replayed, hash_seed)["outcome_hash"] == replayed.document["outcome_hash"]
+
+
+def test_a_finished_run_is_told_again_without_running(replayed: Replayed) -> None:
+    """The same command once more, not afresh, changes nothing in the file."""
+    before = replayed.file.rows("SELECT count(*) AS n FROM journal")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in replayed.setting.environment.items():
+            patch.setenv(name, value)
+        document = asyncio.run(run_replay(load_settings(), replayed.home, first=FIRST, last=LAST))
+    assert {**document, "elapsed_ms": 0} == {**replayed.document, "elapsed_ms": 0}
+    assert replayed.file.rows("SELECT count(*) AS n FROM journal") == before
+
+
+SOLD = "sequence = (SELECT max(sequence) FROM venue_fill WHERE side = 'sell')"
+PNL = "json_set(body, '$.pnl_e8', json_extract(body, '$.pnl_e8') + 1)"
+STOP = "json_set(body, '$.stop_e4', json_extract(body, '$.stop_e4') - 100)"
+ENTRY_SHARES = "json_extract(data, '$.orders[0].quantity_e4')"
+TAMPERINGS = {
+    "a price a tick better": (
+        f"UPDATE venue_fill SET price = price + 100 WHERE {SOLD}",
+        "test_every_fill_is_what_the_bars_command",
+    ),
+    "a fee a unit lower": (
+        f"UPDATE venue_fill SET fees = fees - 1 WHERE {SOLD}",
+        "test_every_fill_is_what_the_bars_command",
+    ),
+    "a fill a minute late": (
+        f"UPDATE venue_fill SET at = at + 60000 WHERE {SOLD}",
+        "test_every_fill_is_what_the_bars_command",
+    ),
+    "a share too many": (
+        f"UPDATE venue_fill SET quantity = quantity + 10000 WHERE {SOLD}",
+        "test_every_session_ends_flat",
+    ),
+    "a profit a unit higher": (
+        f"UPDATE trade SET body = {PNL} WHERE trade_id = (SELECT max(trade_id) FROM trade)",
+        "test_every_trade_is_recomputed_to_the_last_unit",
+    ),
+    "a stop a tick lower": (
+        f"UPDATE plan SET body = {STOP} WHERE plan_id = (SELECT max(plan_id) FROM plan)",
+        "test_every_plan_says_what_the_bars_say",
+    ),
+    "cash a unit higher": (
+        "UPDATE venue_account SET cash = cash + 1",
+        "test_the_venues_account_balances",
+    ),
+    "an entry twice as large": (
+        f"UPDATE journal SET data = json_set(data, '$.orders[0].quantity_e4', {ENTRY_SHARES} * 2)"
+        " WHERE seq = (SELECT max(seq) FROM journal WHERE kind = 'intent')",
+        "test_the_limits_hold_at_every_intent",
+    ),
+    "a journal row changed": (
+        "UPDATE journal SET data = replace(data, 'true', 'false')"
+        " WHERE seq = (SELECT min(seq) FROM journal WHERE kind = 'risk' AND data LIKE '%true%')",
+        "test_the_journal_chain_verifies",
+    ),
+    "an approval gone": (
+        "UPDATE journal SET kind = 'noted' WHERE seq = (SELECT max(seq) FROM journal WHERE kind = 'approved')",
+        "test_no_entry_without_decision_and_approval",
+    ),
+    "a limit that was never reached": (
+        "UPDATE journal SET kind = 'limit', data = '{\"tier\":\"pause\"}'"
+        " WHERE seq = (SELECT max(seq) FROM journal WHERE kind = 'approved')",
+        "test_the_loss_tiers_are_journalled_when_they_are_reached",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+def test_the_checkers_notice(replayed: Replayed, raw_market: RawMarket, tmp_path: Path, what: str) -> None:
+    """Each planted error in a copy of the file is caught by the check named beside it."""
+    statement, name = TAMPERINGS[what]
+    source = sqlite3.connect(run_path(replayed.home, str(replayed.document["result_id"])))
+    copy = sqlite3.connect(tmp_path / "copy.db")
+    source.backup(copy)
+    source.close()
+    copy.execute("DROP TRIGGER journal_no_update")
+    assert copy.execute(statement).rowcount == 1
+    copy.commit()
+    copy.close()
+    tampered = replace(replayed, file=RunFile(tmp_path / "copy.db"))
+    check = globals()[name]
+    arguments = (tampered, raw_market) if "raw_market" in check.__annotations__ else (tampered,)
+    with pytest.raises(AssertionError):
+        check(*arguments)
+    tampered.file.close()

@@ -1,16 +1,21 @@
 """The scan on real bars finds exactly the gaps that an independent computation in fractions finds."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finagent.adapters.bars.store import BarStore
 from finagent.adapters.vendors.calendar import ExchangeCalendar
 from finagent.adapters.vendors.replay import ReplayVendor
+from finagent.bootstrap.research import run_scan
 from finagent.domain.gap import Candidate, GapRules, GapScan
 from finagent.services.scanner import compute_scan
+from finagent.settings import load_settings
 from tests.e2e.independent.market import RawMarket, clock_ms
 
 FIRST, LAST = "2018-02-16", "2018-03-16"
@@ -114,3 +119,31 @@ async def test_a_wrong_action_is_a_data_issue_and_no_candidate(
     found = await scan(vendor, calendar, date, TWO)
     assert [issue.kind for issue in found.data_issues if issue.symbol == symbol] == ["bad_action"]
     assert symbol not in [candidate.symbol for candidate in found.candidates]
+
+
+@pytest.mark.parametrize("date", ["2018-02-16", "2018-02-20", "2018-03-07"])
+async def test_the_scan_verb_tells_the_same_gaps(
+    real_home: Path, raw_market: RawMarket, monkeypatch: pytest.MonkeyPatch, date: str
+) -> None:
+    """Through settings and the JSON document: ``gap_pct`` in percent, prices as decimal strings, 09:31 by default."""
+    for name in ("MIN_ADV_USD", "MIN_RVOL"):
+        monkeypatch.setenv(f"FINAGENT__SCAN__{name}", "0")
+    monkeypatch.setenv("FINAGENT__SCAN__MAX_PRICE", "100000")
+    document = await run_scan(load_settings(), real_home, session=date, at=None, explain=None)
+    expected = raw_market.opening_gaps(date).at_least(FOUR)
+    told: list[dict[str, Any]] = document["candidates"]  # type: ignore[assignment]
+    assert {row["symbol"] for row in told} == set(expected)
+    opened = clock_ms(date, "09:30")
+    for row in told:
+        assert row["gap_pct"] == pytest.approx(float(expected[row["symbol"]] * 100), abs=1e-4)
+        first = raw_market.regular(date, row["symbol"])[0]
+        assert first.start == opened
+        assert (Decimal(row["indication"]) * 10_000, row["volume"]) == (first.open, first.volume)
+        adjusted = raw_market.adjusted_close(row["symbol"], date)
+        assert adjusted is not None
+        assert abs(Decimal(row["prev_close_adjusted"]) * 10_000 - Decimal(float(adjusted))) < Decimal("0.001")
+    assert datetime.fromisoformat(str(document["as_of"])).timestamp() * 1000 == opened + 60_000
+    issues: list[dict[str, Any]] = document["data_issues"]  # type: ignore[assignment]
+    assert [(issue["symbol"], issue["kind"]) for issue in issues] == [("CZR", "identity_mismatch")]
+    dropped: dict[str, int] = document["dropped"]  # type: ignore[assignment]
+    assert document["universe"] == len(told) + len(issues) + sum(dropped.values())

@@ -9,12 +9,20 @@ from tests.e2e.independent.market import MINUTE_MS, RawMarket, clock_ms
 from tests.e2e.independent.run_file import Entry, Row, RunFile
 
 START = 100_000 * 10**8
-RISK_PER_TRADE = Fraction(5, 1000)
-POSITION = Fraction(20, 100)
-ADV = Fraction(5, 1000)
-PAUSE, FLATTEN = Fraction(15, 1000), Fraction(20, 1000)
-OPEN, TRADES = 3, 5
 EXTRA_R = Fraction(1, 2)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The profile ``standard``, as shares of day-start equity."""
+
+    risk: Fraction = Fraction(5, 1000)
+    position: Fraction = Fraction(20, 100)
+    adv: Fraction = Fraction(5, 1000)
+    pause: Fraction = Fraction(15, 1000)
+    flatten: Fraction = Fraction(20, 1000)
+    open_positions: int = 3
+    trades: int = 5
 
 
 @dataclass
@@ -58,6 +66,7 @@ class Account:
     """The account as the journal tells it, entry after entry; every breach of a limit is written down."""
 
     run: RunFile
+    limits: Limits
     realised: int = 0
     day_start: int = START
     session: str = ""
@@ -96,17 +105,19 @@ class Account:
         self.day[entry.ref] = Held(plan, asked)
         self.intents += 1
         live = [held for held in self.day.values() if held.is_live]
-        self._require(len(live) <= OPEN, entry, f"{len(live)} open positions")
-        self._require(len(self.day) <= TRADES, entry, f"{len(self.day)} trades")
+        self._require(len(live) <= self.limits.open_positions, entry, f"{len(live)} open positions")
+        self._require(len(self.day) <= self.limits.trades, entry, f"{len(self.day)} trades")
         notional = asked * plan["reference_e4"]
-        self._require(notional <= POSITION * self.day_start, entry, f"notional {notional}")
+        self._require(notional <= self.limits.position * self.day_start, entry, f"notional {notional}")
         risk = asked * (plan["reference_e4"] - plan["stop_e4"])
-        self._require(risk <= RISK_PER_TRADE * self.day_start, entry, f"risk {risk}")
+        self._require(risk <= self.limits.risk * self.day_start, entry, f"risk {risk}")
         if plan["adv_shares"] is not None:
-            self._require(asked <= ADV * plan["adv_shares"] * SHARE, entry, f"{asked} against its ADV")
+            self._require(
+                asked <= self.limits.adv * plan["adv_shares"] * SHARE, entry, f"{asked} against its ADV"
+            )
         lost = max(0, -sum(held.flow - held.fees for held in self.day.values() if held.is_over))
         worst = sum((held.worst_case() for held in live), Fraction(lost))
-        self._require(worst <= FLATTEN * self.day_start, entry, f"worst case {floor(worst)}")
+        self._require(worst <= self.limits.flatten * self.day_start, entry, f"worst case {floor(worst)}")
 
     def _fill(self, entry: Entry, order: Row) -> None:
         held, data = self.day[order["plan_id"]], entry.data
@@ -127,7 +138,7 @@ class Account:
             self.breaches.append(f"{plan['session']} {plan['symbol']} journal {entry.seq}: {what}")
 
 
-def loss_tiers(market: RawMarket, run: RunFile) -> dict[str, dict[str, int]]:
+def loss_tiers(market: RawMarket, run: RunFile, limits: Limits) -> dict[str, dict[str, int]]:
     """For each session the first instants at which the day's loss reached a tier.
 
     The day's profit and loss by the fills known so far, open positions at the close of their last ended bar,
@@ -149,7 +160,7 @@ def loss_tiers(market: RawMarket, run: RunFile) -> dict[str, dict[str, int]]:
         for now in range(opened + MINUTE_MS, closed + 1, MINUTE_MS):
             marks.update({symbol: bars[now] for symbol, bars in closes.items() if now in bars})
             day = sum(_value(fill, marks[symbols[fill.ref]]) for fill in fills if fill.at <= now)
-            for tier, share in (("pause", PAUSE), ("flatten", FLATTEN)):
+            for tier, share in (("pause", limits.pause), ("flatten", limits.flatten)):
                 if tier not in tiers and -day >= share * start:
                     tiers[tier] = now
         found[session] = tiers

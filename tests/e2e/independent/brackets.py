@@ -8,13 +8,19 @@ from tests.e2e.independent.fill_model import SHARE, Bracket, Costs, Expected, pl
 from tests.e2e.independent.market import MINUTE_MS, Minute, RawMarket, clock_ms
 from tests.e2e.independent.run_file import Row
 
-ENTRY_TTL_MS = 300_000
-TIME_STOP_MS = 60 * MINUTE_MS
-TIME_STOP_R = Fraction(1, 2)
-STOP_SHARE = Fraction(3, 100)
-STOP_ATRS = 2
-TARGET_R = 3
 NEVER = 1 << 62
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How plans are made and managed: the documented defaults of ``classic``."""
+
+    stop_share: Fraction = Fraction(3, 100)
+    stop_atrs: int = 2
+    target_r: Fraction = Fraction(3)
+    entry_ttl_ms: int = 300_000
+    time_stop_minutes: int = 60
+    time_stop_r: Fraction = Fraction(1, 2)
 
 
 @dataclass(frozen=True)
@@ -31,21 +37,21 @@ def half_even(value: Fraction) -> int:
     return round(value)
 
 
-def classic_prices(market: RawMarket, session: str, symbol: str, decided: int) -> Prices:
+def classic_prices(market: RawMarket, session: str, symbol: str, decided: int, manner: Manner) -> Prices:
     """Reference: the last ended bar's close. Stop: the tighter of 3 % and 2 ATR; target: 3 R, both inward."""
     reference = [bar for bar in market.regular(session, symbol) if bar.end <= decided][-1].close
-    widths = [reference * STOP_SHARE]
+    widths = [reference * manner.stop_share]
     atr = market.average_true_range(symbol, session)
     if atr is not None:
-        widths.append(atr * STOP_ATRS)
+        widths.append(atr * manner.stop_atrs)
     stop = Fraction(reference) - min(widths)
     stop_e4 = ceil(stop / tick(int(stop))) * tick(int(stop))
-    target = reference + TARGET_R * (reference - stop_e4)
-    return Prices(reference, stop_e4, floor(Fraction(target, tick(target))) * tick(target))
+    target = reference + manner.target_r * (reference - stop_e4)
+    return Prices(reference, stop_e4, floor(target / tick(int(target))) * tick(int(target)))
 
 
 def expected_fills(
-    market: RawMarket, plan: Row, quantity: int, *, costs: Costs, flattened: int | None = None
+    market: RawMarket, plan: Row, quantity: int, *, costs: Costs, manner: Manner, flattened: int | None = None
 ) -> list[Expected]:
     """Every fill of a sized, approved ``next_open`` plan of a full session; ``flattened``: an earlier flatten."""
     assert plan["setup"] == "next_open", f"teach the checker {plan['setup']}"
@@ -58,7 +64,7 @@ def expected_fills(
         stops=((0, plan["stop_e4"]),),
         targets=tuple(_targets(plan, quantity)),
         accepted=accepted,
-        entry_until=accepted + ENTRY_TTL_MS,
+        entry_until=accepted + manner.entry_ttl_ms,
         leave_at=ladder,
         leave_reason="flatten",
         opened=clock_ms(session, "09:30"),
@@ -67,23 +73,23 @@ def expected_fills(
     entries = [fill for fill in play(order, bars, session, costs) if fill.leg == "entry"]
     if not entries:
         return []
-    times_up = time_stop(plan, entries, bars)
+    times_up = time_stop(plan, entries, bars, manner)
     if times_up < ladder:
         order = replace(order, leave_at=times_up, leave_reason="time")
     return play(order, bars, session, costs)
 
 
-def time_stop(plan: Row, entries: list[Expected], bars: list[Minute]) -> int:
-    """The end of the first bar from an hour after the first fill on, while half an R was never seen."""
+def time_stop(plan: Row, entries: list[Expected], bars: list[Minute], manner: Manner) -> int:
+    """The end of the first bar from so many minutes after the first fill on, while no half R was seen."""
     shares = sum(fill.quantity for fill in entries)
     average = half_even(Fraction(sum(fill.quantity * fill.price for fill in entries), shares))
-    wanted = average + TIME_STOP_R * (plan["reference_e4"] - plan["stop_e4"])
+    wanted = average + manner.time_stop_r * (plan["reference_e4"] - plan["stop_e4"])
     opened = entries[0].at
     best = average
     for bar in bars:
         if bar.start >= opened:
             best = max(best, bar.high)
-            if bar.end >= opened + TIME_STOP_MS and best < wanted:
+            if bar.end >= opened + manner.time_stop_minutes * MINUTE_MS and best < wanted:
                 return bar.end
     return NEVER
 
