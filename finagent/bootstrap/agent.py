@@ -136,12 +136,13 @@ class Agent:
         supervisor = self.engine.supervisor
         if supervisor is None:
             return {}
-        reason = supervisor.halt_reason
-        halted = {"engine": {"state": "halted", "last_error": reason, "restarts": 0}} if reason else {}
-        return halted | {
+        found: dict[str, Mapping[str, str | int | None]] = {
             name: {"state": health.state.value, "last_error": health.last_error, "restarts": health.restarts}
             for name, health in supervisor.health().items()
         }
+        if supervisor.halt_reason is not None:
+            found["engine"] = {"state": "halted", "last_error": supervisor.halt_reason, "restarts": 0}
+        return found
 
 
 async def start_agent(settings: Settings, home: Path, *, at: str | None = None) -> Agent:

@@ -465,13 +465,17 @@ TAMPERINGS = {
         "test_the_venues_account_balances",
     ),
     "an entry twice as large": (
-        f"UPDATE journal SET data = json_set(data, '$.orders[0].quantity_e4', {ENTRY_SHARES} * 2)"
-        " WHERE seq = (SELECT max(seq) FROM journal WHERE kind = 'intent')",
+        (
+            f"UPDATE journal SET data = json_set(data, '$.orders[0].quantity_e4', {ENTRY_SHARES} * 2)"
+            " WHERE seq = (SELECT max(seq) FROM journal WHERE kind = 'intent')"
+        ),
         "test_the_limits_hold_at_every_intent",
     ),
     "a journal row changed": (
-        "UPDATE journal SET data = replace(data, 'true', 'false')"
-        " WHERE seq = (SELECT min(seq) FROM journal WHERE kind = 'risk' AND data LIKE '%true%')",
+        (
+            "UPDATE journal SET data = replace(data, 'true', 'false')"
+            " WHERE seq = (SELECT min(seq) FROM journal WHERE kind = 'risk' AND data LIKE '%true%')"
+        ),
         "test_the_journal_chain_verifies",
     ),
     "an approval gone": (
@@ -479,8 +483,10 @@ TAMPERINGS = {
         "test_no_entry_without_decision_and_approval",
     ),
     "a limit that was never reached": (
-        "UPDATE journal SET kind = 'limit', data = '{\"tier\":\"pause\"}'"
-        " WHERE seq = (SELECT max(seq) FROM journal WHERE kind = 'approved')",
+        (
+            "UPDATE journal SET kind = 'limit', data = '{\"tier\":\"pause\"}'"
+            " WHERE seq = (SELECT max(seq) FROM journal WHERE kind = 'approved')"
+        ),
         "test_the_loss_tiers_are_journalled_when_they_are_reached",
     ),
 }
