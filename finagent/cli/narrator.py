@@ -46,8 +46,12 @@ def _line(row: Document, state: str) -> str:
     symbol = text(row, "symbol")
     if state == "pending":
         return (
-            f"{symbol}: plan to buy {quantity(number(row, 'quantity'))} at {price(number(row, 'entry'))}, "
+            f"{symbol}: plan to {_verb(row)} {quantity(number(row, 'quantity'))} at {price(number(row, 'entry'))}, "
             f"stop {price(number(row, 'stop'))}, target {price(number(row, 'target'))}"
         )
     reasons = "; ".join(words(row, "reasons"))
     return f"{symbol}: {state.replace('_', ' ')}" + (f" ({reasons})" if reasons else "")
+
+
+def _verb(row: Document) -> str:
+    return "sell short" if text(row, "direction") == "short" else "buy"

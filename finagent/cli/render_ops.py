@@ -29,7 +29,7 @@ def status(document: Document, page: Page) -> str:
         ("Day P&L", profit(page, account, "day_pnl")),
         ("Entries", _gate(control)),
         ("Locked", ", ".join(words(control, "locked_symbols"))),
-        ("Today", counts(document, "counts").replace("_", " ")),
+        ("Today", _today(document)),
         ("Services", _services(rows(document, "services"))),
     ]
     parts = [page.heading(head), *(problems or [page.paint("No problems.", "green")]), "", page.pairs(facts)]
@@ -37,6 +37,13 @@ def status(document: Document, page: Page) -> str:
     if upcoming:
         parts += ["", page.heading("Next"), *upcoming]
     return "\n".join(parts)
+
+
+def _today(document: Document) -> str:
+    """Counts that are not zero."""
+    found = section(document, "counts")
+    some: Document = {key: value for key, value in found.items() if value}
+    return counts({"counts": some}, "counts").replace("_", " ") or ("nothing yet" if found else "")
 
 
 def _session(session: Document) -> str:

@@ -1,0 +1,387 @@
+"""Verbs as they are typed: what they answer, refuse and send to a running agent, and how they end."""
+
+import asyncio
+import io
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from finagent.api.build import create_api
+from finagent.api.serving import address, announced, bind, serving
+from finagent.api.token import local_token, token_hash
+from finagent.cli.failures import explain
+from finagent.cli.progress import by_file, steps
+from finagent.cli.root import VERBS, hoisted, run
+from finagent.context import ExitCode, SurfaceError
+from finagent.runtime.lock import HomeInUseError
+from finagent.settings import Settings, load_settings
+from tests.unit.api.documents import PLAN_ID
+from tests.unit.api.home import MemoryCommands, memory_context
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder and an environment of our own."""
+    for name in list(os.environ):
+        if name.startswith("FINAGENT"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@dataclass
+class Agent:
+    """A running HTTP agent over a home in memory."""
+
+    home: Path
+    url: str
+    commands: MemoryCommands
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    """A real local server in a thread, announced in its home."""
+    home = tmp_path / "home"
+    home.mkdir()
+    context, commands = memory_context()
+    app = create_api(
+        context,
+        token_hash=token_hash(local_token(home)),
+        registry=CollectorRegistry(),
+        health=lambda: {"live": True},
+    )
+    listening, _ = bind("127.0.0.1", 0, is_fixed=False)
+    loop, stop, is_up = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with serving(app, listening):
+            is_up.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    is_up.wait(10)
+    with announced(home, address(listening), "2018-03-01T00:00:00+00:00"):
+        yield Agent(home, address(listening), commands)
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(10)
+    loop.close()
+    listening.close()
+
+
+def error_of(capture: Capture) -> dict[str, str]:
+    """The error document on stdout; stderr holds the same in one line."""
+    shown = capture.readouterr()
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    return dict(json.loads(shown.out)["error"])
+
+
+def test_help_lists_every_verb(capsys: Capture) -> None:
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for verb in (*VERBS, "journal", "data", "jobs", "config"):
+        assert f"\n  {verb} " in shown
+
+
+@pytest.mark.parametrize(
+    "verb", [*VERBS, "run", "journal list", "journal note", "jobs ls", "data import", "config show"]
+)
+def test_every_verb_explains_itself(verb: str, capsys: Capture) -> None:
+    assert run([*verb.split(), "--help"]) == 0
+    assert "Usage: finagent" in capsys.readouterr().out
+
+
+def test_unknown_verb_is_a_usage_error_with_the_nearest(capsys: Capture) -> None:
+    assert run(["plan"]) == 2
+    assert "Did you mean plans" in capsys.readouterr().err
+
+
+def test_unknown_option_is_a_usage_error_with_the_nearest(capsys: Capture) -> None:
+    assert run(["plans", "--jsno", "--json"]) == 2
+    error = error_of(capsys)
+    assert (error["code"], "--json" in error["hint"]) == ("usage", True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "replay",
+        "reject",
+        "jobs show",
+        "jobs show x",
+        "jobs show 0",
+        "approve",
+        "approve x --all",
+        "lock",
+        "approve --all --qty 3",
+        "journal --limit 0",
+        "data import nowhere",
+        "journal note ''",
+        "demo --approve maybe",
+        "config",
+        "jobs",
+        "orchestrate --port 99999",
+        "init --profile brave --yes",
+        "init --equity lots --yes",
+    ],
+)
+def test_wrong_usage_ends_with_2_and_one_line(line: str, capsys: Capture) -> None:
+    import shlex
+
+    assert run(shlex.split(line)) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" not in shown
+    assert shown.startswith("error: ") or line in ("config", "jobs")
+
+
+@pytest.mark.parametrize("verb", ["flatten", "kill", "rearm"])
+def test_dangerous_verb_without_terminal_wants_yes(verb: str, capsys: Capture) -> None:
+    assert run([verb, "--json"]) == 2
+    assert error_of(capsys)["hint"] == "Add --yes"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pause",
+        "resume",
+        "flatten",
+        "flatten GME",
+        "kill",
+        "rearm",
+        "lock gme",
+        "unlock GME",
+        "jobs retry 3",
+        "jobs redrive",
+        "journal note hello",
+    ],
+)
+def test_dry_run_says_what_it_would_do_and_touches_nothing(
+    line: str, capsys: Capture, tmp_path: Path
+) -> None:
+    assert run([*line.split(), "--dry-run", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["code"] == "dry_run"
+    assert run([*line.split(), "--dry-run"]) == 0
+    assert "Nothing was done" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version_is_one_document(capsys: Capture) -> None:
+    assert run(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"]
+    assert run(["version"]) == 0
+    assert capsys.readouterr().out.startswith("finagent 0.")
+
+
+def test_global_options_may_stand_after_the_verb() -> None:
+    assert hoisted(["plans", "--home", "x", "--json", "-v"]) == ["--home", "x", "-v", "plans", "--json"]
+    assert hoisted(["journal", "note", "--", "-v"]) == ["journal", "note", "--", "-v"]
+    assert hoisted(["plans", "--home"]) == ["--home", "plans"]
+    assert hoisted(["plans", "--config=a"]) == ["--config=a", "plans"]
+
+
+# ---------------------------------------------------------------- with a running agent
+COMMANDS = [
+    (f"approve {PLAN_ID[:8]} --qty 5 --stop 236", "approved"),
+    (f"reject {PLAN_ID[:8]} --reason late", "rejected"),
+    ("pause --reason lunch", "paused"),
+    ("resume", "resumed"),
+    ("flatten GME --yes", "flattening"),
+    ("flatten -y", "flattening"),
+    ("kill --yes", "killed"),
+    ("rearm --yes", "rearmed"),
+    ("lock gme", "locked"),
+    ("unlock GME", "unlocked"),
+    ("journal note hello --ref x", "noted"),
+    ("jobs retry 12", "retried"),
+    ("jobs redrive --type send", "redriven"),
+]
+
+
+@pytest.mark.parametrize(("line", "code"), COMMANDS, ids=[line for line, _ in COMMANDS])
+def test_writing_verb_goes_to_the_running_agent(line: str, code: str, agent: Agent, capsys: Capture) -> None:
+    assert run(["--home", str(agent.home), *line.split(), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["code"] == code
+    assert agent.commands.calls[0][0] == code
+    assert len(agent.commands.calls) == 1
+
+
+def test_identity_and_details_reach_the_command(agent: Agent, capsys: Capture) -> None:
+    assert run(["--home", str(agent.home), "approve", PLAN_ID, "--qty", "5", "--stop", "236.5"]) == 0
+    _, plan_id, channel, identity, quantity, stop = agent.commands.calls[0]
+    assert (plan_id, channel, quantity, stop) == (PLAN_ID, "cli", "5", "236.5")
+    assert str(identity).startswith("cli:")
+    assert capsys.readouterr().out == "approved.\n"
+
+
+def test_refusal_ends_with_3_and_the_agents_words(agent: Agent, capsys: Capture) -> None:
+    run(["--home", str(agent.home), "approve", PLAN_ID])
+    capsys.readouterr()
+    assert run(["--home", str(agent.home), "approve", PLAN_ID, "--json"]) == 3
+    error = error_of(capsys)
+    assert (error["code"], error["message"]) == ("already_answered", "the plan is approved")
+
+
+def test_unknown_plan_ends_with_1_and_the_mend(agent: Agent, capsys: Capture) -> None:
+    assert run(["--home", str(agent.home), "approve", "zzz"]) == 1
+    assert capsys.readouterr().err == "error: no plan zzz. finagent plans lists them\n"
+
+
+def test_symbol_that_is_none_is_a_usage_error(agent: Agent, capsys: Capture) -> None:
+    assert run(["--home", str(agent.home), "lock", "drop table"]) == 2
+    assert "symbol" in capsys.readouterr().err
+
+
+def test_agent_that_does_not_answer_ends_with_5(tmp_path: Path, capsys: Capture) -> None:
+    listening, _ = bind("127.0.0.1", 0, is_fixed=False)
+    url = address(listening)
+    listening.close()
+    local_token(tmp_path)
+    with announced(tmp_path, url, ""):
+        assert run(["--home", str(tmp_path), "pause", "--json"]) == 5
+    assert error_of(capsys)["code"] == "agent_unreachable"
+
+
+def test_wrong_token_is_refused_by_the_agent(agent: Agent, capsys: Capture) -> None:
+    (agent.home / "token").write_text("w" * 40)
+    assert run(["--home", str(agent.home), "kill", "--yes", "--json"]) == 1
+    assert error_of(capsys)["code"] == "unauthorised"
+    assert agent.commands.calls == []
+
+
+# ---------------------------------------------------------------- settings
+def test_init_writes_settings_that_load_and_a_second_time_refuses(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["init", "--yes", "--profile", "micro", "--data", "replay"]) == 0
+    settings = load_settings(tmp_path / "settings.yaml")
+    assert (settings.risk.profile, settings.data.vendor, str(settings.account.start_equity)) == (
+        "micro",
+        "replay",
+        "500",
+    )
+    assert (tmp_path / ".env.example").is_file()
+    capsys.readouterr()
+    assert run(["init", "--yes", "--json"]) == 1
+    assert error_of(capsys)["code"] == "exists"
+    assert run(["init", "--yes", "--force", "--equity", "25,000"]) == 0
+    assert str(load_settings(tmp_path / "settings.yaml").account.start_equity) == "25000"
+
+
+def test_init_names_every_key_with_its_default(tmp_path: Path) -> None:
+    """Taking the comment signs away gives the defaults again."""
+    run(["init", "--yes"])
+    path = tmp_path / "settings.yaml"
+    path.write_text(path.read_text().replace("  # ", "  "))
+    assert load_settings(path) == Settings()
+
+
+def test_init_never_goes_live_and_dry_run_writes_nothing(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["init", "--live", "--json"]) == 1
+    assert error_of(capsys)["code"] == "live_refused"
+    assert run(["init", "--yes", "--dry-run"]) == 0
+    assert "start_equity: 100000" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_config_shows_validates_and_describes(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["config", "show", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["risk"]["profile"] == "standard"
+    assert run(["config", "show"]) == 0
+    assert '\nrisk:\n  profile: "standard"' in capsys.readouterr().out
+    assert run(["config", "schema"]) == 0
+    assert "properties" in json.loads(capsys.readouterr().out)
+    assert run(["config", "validate"]) == 0
+    (tmp_path / "mine.yaml").write_text("scan: {min_gap: 4}\n")
+    capsys.readouterr()
+    assert run(["config", "validate", "-c", "mine.yaml", "--json"]) == 2
+    error = error_of(capsys)
+    assert (error["code"], "min_gap" in error["message"], "did you mean" in error["hint"]) == (
+        "settings",
+        True,
+        True,
+    )
+
+
+def test_missing_settings_file_is_named(capsys: Capture) -> None:
+    assert run(["-c", "nowhere.yaml", "config", "show"]) == 2
+    assert capsys.readouterr().err.startswith("error: no settings file nowhere.yaml. ")
+
+
+# ---------------------------------------------------------------- how failures read
+@pytest.mark.parametrize(
+    ("error", "code", "exit_code", "words"),
+    [
+        (SurfaceError("a", hint="b", code="c", exit_code=ExitCode.NEEDS_APPROVAL), "c", 4, "error: a. B"),
+        (HomeInUseError(Path("/h/finagent.db"), 42), "home_in_use", 1, "in use by process 42. Stop it"),
+        (
+            PermissionError(13, "Permission denied", "/h"),
+            "system",
+            1,
+            "/h: Permission denied. Make it writable",
+        ),
+        (FileNotFoundError(2, "No such file", "/x"), "system", 1, "/x: No such file. Name another"),
+        (OSError(28, "No space left", "/y"), "system", 1, "No space left. Mend it"),
+        (OSError("odd"), "unexpected", 1, "unexpected OSError: odd"),
+        (ExceptionGroup("g", [SurfaceError("inner")]), "error", 1, "error: inner"),
+        (RuntimeError("a\nb\x1b[31m"), "unexpected", 1, "unexpected RuntimeError: a b"),
+    ],
+)
+def test_failure_is_one_line_with_a_mend(error: Exception, code: str, exit_code: int, words: str) -> None:
+    failure = explain(error, Path("/h"))
+    assert (failure.code, failure.exit_code) == (code, exit_code)
+    assert words in failure.line
+
+
+def test_bug_shows_its_place_only_with_v(tmp_path: Path, capsys: Capture) -> None:
+    """A note with a process that no machine can have is nobody's usual mistake."""
+    (tmp_path / "agent.json").write_text(json.dumps({"pid": 0, "url": 5, "started_at": ""}))
+    (tmp_path / "token").write_text("é", encoding="utf-8")
+    assert run(["pause", "--home", str(tmp_path)]) == 1
+    plain = capsys.readouterr().err
+    assert plain.startswith("error: unexpected UnicodeDecodeError")
+    assert plain.count("\n") == 1
+    assert run(["pause", "--home", str(tmp_path), "-v"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+class Tty(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_a_line_for_each_session_or_a_live_bar() -> None:
+    for stream, expected in (
+        (io.StringIO(), "replay: 2018-03-01 (1 of 2)\n"),
+        (Tty(), "replay 2018-03-01"),
+    ):
+        with steps("replay", stream) as progress:
+            progress("2018-03-01", 1, 2)
+        assert expected in stream.getvalue()
+
+
+@dataclass
+class Step:
+    """A step of an import."""
+
+    file: str
+    number: int
+    files: int = 2
+
+
+def test_import_tells_each_file_once() -> None:
+    told: list[tuple[str, int, int]] = []
+    show = by_file(lambda *step: told.append(step))
+    for step in (Step("a", 1), Step("a", 1), Step("b", 2)):
+        show(step)
+    assert told == [("a", 1, 2), ("b", 2, 2)]
