@@ -15,13 +15,15 @@ class Probe:
 
     engine: Engine
     tick_at_s: float = 0.0
-    intent_ms: list[float] = field(default_factory=list)
+    scan_to_intent_ms: list[float] = field(default_factory=list)
+    trigger_to_intent_ms: list[float] = field(default_factory=list)
     committed_at_s: dict[str, float] = field(default_factory=dict)
     universe: int = 0
     candidates: int = 0
     commits: dict[str, int] = field(default_factory=dict)
     _counted: int = 0
     _session: str = ""
+    _has_scanned: bool = False
 
     def attach(self) -> None:
         """Stand between the engine and its driver and queue."""
@@ -31,6 +33,7 @@ class Probe:
         async def timed_tick(T_ms: int) -> None:
             self.count()
             self._session = self.engine.world.calendar.session_at(T_ms).date
+            self._has_scanned = False
             await tick(T_ms)
             self.tick_at_s = time.perf_counter()
 
@@ -53,6 +56,8 @@ class Probe:
         self.committed_at_s[f"{job.type}:{job.idem_key}"] = now_s
         for fact in facts:
             if isinstance(fact, ScanRecorded):
+                self._has_scanned = True
                 self.universe, self.candidates = fact.scan.universe, len(fact.scan.candidates)
         if job.type == Step.EXECUTE and any(isinstance(fact, IntentRecorded) for fact in facts):
-            self.intent_ms.append((now_s - self.tick_at_s) * 1000)
+            samples = self.scan_to_intent_ms if self._has_scanned else self.trigger_to_intent_ms
+            samples.append((now_s - self.tick_at_s) * 1000)

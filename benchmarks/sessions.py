@@ -36,7 +36,8 @@ async def run_sessions(home: Path, vendor: str, first: str, last: str, folder: P
         "seconds": seconds,
         "commits": sum(probe.commits.values()),
         "most_commits": max(commits),
-        "intent_ms": probe.intent_ms,
+        "scan_to_intent_ms": probe.scan_to_intent_ms,
+        "trigger_to_intent_ms": probe.trigger_to_intent_ms,
     }
 
 

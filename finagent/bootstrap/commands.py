@@ -13,12 +13,13 @@ from finagent.services.control import ControlService
 
 REFUSED = (
     "expired", "price_moved", "past_stop", "past_target", "stale_quote", "refused_by_risk", "already_answered",
-    "not_pending", "hash_mismatch", "nonce_mismatch", "quantity_grows", "stop_widens", "busy",
+    "not_pending", "auction_missed", "hash_mismatch", "nonce_mismatch", "quantity_grows", "stop_widens", "busy",
 )  # fmt: skip
 MENDS: Mapping[str, str] = {
     "price_moved": "a fresh plan is being made: finagent plans",
     "past_stop": "a fresh plan is being made: finagent plans",
     "past_target": "a fresh plan is being made: finagent plans",
+    "auction_missed": "a fresh plan follows once the first minute has ended",
     "stale_quote": "wait for a fresh price and answer again",
     "expired": "the next scan may bring a new plan",
 }

@@ -11,6 +11,9 @@ from finagent.domain.money import price_text
 from finagent.domain.orders import Scope, plan_id
 from finagent.domain.setups import Setup
 
+AUCTION_NOTE = "opening_auction"
+"""A plan with this note enters at the opening auction: its order leaves before the open or never."""
+
 
 class ExitKind(StrEnum):
     """What closes a leg."""

@@ -10,6 +10,7 @@ from finagent.domain.market import MINUTE_MS, Bar, Direction, Session
 from finagent.domain.money import RATIO_SCALE, price_text
 from finagent.domain.orders import Scope, plan_id
 from finagent.domain.plan import (
+    AUCTION_NOTE,
     PLAN_MOVES,
     TERMINAL_PLAN_STATES,
     ExitKind,
@@ -181,7 +182,7 @@ def _notes(case: _Case) -> tuple[str, ...]:
     notes = (
         ("atr_unknown", not candidate.atr_e4),
         ("borrow_assumed", is_short and candidate.instrument.easy_to_borrow is None),
-        ("opening_auction", case.now_ms < case.session.open_ms),
+        (AUCTION_NOTE, case.now_ms < case.session.open_ms),
     )
     return tuple(name for name, is_true in notes if is_true)
 

@@ -26,8 +26,9 @@ from finagent.domain.facts import (
     ReservationReleased,
 )
 from finagent.domain.journal import JsonData
+from finagent.domain.market import MINUTE_MS
 from finagent.domain.orders import Scope
-from finagent.domain.plan import NoPlan, Plan, PlanState, plan_hash, revise, with_size
+from finagent.domain.plan import AUCTION_NOTE, NoPlan, Plan, PlanState, plan_hash, revise, with_size
 from finagent.domain.steps import Step
 from finagent.ports import Clock, Job, JobQueue, JsonValue, NewJob, RiskCheck, Store, Tx
 from finagent.queue.errors import GuardFailedError
@@ -37,6 +38,8 @@ CONTRACT = ServiceContract(
     name="approval", consumes=(Step.APPROVE, Step.APPROVAL_EXPIRY), needs=("queue", "risk")
 )
 GUARD_TRIES = 20
+AUCTION_LEAD_MS = 3 * MINUTE_MS
+"""Two minutes of the exchange's cut-off and one of our own before the open."""
 FRESH_PLAN = ("price_moved", "past_stop", "past_target")
 
 
@@ -143,6 +146,8 @@ class ApprovalService:
             self._end(tx, plan, PlanState.REFUSED, refusal[0])
         elif not decision.is_approved:
             self._end(tx, plan, PlanState.REFUSED, ", ".join(decision.reasons))
+        elif self._is_late_for_auction(plan):
+            self._ask_afresh(plan, "auction_missed", tx)
         else:
             self._grant(plan, channel="policy", identity="policy", tx=tx)
 
@@ -196,6 +201,10 @@ class ApprovalService:
             self._close_question(approval, verdict, tx, state=ApprovalState.EXPIRED)
             self._end(tx, plan, PlanState.REFUSED, reason)
             return Outcome("refused_by_risk", reason, plan.plan_id)
+        if self._is_late_for_auction(plan):
+            self._close_question(approval, verdict, tx, state=ApprovalState.SUPERSEDED)
+            self._ask_afresh(plan, "auction_missed", tx)
+            return Outcome("auction_missed", "too late for the opening auction", plan.plan_id)
         self._close_question(approval, verdict, tx)
         self._grant(plan, channel=reply.channel, identity=reply.identity, tx=tx)
         return Outcome("approved", f"{plan.symbol} approved", plan.plan_id)
@@ -210,14 +219,7 @@ class ApprovalService:
     ) -> Outcome:
         if refusal.reason in FRESH_PLAN:
             self._close_question(approval, None, tx, state=ApprovalState.SUPERSEDED, by=reply)
-            self._end(tx, plan, PlanState.SUPERSEDED, refusal.reason)
-            payload: dict[str, JsonValue] = {
-                "session": plan.session,
-                "tick": plan.scan_tick,
-                "symbols": [plan.symbol],
-                "version": plan.version + 1,
-            }
-            tx.enqueue(NewJob(Step.PLAN, payload, idem_key=f"{plan.plan_id}/fresh"))
+            self._ask_afresh(plan, refusal.reason, tx)
         return Outcome(refusal.reason, refusal.detail, plan.plan_id)
 
     async def _revise(
@@ -280,6 +282,23 @@ class ApprovalService:
             )
         )
 
+    def _is_late_for_auction(self, plan: Plan) -> bool:
+        """An entry for the opening auction leaves a minute before the broker's cut-off, or not at all."""
+        return AUCTION_NOTE in plan.notes and self.clock.now_ms() > plan.entry_from_ms - AUCTION_LEAD_MS
+
+    def _ask_afresh(self, plan: Plan, reason: str, tx: Tx) -> None:
+        """End this version and plan the symbol again; before the open, once its first minute has ended."""
+        self._end(tx, plan, PlanState.SUPERSEDED, reason)
+        payload: dict[str, JsonValue] = {
+            "session": plan.session,
+            "tick": plan.scan_tick,
+            "symbols": [plan.symbol],
+            "version": plan.version + 1,
+        }
+        is_early = self.clock.now_ms() < plan.entry_from_ms
+        run_at_ms = plan.entry_from_ms + MINUTE_MS if is_early else None
+        tx.enqueue(NewJob(Step.PLAN, payload, idem_key=f"{plan.plan_id}/fresh", run_at_ms=run_at_ms))
+
     def _grant(self, plan: Plan, *, channel: str, identity: str, tx: Tx) -> None:
         is_armed = plan.trigger_e4 is not None
         to_state = PlanState.ARMED if is_armed else PlanState.APPROVED
@@ -288,7 +307,8 @@ class ApprovalService:
         tx.put(Journalled(kind="approved", ref=plan.plan_id, data=dict(data)))
         payload = {"plan": plan.plan_id}
         if not is_armed:
-            run_at_ms = plan.entry_from_ms if plan.entry_from_ms > self.clock.now_ms() else None
+            is_waiting = AUCTION_NOTE not in plan.notes and plan.entry_from_ms > self.clock.now_ms()
+            run_at_ms = plan.entry_from_ms if is_waiting else None
             job = NewJob(Step.EXECUTE, payload, idem_key=plan.plan_id, key=plan.plan_id, run_at_ms=run_at_ms)
             tx.enqueue(job)
         expiry = NewJob(Step.PLAN_EXPIRY, payload, idem_key=plan.plan_id, run_at_ms=plan.entry_until_ms)

@@ -59,10 +59,12 @@ class SenderService:
     async def _send(self, job: Job, order: StoredOrder, tx: Tx) -> None:
         legs = await self._legs(order)
         old_id = str(job.payload["old"]) if job.type == Step.REPLACE else None
+        stored = await self.store.plan(order.intent.plan_id)
+        not_before_ms = stored.plan.entry_from_ms if stored is not None else 0
         is_doubtful = job.attempts > 1 or order.state is OrderState.UNKNOWN
         found = await self.broker.find(order.intent.client_order_id) if is_doubtful else None
         if found is not None:
-            self._adopt(order, legs, found, tx, old_id=old_id)
+            self._adopt(order, legs, found, tx, old_id=old_id, not_before_ms=not_before_ms)
             return
         age_ms = self.clock.now_ms() - order.intent.created_at_ms
         if order.intent.leg == ENTRY and age_ms > order.intent.time_to_live_ms:
@@ -77,7 +79,7 @@ class SenderService:
             accepted = await self._look_up(order)
         except OutcomeUnknownError as error:
             raise RetryError(f"{order.intent.client_order_id}: {error}") from error
-        self._adopt(order, legs, accepted, tx, old_id=old_id)
+        self._adopt(order, legs, accepted, tx, old_id=old_id, not_before_ms=not_before_ms)
 
     async def _submit(self, job: Job, order: StoredOrder, legs: Sequence[StoredOrder]) -> BrokerOrder:
         if job.type == Step.REPLACE:
@@ -110,6 +112,7 @@ class SenderService:
         tx: Tx,
         *,
         old_id: str | None,
+        not_before_ms: int,
     ) -> None:
         at_ms = found.accepted_at_ms
         for each in (order, *legs):
@@ -127,7 +130,7 @@ class SenderService:
         if order.intent.leg == STOP and order.intent.stop_e4 is not None:
             tx.put(StopMoved(plan_id=order.intent.plan_id, stop_e4=order.intent.stop_e4))
         if order.intent.leg == ENTRY:
-            due_ms = max(at_ms, self.clock.now_ms()) + self.entry_ttl_ms
+            due_ms = max(at_ms, self.clock.now_ms(), not_before_ms) + self.entry_ttl_ms
             key = order.intent.plan_id
             tx.enqueue(NewJob(Step.CANCEL_ENTRY, {"order": ref}, idem_key=ref, key=key, run_at_ms=due_ms))
 
