@@ -168,6 +168,8 @@ class ApprovalService:
 
     async def _answered(self, stored: StoredPlan, approval: StoredApproval, reply: Reply, tx: Tx) -> Outcome:
         plan = stored.plan
+        if approval.state == ApprovalState.PENDING and stored.state is not PlanState.PENDING:
+            return _not_pending(stored)
         decision, price = await self.risk.recheck(plan)
         verdict = judge(
             _request(approval, plan),
@@ -177,8 +179,8 @@ class ApprovalService:
                 channel=reply.channel,
                 identity=reply.identity,
                 at_ms=self.clock.now_ms(),
-                plan_hash=reply.plan_hash or approval.plan_hash,
-                nonce=reply.nonce or approval.nonce,
+                plan_hash=approval.plan_hash if reply.plan_hash is None else reply.plan_hash,
+                nonce=approval.nonce if reply.nonce is None else reply.nonce,
             ),
             now_ms=self.clock.now_ms(),
             plan=plan,
@@ -188,16 +190,14 @@ class ApprovalService:
         )
         if isinstance(verdict, RefusedAnswer):
             return self._refused(plan, approval, verdict, reply, tx)
-        if stored.state is not PlanState.PENDING:
-            return Outcome("not_pending", f"the plan is {stored.state} {stored.reason}".strip(), plan.plan_id)
         if verdict.state is ApprovalState.REJECTED:
             self._close_question(approval, verdict, tx)
             self._end(tx, plan, PlanState.REJECTED, reply.reason or "rejected", by=reply)
             return Outcome("rejected", f"{plan.symbol} rejected", plan.plan_id)
         if reply.quantity_e4 is not None or reply.stop_e4 is not None:
             return await self._revise(plan, approval, verdict, reply, tx)
-        if not decision.is_approved or decision.quantity_e4 < plan.quantity_e4:
-            reason = ", ".join(decision.reasons) or f"only {decision.quantity_e4 // 10_000} shares now"
+        if not decision.is_approved:
+            reason = ", ".join(decision.reasons)
             self._close_question(approval, verdict, tx, state=ApprovalState.EXPIRED)
             self._end(tx, plan, PlanState.REFUSED, reason)
             return Outcome("refused_by_risk", reason, plan.plan_id)
@@ -237,6 +237,13 @@ class ApprovalService:
         self._close_question(approval, verdict, tx, state=ApprovalState.SUPERSEDED)
         self._end(tx, plan, PlanState.SUPERSEDED, f"revised by {reply.channel}")
         tx.put(PlanRecorded(plan=sized, state=PlanState.PENDING))
+        told: dict[str, JsonData] = {
+            "of": plan.plan_id,
+            "version": sized.version,
+            "quantity_e4": sized.quantity_e4,
+            "stop_e4": sized.stop_e4,
+        }
+        tx.put(Journalled(kind="plan_revised", ref=sized.plan_id, data=told))
         tx.put(PlanSized(plan=sized, plan_hash=digest, decision=decision))
         request = make_request(sized, self.scope, now_ms=self.clock.now_ms(), ttl_ms=self.ttl_ms)
         tx.put(
@@ -322,6 +329,11 @@ class ApprovalService:
         who = f"{by.channel}:{by.identity}" if by is not None else ""
         data = {"state": state.value, "reason": reason, "by": who}
         tx.put(Journalled(kind="plan_ended", ref=plan.plan_id, data=dict(data)))
+
+
+def _not_pending(stored: StoredPlan) -> Outcome:
+    seen = f"the plan is {stored.state} {stored.reason}".strip()
+    return Outcome("not_pending", seen, stored.plan.plan_id)
 
 
 def _request(approval: StoredApproval, plan: Plan) -> ApprovalRequest:

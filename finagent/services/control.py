@@ -21,9 +21,7 @@ class ControlService:
 
     async def pause(self, *, reason: str, identity: str) -> None:
         """No new entries."""
-        await self._change(
-            ControlChanged(is_paused=True, pause_reason=reason, paused_by="person"), "pause", identity, reason
-        )
+        await self._change(await self._pause(reason), "pause", identity, reason)
 
     async def resume(self, *, identity: str) -> str | None:
         """Undo a person's pause; gives the reason when it is not a person's to undo."""
@@ -39,7 +37,7 @@ class ControlService:
         """Cancel entries and close positions in scope; without a symbol it pauses too. Gives the positions in scope."""
         tx = Tx()
         if symbol is None:
-            tx.put(ControlChanged(is_paused=True, pause_reason="flattened", paused_by="person"))
+            tx.put(await self._pause("flattened"))
         await self._commit_flatten(tx, symbol=symbol, identity=identity, reason=reason)
         held = await self.store.open_positions()
         return sum(symbol is None or each.plan.symbol == symbol for each in held)
@@ -84,6 +82,15 @@ class ControlService:
         if await self.store.open_positions():
             return False
         return all(order.state in TERMINAL_ORDER_STATES for order in await self.store.live_orders())
+
+    async def _pause(self, reason: str) -> ControlChanged:
+        """A person's pause; one of risk's stays risk's, or ``resume`` could undo it."""
+        control = await self.store.control()
+        if control.is_paused and control.paused_by != "person":
+            return ControlChanged(
+                is_paused=True, pause_reason=control.pause_reason, paused_by=control.paused_by
+            )
+        return ControlChanged(is_paused=True, pause_reason=reason, paused_by="person")
 
     async def _commit_flatten(self, tx: Tx, *, symbol: str | None, identity: str, reason: str) -> None:
         session = self._session()

@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finagent.domain.book import OpenPosition, StoredOrder
-from finagent.domain.facts import IntentRecorded, Journalled, OrderMoved, PlanMoved, ReservationReleased
+from finagent.domain.approvals import ApprovalState
+from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
+from finagent.domain.facts import (
+    ApprovalAnswered,
+    IntentRecorded,
+    Journalled,
+    OrderMoved,
+    PlanMoved,
+    ReservationReleased,
+)
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY, EXIT, STOP, exit_intent, stop_intent
 from finagent.domain.orders import (
@@ -72,6 +80,7 @@ class ExitService:
                     )
                 )
                 tx.put(ReservationReleased(plan_id=plan_id))
+                await self._close_question(stored, reason, tx)
                 tx.put(
                     Journalled(kind="plan_ended", ref=plan_id, data={"state": "cancelled", "reason": reason})
                 )
@@ -94,6 +103,22 @@ class ExitService:
                 plan_id = held.plan.plan_id
                 payload = {"plan": plan_id, "reason": reason}
                 tx.enqueue(NewJob(Step.EXIT, payload, idem_key=f"{plan_id}/{job.idem_key}", key=plan_id))
+
+    async def _close_question(self, stored: StoredPlan, reason: str, tx: Tx) -> None:
+        """A plan that was cancelled waits for no answer any more."""
+        if stored.state is not PlanState.PENDING:
+            return
+        approval = await self.store.approval(stored.plan.plan_id)
+        if approval is not None:
+            tx.put(
+                ApprovalAnswered(
+                    plan_id=approval.plan_id,
+                    plan_hash=approval.plan_hash,
+                    state=ApprovalState.SUPERSEDED.value,
+                    channel=reason,
+                    identity="",
+                )
+            )
 
     async def _exit(self, reason: str, held: OpenPosition, tx: Tx) -> None:
         """Free the quantity at the broker, see that it is free, then commit the next exit generation."""

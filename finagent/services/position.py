@@ -125,7 +125,10 @@ class PositionService:
         if order.intent.leg != ENTRY:
             return
         tx.put(ReservationReleased(plan_id=plan_id))
-        if stored.state is PlanState.ENTERING and order.filled_e4 == 0:
+        if order.filled_e4 > 0:
+            booking = {"plan": plan_id}
+            tx.enqueue(NewJob(Step.RECORD_TRADE, booking, idem_key=f"{plan_id}/entry_over", key=plan_id))
+        elif stored.state is PlanState.ENTERING:
             tx.put(
                 PlanMoved(
                     plan_id=plan_id,

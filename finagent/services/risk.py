@@ -128,8 +128,11 @@ class RiskService:
         control = await self.desk.store.control()
         ref = f"{session.date}/limit"
         if tier == "flatten" and not control.needs_rearm:
+            is_persons = control.is_paused and control.paused_by == "person"
             tx.put(
-                ControlChanged(
+                ControlChanged(needs_rearm=True)  # a person's pause outlives the day, risk's does not
+                if is_persons
+                else ControlChanged(
                     is_paused=True, pause_reason="daily loss limit", paused_by="risk", needs_rearm=True
                 )
             )

@@ -49,12 +49,13 @@ class SenderService:
         order = await self.store.order(str(job.payload["order"]))
         if order is None:
             raise GiveUpError(f"{job.type} job {job.idem_key} names no order that was committed")
-        if order.state in TERMINAL_ORDER_STATES:
-            return
         if job.type == Step.CANCEL_ENTRY:
-            await self._cancel_rest(order, tx)
+            if order.state not in TERMINAL_ORDER_STATES:
+                await self._cancel_rest(order, tx)
         elif order.state in (OrderState.INTENT, OrderState.UNKNOWN):
             await self._send(job, order, tx)
+        elif order.intent.leg == ENTRY:
+            await self._overtaken(order, tx)
 
     async def _send(self, job: Job, order: StoredOrder, tx: Tx) -> None:
         legs = await self._legs(order)
@@ -94,6 +95,17 @@ class SenderService:
             )
         return found
 
+    async def _overtaken(self, order: StoredOrder, tx: Tx) -> None:
+        """Its events came before its reply was recorded (a crash in between): accept its legs, start its timer."""
+        for leg in await self._legs(order):
+            found = None
+            if leg.state is OrderState.INTENT:
+                found = await self.broker.find(leg.intent.client_order_id)
+            if found is not None:
+                tx.put(_accepted(leg, found.accepted_at_ms))
+        if order.state not in TERMINAL_ORDER_STATES:
+            self._start_timer(order, order.accepted_at_ms or 0, tx)
+
     async def _legs(self, order: StoredOrder) -> list[StoredOrder]:
         if order.intent.leg != ENTRY:
             return []
@@ -116,13 +128,7 @@ class SenderService:
     ) -> None:
         at_ms = found.accepted_at_ms
         for each in (order, *legs):
-            tx.put(
-                OrderMoved(
-                    client_order_id=each.intent.client_order_id,
-                    to_state=OrderState.ACCEPTED,
-                    accepted_at_ms=at_ms,
-                )
-            )
+            tx.put(_accepted(each, at_ms))
         if old_id is not None:
             tx.put(OrderMoved(client_order_id=old_id, to_state=OrderState.CANCELLED, reason="replaced"))
         ref = order.intent.client_order_id
@@ -130,9 +136,14 @@ class SenderService:
         if order.intent.leg == STOP and order.intent.stop_e4 is not None:
             tx.put(StopMoved(plan_id=order.intent.plan_id, stop_e4=order.intent.stop_e4))
         if order.intent.leg == ENTRY:
-            due_ms = max(at_ms, self.clock.now_ms(), not_before_ms) + self.entry_ttl_ms
-            key = order.intent.plan_id
-            tx.enqueue(NewJob(Step.CANCEL_ENTRY, {"order": ref}, idem_key=ref, key=key, run_at_ms=due_ms))
+            self._start_timer(order, max(at_ms, not_before_ms), tx)
+
+    def _start_timer(self, order: StoredOrder, working_from_ms: int, tx: Tx) -> None:
+        """The unfilled rest of an entry is cancelled in time; a second timer of one entry changes nothing."""
+        order_id, plan_id = order.intent.client_order_id, order.intent.plan_id
+        due_ms = max(working_from_ms, self.clock.now_ms()) + self.entry_ttl_ms
+        payload = {"order": order_id}
+        tx.enqueue(NewJob(Step.CANCEL_ENTRY, payload, idem_key=order_id, key=plan_id, run_at_ms=due_ms))
 
     def _rejected(self, order: StoredOrder, legs: Sequence[StoredOrder], reason: str, tx: Tx) -> None:
         for each in (order, *legs):
@@ -159,10 +170,15 @@ class SenderService:
             _end_plan(order, PlanState.NOT_FILLED, "too_late_to_send", tx)
 
     async def _cancel_rest(self, order: StoredOrder, tx: Tx) -> None:
-        """Cancel what an entry did not get in time; fills under way come first."""
+        """Cancel what an entry did not get in time; fills under way come first.
+
+        An unknown order may still arrive: only the evidence after the close ends it.
+        """
         entry_id = order.intent.client_order_id
         await self.broker.cancel(entry_id)
         found = await self.broker.find(entry_id)
+        if found is None and order.state is OrderState.UNKNOWN:
+            return
         if found is not None and found.filled_e4 != order.filled_e4:
             raise RetryError(f"{entry_id}: fills are on their way", retry_after_s=1)
         await cancelled_entry(self.store, order, "entry_ttl", tx)
@@ -174,7 +190,10 @@ async def cancelled_entry(store: Store, order: StoredOrder, reason: str, tx: Tx)
     tx.put(OrderMoved(client_order_id=entry_id, to_state=OrderState.CANCELLED, reason=reason))
     tx.put(Journalled(kind="cancelled", ref=entry_id, data={"reason": reason, "filled_e4": order.filled_e4}))
     if order.filled_e4 > 0:
-        tx.put(ReservationReleased(plan_id=order.intent.plan_id))
+        plan_id = order.intent.plan_id
+        tx.put(ReservationReleased(plan_id=plan_id))
+        booking = {"plan": plan_id}
+        tx.enqueue(NewJob(Step.RECORD_TRADE, booking, idem_key=f"{plan_id}/entry_over", key=plan_id))
         return
     for leg in await store.orders_of(order.intent.plan_id):
         if leg.intent.parent_id == entry_id and leg.state not in TERMINAL_ORDER_STATES:
@@ -184,6 +203,11 @@ async def cancelled_entry(store: Store, order: StoredOrder, reason: str, tx: Tx)
                 )
             )
     _end_plan(order, PlanState.NOT_FILLED, reason, tx)
+
+
+def _accepted(order: StoredOrder, at_ms: int) -> OrderMoved:
+    order_id = order.intent.client_order_id
+    return OrderMoved(client_order_id=order_id, to_state=OrderState.ACCEPTED, accepted_at_ms=at_ms)
 
 
 def _end_plan(order: StoredOrder, state: PlanState, reason: str, tx: Tx) -> None:

@@ -131,7 +131,11 @@ class DayDriver:
 
     async def next_instant(self) -> int | None:
         """The earliest of next bar, next cron tick and next scheduled job; None when the last session is over."""
-        instants = [self._schedule.next_ms(self.at_ms), await self._next_bar_ms()]
+        scheduled_ms = self._schedule.next_ms(self.at_ms)
+        is_watching = self._rules.is_every_bar or bool(await self._database.read(WATCHED))
+        if not is_watching and not isinstance(self._clock, VirtualClock):
+            self._forget_unwatched(scheduled_ms)
+        instants = [scheduled_ms, await self._next_bar_ms() if is_watching else None]
         last = self._rules.last_session
         future = [at for at in instants if at is not None and (last is None or self._date(at) <= last)]
         run_at_ms = self._queue.next_run_at_ms()
@@ -151,6 +155,13 @@ class DayDriver:
         await self._queue.call(lambda ws: self._commit(ws, minute, before_ms))
         self.at_ms = T_ms
 
+    def _forget_unwatched(self, scheduled_ms: int | None) -> None:
+        """Minutes nobody watched are past: a plan armed later must not be triggered by them."""
+        now_ms = self._clock.now_ms()
+        minute_ms = now_ms - now_ms % MINUTE_MS
+        if scheduled_ms is None or scheduled_ms > minute_ms:
+            self.at_ms = max(self.at_ms, minute_ms)
+
     def _date(self, at_ms: int) -> str:
         return self._calendar.session_at(at_ms).date
 
@@ -160,9 +171,6 @@ class DayDriver:
     async def _next_bar_ms(self) -> int | None:
         session = self._calendar.session_at(self.at_ms)
         if not self._is_of(session, self.at_ms):
-            return None
-        is_watching = self._rules.is_every_bar or bool(await self._database.read(WATCHED))
-        if not is_watching:
             return None
         await self._market.load(session)
         following = self._market.next_bar_end_ms(session, self.at_ms)
