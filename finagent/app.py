@@ -370,7 +370,8 @@ async def _pending(context: ApplicationContext) -> list[Document]:
 
 async def _until_flat(context: ApplicationContext) -> None:
     while True:
-        if not (await context.views.positions()).get("positions"):
+        held = (await context.views.positions()).get("positions")
+        if not held and not (await context.views.orders(open_only=True)).get("orders"):
             return
         await asyncio.sleep(POLL_S)
 

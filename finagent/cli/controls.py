@@ -163,8 +163,10 @@ def _closing(
 
 
 def _holds_something(call: Invocation) -> bool:
+    """Whether a position is open or an order works: then somebody must see the closing through."""
     try:
         held = read(call, lambda views: views.positions()).get("positions")
+        working = read(call, lambda views: views.orders(open_only=True)).get("orders")
     except SurfaceError:
         return False
-    return bool(held)
+    return bool(held or working)

@@ -14,6 +14,7 @@ from finagent.api.serving import bind
 from finagent.app import AgentOptions, Application, DemoRequest, act_until_flat, make_app, run_agent, run_demo
 from finagent.context import CommandResult, Commands, Document, ExitCode, SurfaceError, Views
 from finagent.settings import load_settings
+from tests.unit.api.home import memory_context
 
 
 @pytest.fixture
@@ -172,3 +173,44 @@ async def test_factory_starts_and_stops_the_agent_with_its_lifespan(
     says.put_nowait({"type": "lifespan.shutdown"})
     assert (await asyncio.wait_for(hears.get(), 20))["type"] == "lifespan.shutdown.complete"
     assert second.empty()
+
+
+async def test_page_runs_beside_the_agent_and_ends_with_it(home: Path) -> None:
+    """Its address is told once it answers; nothing of it is left."""
+    lines = Lines()
+    listening, _ = bind("127.0.0.1", 0, is_fixed=False)
+    settings = load_settings()
+    with listening:
+        async with app.page(settings, home, listening, lines.append, is_wanted=True):
+            url = (await lines.told("dashboard: ")).split()[1]
+            async with httpx.AsyncClient(trust_env=False) as http:
+                assert (await http.get(url)).status_code == 200
+        async with httpx.AsyncClient(trust_env=False) as http:
+            with pytest.raises(httpx.ConnectError):
+                await http.get(url)
+
+
+@pytest.mark.parametrize(("typed", "said"), [("y\n", "approved."), ("n\n", "rejected.")])
+async def test_first_plan_may_be_answered_at_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, typed: str, said: str
+) -> None:
+    """The line typed decides; a plan that was answered elsewhere ends the question."""
+    context, commands = memory_context()
+    lines = Lines()
+    request = DemoRequest(
+        approve="ask", is_attended=True, announce=lines.append, narrate=ignore, report=lambda document: None
+    )
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as terminal, os.fdopen(writing, "w") as keys:
+        monkeypatch.setattr("sys.stdin", terminal)
+        keys.write(typed)
+        keys.flush()
+        await asyncio.wait_for(app.ask_for_first(context, request), 10)
+        assert lines[-1] == said
+        commands.views.rows[0] = {**commands.views.rows[0], "state": "pending"}
+        lines.clear()
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(app.ask_for_first(context, request))
+            await lines.told("Approve it on the page")
+            commands.views.rows[0] = {**commands.views.rows[0], "state": "approved"}
+            await asyncio.wait_for(asking, 10)
