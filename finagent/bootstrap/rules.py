@@ -210,8 +210,14 @@ def _is_date(text: str) -> bool:
 
 
 def job_types() -> JobTypes:
-    """Every step with its priority; exits and broker events keep trying far longer than entries."""
-    patient = (Step.FLATTEN, Step.BROKER_EVENT, Step.EXIT, Step.SEND_EXIT, Step.REPLACE, Step.MOVE_STOP)
+    """Every step with its priority; what is at the broker keeps trying far longer than what only decides.
+
+    A send must outlive its order's time to live, or a doubtful order would never be known as unknown.
+    """
+    patient = (
+        *(Step.FLATTEN, Step.BROKER_EVENT, Step.EXIT, Step.SEND_EXIT, Step.REPLACE, Step.MOVE_STOP),
+        *(Step.SEND, Step.CANCEL_ENTRY, Step.RECORD_TRADE),
+    )
     return JobTypes(
         {
             step: JobPolicy(

@@ -106,6 +106,8 @@ class Book:
     orders_last_minute: int
     unknown_symbols: tuple[str, ...]
     control: Control
+    has_old_unknown: bool = False
+    """An order has been unknown for longer than a minute."""
 
     def with_positions(self, positions: "tuple[OpenPosition, ...]") -> "Book":
         """The same book with other positions."""
@@ -179,6 +181,6 @@ def account_state(
 def _gate(book: Book) -> str | None:
     if book.control.needs_rearm:
         return "rearm_needed"
-    if len(book.unknown_symbols) >= 3:
+    if book.has_old_unknown or len(book.unknown_symbols) >= 3:
         return "unknown_orders"
     return book.control.gate_reason

@@ -308,8 +308,11 @@ class ApprovalService:
 
     def _grant(self, plan: Plan, *, channel: str, identity: str, tx: Tx) -> None:
         is_armed = plan.trigger_e4 is not None
-        to_state = PlanState.ARMED if is_armed else PlanState.APPROVED
-        tx.put(PlanMoved(plan_id=plan.plan_id, from_states=(PlanState.PENDING,), to_state=to_state))
+        tx.put(PlanMoved(plan_id=plan.plan_id, from_states=(PlanState.PENDING,), to_state=PlanState.APPROVED))
+        if is_armed:
+            tx.put(
+                PlanMoved(plan_id=plan.plan_id, from_states=(PlanState.APPROVED,), to_state=PlanState.ARMED)
+            )
         data = {"channel": channel, "identity": identity, "plan_hash": plan_hash(plan)}
         tx.put(Journalled(kind="approved", ref=plan.plan_id, data=dict(data)))
         payload = {"plan": plan.plan_id}

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finagent.domain.book import StoredPlan
+from finagent.domain.approvals import ApprovalState
+from finagent.domain.book import StoredOrder, StoredPlan
 from finagent.domain.facts import (
+    ApprovalAnswered,
     ControlChanged,
     DayClosed,
     Journalled,
@@ -14,16 +16,19 @@ from finagent.domain.facts import (
 )
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY
-from finagent.domain.orders import TERMINAL_ORDER_STATES, Scope, trade_id
+from finagent.domain.market import MINUTE_MS
+from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, Scope, trade_id
 from finagent.domain.plan import TERMINAL_PLAN_STATES, PlanState
 from finagent.domain.positions import LegFill, Trade, make_trade
 from finagent.domain.steps import Step
-from finagent.ports import CalendarPort, Clock, GiveUpError, Job, MarketDataPort, RetryError, Store, Tx
+from finagent.ports import CalendarPort, Clock, GiveUpError, Job, JsonValue, MarketDataPort, NewJob, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(
     name="journal", consumes=(Step.RECORD_TRADE, Step.DAY_CLOSE), needs=("queue", "market_data")
 )
+EVIDENCE_AFTER_MS = 15 * MINUTE_MS
+"""How long after the close a DAY order could still turn up."""
 ENDABLE = (PlanState.PLANNED, PlanState.PENDING, PlanState.APPROVED, PlanState.ARMED, PlanState.ENTERING)
 
 
@@ -57,7 +62,7 @@ class JournalService:
             return
         live = [o for o in await self.store.orders_of(plan_id) if o.state not in TERMINAL_ORDER_STATES]
         if any(order.intent.leg == ENTRY for order in live):
-            raise RetryError(f"plan {plan_id} is flat while its entry is still working", retry_after_s=1)
+            return  # the end of the entry leaves this job again
         plan = stored.plan
         session = self.calendar.session(plan.session)
         if session is None:
@@ -81,9 +86,14 @@ class JournalService:
     async def _close_day(self, date: str, tx: Tx) -> None:
         open_positions = list(await self.store.open_positions())
         plans = await self.store.plans(date)
+        doubtful = {
+            o.intent.plan_id: o for o in await self.store.live_orders() if o.state is OrderState.UNKNOWN
+        }
         for stored in plans:
-            if stored.state in ENDABLE:
-                _expire(stored, tx)
+            if stored.plan.plan_id in doubtful:
+                self._resolve_later(doubtful[stored.plan.plan_id], date, tx)
+            elif stored.state in ENDABLE:
+                await self._expire(stored, tx)
         trades = await self.store.trades(date)
         held_over = tuple(sorted(held.plan.symbol for held in open_positions))
         pnl_e8, fees_e8 = sum(t.pnl_e8 for t in trades), sum(t.fees_e8 for t in trades)
@@ -108,21 +118,42 @@ class JournalService:
         tx.put(Journalled(kind="day_report", ref=date, data=data))
         await self._reset_limits(tx)
 
+    def _resolve_later(self, order: StoredOrder, date: str, tx: Tx) -> None:
+        """A DAY order that is missing from two listings after the close never arrived; till then its plan waits."""
+        session = self.calendar.session(date)
+        assert session is not None
+        payload: dict[str, JsonValue] = {
+            "session": date,
+            "reason": "unknown",
+            "order": order.intent.client_order_id,
+        }
+        due_ms = session.close_ms + EVIDENCE_AFTER_MS
+        key = f"{order.intent.client_order_id}/1"
+        tx.enqueue(NewJob(Step.RECONCILE, {**payload, "look": 1}, idem_key=key, run_at_ms=due_ms))
+
+    async def _expire(self, stored: StoredPlan, tx: Tx) -> None:
+        plan_id = stored.plan.plan_id
+        tx.put(PlanMoved(plan_id=plan_id, from_states=ENDABLE, to_state=PlanState.EXPIRED, reason="day_over"))
+        tx.put(ReservationReleased(plan_id=plan_id))
+        tx.put(Journalled(kind="plan_ended", ref=plan_id, data={"state": "expired", "reason": "day_over"}))
+        approval = await self.store.approval(plan_id)
+        if approval is not None and approval.state == ApprovalState.PENDING:
+            tx.put(
+                ApprovalAnswered(
+                    plan_id=plan_id,
+                    plan_hash=approval.plan_hash,
+                    state=ApprovalState.EXPIRED.value,
+                    channel="clock",
+                    identity="",
+                )
+            )
+
     async def _reset_limits(self, tx: Tx) -> None:
         control = await self.store.control()
         if control.paused_by == "risk":
             tx.put(ControlChanged(is_paused=False))
         if control.needs_rearm and self.is_simulated and not control.is_killed:
             tx.put(ControlChanged(needs_rearm=False))
-
-
-def _expire(stored: StoredPlan, tx: Tx) -> None:
-    tx.put(
-        PlanMoved(
-            plan_id=stored.plan.plan_id, from_states=ENDABLE, to_state=PlanState.EXPIRED, reason="day_over"
-        )
-    )
-    tx.put(ReservationReleased(plan_id=stored.plan.plan_id))
 
 
 def _outcomes(plans: Sequence[StoredPlan]) -> dict[str, JsonData]:

@@ -2,13 +2,22 @@
 
 from dataclasses import dataclass
 
-from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled
+from finagent.domain.facts import (
+    ACCOUNT_ROW,
+    ControlChanged,
+    Journalled,
+    OrderMoved,
+    PlanMoved,
+    ReservationReleased,
+)
 from finagent.domain.journal import JsonData
 from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, is_ours
+from finagent.domain.plan import PlanState
 from finagent.domain.steps import Step
-from finagent.ports import Clock, Job, OrderExecutionPort, Store, Tx
+from finagent.ports import Clock, Job, JsonValue, NewJob, OrderExecutionPort, Store, Tx
 from finagent.runtime.service import ServiceContract
 
+BETWEEN_LISTINGS_MS = 60_000
 CONTRACT = ServiceContract(name="reconcile", consumes=(Step.RECONCILE,), needs=("queue", "broker"))
 
 
@@ -31,6 +40,9 @@ class ReconcileService:
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """Compare; a difference is journalled and blocks entries until it is gone."""
+        if job.payload["reason"] == "unknown":
+            await self._resolve(job, tx)
+            return
         found = await self.differences(str(job.payload["session"]))
         control = await self.store.control()
         is_blocked = control.gate_reason == "reconcile"
@@ -43,6 +55,42 @@ class ReconcileService:
             tx.put(ControlChanged(gate_reason=""))
             tx.touch(ACCOUNT_ROW)
 
+    async def _resolve(self, job: Job, tx: Tx) -> None:
+        """Look for an unknown order in the day's complete listing: found it is adopted, missing twice it never arrived."""
+        order_id, date, look = str(job.payload["order"]), str(job.payload["session"]), job.payload["look"]
+        order = await self.store.order(order_id)
+        if order is None or order.state is not OrderState.UNKNOWN:
+            return
+        listed = {each.client_order_id for each in await self.broker.orders(session=date)}
+        plan_id = order.intent.plan_id
+        if order_id in listed:
+            tx.enqueue(NewJob(Step.SEND, {"order": order_id}, idem_key=f"{order_id}/found", key=plan_id))
+            return
+        if look == 1:
+            again: dict[str, JsonValue] = {**job.payload, "look": 2}
+            due_ms = self.clock.now_ms() + BETWEEN_LISTINGS_MS
+            tx.enqueue(NewJob(Step.RECONCILE, again, idem_key=f"{order_id}/2", run_at_ms=due_ms))
+            return
+        for each in await self.store.orders_of(plan_id):
+            if each.state is OrderState.UNKNOWN:
+                each_id = each.intent.client_order_id
+                tx.put(
+                    OrderMoved(
+                        client_order_id=each_id, to_state=OrderState.NEVER_ARRIVED, reason="not listed"
+                    )
+                )
+        tx.put(
+            PlanMoved(
+                plan_id=plan_id,
+                from_states=(PlanState.ENTERING,),
+                to_state=PlanState.NOT_FILLED,
+                reason="never_arrived",
+            )
+        )
+        tx.put(ReservationReleased(plan_id=plan_id))
+        tx.put(Journalled(kind="never_arrived", ref=order_id, data={"listings": 2}))
+        tx.touch(ACCOUNT_ROW)
+
     async def differences(self, session: str) -> list[Difference]:
         """Unknown orders of ours, orders the broker ended or lost, stranded and unequal positions."""
         found: list[Difference] = []
@@ -52,8 +100,8 @@ class ReconcileService:
             if await self.store.order(order.client_order_id) is None:
                 found.append(Difference("unknown_order", order.client_order_id, f"broker says {order.state}"))
         for stored in await self.store.live_orders():
-            if stored.state is OrderState.INTENT:
-                continue
+            if stored.state in (OrderState.INTENT, OrderState.UNKNOWN):
+                continue  # not sent yet, or blocked as unknown already
             at_broker = await self.broker.find(stored.intent.client_order_id)
             order_id = stored.intent.client_order_id
             if at_broker is None:

@@ -28,12 +28,11 @@ from finagent.domain.facts import (
     TradeRecorded,
 )
 from finagent.domain.journal import GENESIS, canonical_json, entry_hash
-from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState
+from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, next_order_state
+from finagent.domain.plan import PlanState, next_plan_state
 from finagent.queue.errors import GuardFailedError
 
 _LAST = "journal.last"
-_TERMINAL = tuple(state.value for state in TERMINAL_ORDER_STATES)
-_WORKING = (OrderState.ACCEPTED.value, OrderState.PARTIALLY_FILLED.value, OrderState.FILLED.value)
 
 
 def apply_fact(session: WriteSession, fact: object) -> None:
@@ -154,21 +153,18 @@ def _(fact: PlanRecorded, session: WriteSession) -> None:
     )
 
 
+PLAN_STATE = "SELECT state FROM plan WHERE plan_id = ?"
+MOVE_PLAN = "UPDATE plan SET state = ?, reason = ?, updated_at = ? WHERE plan_id = ?"
+
+
 @_apply.register
 def _(fact: PlanMoved, session: WriteSession) -> None:
-    marks = ",".join("?" * len(fact.from_states))
-    moved = session.conn.execute(
-        f"UPDATE plan SET state = ?, reason = ?, updated_at = ? WHERE plan_id = ? AND state IN ({marks})",
-        (
-            fact.to_state.value,
-            fact.reason,
-            session.now_ms,
-            fact.plan_id,
-            *(s.value for s in fact.from_states),
-        ),
-    ).rowcount
-    if moved != 1:
-        raise _refuse(f"plan {fact.plan_id}")
+    row = session.conn.execute(PLAN_STATE, (fact.plan_id,)).fetchone()
+    state = PlanState(row[0]) if row else None
+    if state is None or state not in fact.from_states:
+        raise _refuse(f"plan {fact.plan_id} ({state or 'absent'})")
+    to_state = next_plan_state(state, fact.to_state)
+    session.conn.execute(MOVE_PLAN, (to_state.value, fact.reason, session.now_ms, fact.plan_id))
 
 
 SEAL = "UPDATE plan SET body = ?, plan_hash = ?, updated_at = ? WHERE plan_id = ?"
@@ -260,15 +256,26 @@ def _(fact: IntentRecorded, session: WriteSession) -> None:
     )
 
 
-MOVE_ORDER = f"""
+ORDER_STATE = "SELECT state FROM broker_order WHERE client_order_id = ?"
+MOVE_ORDER = """
 UPDATE broker_order SET state = ?, reason = ?, accepted_at = coalesce(accepted_at, ?), ended_at = ?
-WHERE client_order_id = ? AND state NOT IN {_TERMINAL}"""
+WHERE client_order_id = ?"""
 
 
 @_apply.register
 def _(fact: OrderMoved, session: WriteSession) -> None:
-    ended = session.now_ms if fact.to_state in TERMINAL_ORDER_STATES else None
-    values = (fact.to_state.value, fact.reason, fact.accepted_at_ms, ended, fact.client_order_id)
+    """What has ended stays ended: the broker tells twice, and late. A step that does not exist is an error."""
+    row = session.conn.execute(ORDER_STATE, (fact.client_order_id,)).fetchone()
+    if row is None:
+        raise _refuse(f"order {fact.client_order_id} (absent)")
+    state = OrderState(row[0])
+    if state in TERMINAL_ORDER_STATES or state is fact.to_state:
+        return
+    if fact.to_state is OrderState.ACCEPTED and state is OrderState.PARTIALLY_FILLED:
+        return  # its first fill was told before its acceptance
+    to_state = next_order_state(state, fact.to_state)
+    ended = session.now_ms if to_state in TERMINAL_ORDER_STATES else None
+    values = (to_state.value, fact.reason, fact.accepted_at_ms, ended, fact.client_order_id)
     session.conn.execute(MOVE_ORDER, values)
 
 

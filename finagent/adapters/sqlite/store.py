@@ -143,6 +143,7 @@ RESERVED = (
 SYMBOLS = f"SELECT DISTINCT symbol FROM plan WHERE session = ? AND state IN {ENTERED} ORDER BY symbol"
 TRADES = f"SELECT count(*) FROM plan WHERE session = ? AND state IN {ENTERED}"
 RECENT = "SELECT count(*) FROM broker_order WHERE leg = 'entry' AND created_at > ?"
+OLD_UNKNOWN = "SELECT EXISTS (SELECT 1 FROM broker_order WHERE state = 'unknown' AND created_at < ?)"
 UNKNOWN = "SELECT DISTINCT symbol FROM broker_order WHERE state = 'unknown' ORDER BY symbol"
 
 
@@ -172,6 +173,7 @@ def read_book(conn: sqlite3.Connection, session: str, *, start_equity_e8: int, n
         orders_last_minute=conn.execute(RECENT, (now_ms - 60_000,)).fetchone()[0],
         unknown_symbols=tuple(s for (s,) in conn.execute(UNKNOWN).fetchall()),
         control=_control(conn),
+        has_old_unknown=bool(conn.execute(OLD_UNKNOWN, (now_ms - 60_000,)).fetchone()[0]),
     )
 
 
