@@ -68,6 +68,7 @@ class BarStore:
         self._manifest = read_manifest(self._root)
         self._daily: _Kept[DailyTable] = self._kept("daily", load_daily, YEARS_KEPT)
         self._minutes: _Kept[MinuteTable] = self._kept("minute", load_minutes, MINUTE_SESSIONS_KEPT)
+        self._scanned: MinuteTable | None = None
         self._quotes: _Kept[QuoteTable] = self._kept("quotes", load_quotes, QUOTE_SESSIONS_KEPT)
 
     @cached_property
@@ -141,6 +142,9 @@ class BarStore:
     def bars(self, date: str, symbol: str, first_ms: int, before_ms: int) -> tuple[Bar, ...]:
         """The symbol's minute bars of a session that start in [first, before)."""
         table = self._minutes.get(date)
+        if table is not self._scanned and self._scanned is not None:
+            self._scanned.kept.clear()  # one session's bars at a time: some 10 MB each
+        self._scanned = table
         return table.bars(symbol, first_ms, before_ms) if table is not None else ()
 
     def bar_at(self, date: str, symbol: str, start_ms: int) -> Bar | None:

@@ -39,13 +39,25 @@ class SymbolTable:
 
 @dataclass(slots=True, eq=False)
 class MinuteTable(SymbolTable):
-    """A session's minute bars; time is the start in ms UTC."""
+    """A session's minute bars; time is the start in ms UTC.
+
+    Bars that were asked for are kept, because each scan asks again for all of the day so far.
+    """
 
     ends_ms: list[int] = field(default_factory=list)
+    kept: dict[str, list[Bar]] = field(default_factory=dict)
+    """By symbol, its bars from the first on as far as they were asked for."""
 
     def bars(self, symbol: str, first_ms: int, before_ms: int) -> tuple[Bar, ...]:
         """The symbol's bars that start in [first, before)."""
-        return tuple(Bar(*row) for row in self.rows(*self.span(symbol, first_ms, before_ms)))
+        low, high = self.span(symbol, first_ms, before_ms)
+        if low == high:
+            return ()
+        start, _ = self.spans[symbol]
+        kept = self.kept.setdefault(symbol, [])
+        if start + len(kept) < high:
+            kept.extend(Bar(*row) for row in self.rows(start + len(kept), high))
+        return tuple(kept[low - start : high - start])
 
     def bar_at(self, symbol: str, start_ms: int) -> Bar | None:
         """The symbol's bar that starts at an instant."""

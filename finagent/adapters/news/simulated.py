@@ -10,6 +10,7 @@ from finagent.ports import CalendarPort
 
 SOURCE = "simulated"
 DAYS_KEPT = 45
+SESSIONS_KEPT = 16
 """Headlines older than this before ``as_of`` are no longer answered."""
 _DAY_MS = 86_400_000
 _NIGHT_MS = 8 * 3_600_000
@@ -87,6 +88,7 @@ class SimulatedNews:
         self._seed = seed
         self._calendar = calendar
         self._market = market
+        self._kept: dict[str, tuple[Story, ...]] = {}
 
     @property
     def name(self) -> str:
@@ -139,13 +141,19 @@ class SimulatedNews:
         return found
 
     def stories(self, session: Session) -> Sequence[Story]:
-        """All that is told from the close before a session to its own, by symbol."""
-        surprises = self._market.surprises(session)
-        return [
-            story
-            for symbol in self._market.symbols
-            if (story := self._story(session, symbol, surprises.get(symbol))) is not None
-        ]
+        """All that is told from the close before a session to its own, by symbol; the last few are kept."""
+        kept = self._kept.get(session.date)
+        if kept is None:
+            surprises = self._market.surprises(session)
+            kept = tuple(
+                story
+                for symbol in self._market.symbols
+                if (story := self._story(session, symbol, surprises.get(symbol))) is not None
+            )
+            self._kept[session.date] = kept
+            if len(self._kept) > SESSIONS_KEPT:
+                del self._kept[next(iter(self._kept))]
+        return kept
 
     def _story(self, session: Session, symbol: str, surprise: tuple[bool, int] | None) -> Story | None:
         digest = blake2b(f"{self._seed}:{session.date}:{symbol}".encode(), digest_size=8).digest()

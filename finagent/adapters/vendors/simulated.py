@@ -284,6 +284,8 @@ class SimulatedVendor:
         table = self._tables.get(session.date)
         if table is None:
             days, _ = self._day(session)
+            for earlier in self._tables.values():
+                earlier.forget_bars()
             table = make_minutes(self._universe, days, session)
             self._tables[session.date] = table
             if len(self._tables) > _KEPT_SESSIONS:

@@ -1,6 +1,7 @@
 """Minute bars of the made-up market; they add up to the daily bar, and volumes are known without bars."""
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,7 +32,10 @@ _SHARES_PER_TRADE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class MinuteTable:
-    """A session's minutes from 04:00 on, arrays [symbol, minute]; a minute without volume has no bar."""
+    """A session's minutes from 04:00 on, arrays [symbol, minute]; a minute without volume has no bar.
+
+    Bars that were asked for are kept, because each scan asks again for all of the day so far.
+    """
 
     start_ms: int
     open_e4: Ints
@@ -39,6 +43,8 @@ class MinuteTable:
     low_e4: Ints
     close_e4: Ints
     volume: Ints
+    _kept: dict[int, tuple[int, list[Bar]]] = field(default_factory=dict, repr=False, compare=False)
+    """By row: among how many minutes bars were made so far, and these bars."""
 
     def ended(self, as_of_ms: int) -> int:
         """How many minutes have ended at an instant."""
@@ -46,10 +52,17 @@ class MinuteTable:
 
     def bars(self, row: int, ended: int) -> tuple[Bar, ...]:
         """The bars of a symbol among the first ``ended`` minutes."""
-        traded = np.flatnonzero(self.volume[row, :ended])
-        starts = (self.start_ms + traded * MINUTE_MS).tolist()
-        columns = (self.open_e4, self.high_e4, self.low_e4, self.close_e4, self.volume)
-        return tuple(map(Bar, starts, *(column[row, traded].tolist() for column in columns)))
+        made, kept = self._kept.get(row, (0, []))
+        if ended < made:
+            return tuple(kept[: bisect_left(kept, self.start_ms + ended * MINUTE_MS, key=_start_ms)])
+        if ended > made:
+            kept.extend(self._make(row, made, ended))
+            self._kept[row] = (ended, kept)
+        return tuple(kept)
+
+    def forget_bars(self) -> None:
+        """Free the kept bars of a session that nobody scans any more; asked again, they are made again."""
+        self._kept.clear()
 
     def bar(self, row: int, minute: int) -> Bar | None:
         """The bar of one minute, None where nothing traded."""
@@ -65,6 +78,12 @@ class MinuteTable:
             volume,
         )
 
+    def _make(self, row: int, made: int, ended: int) -> list[Bar]:
+        traded = np.flatnonzero(self.volume[row, made:ended]) + made
+        starts = (self.start_ms + traded * MINUTE_MS).tolist()
+        columns = (self.open_e4, self.high_e4, self.low_e4, self.close_e4, self.volume)
+        return list(map(Bar, starts, *(column[row, traded].tolist() for column in columns)))
+
     def last_traded(self, row: int, ended: int) -> int | None:
         """The last of the first ``ended`` minutes that has a bar."""
         traded = np.flatnonzero(self.volume[row, :ended])
@@ -74,6 +93,10 @@ class MinuteTable:
         """Trades before the open among the first ``ended`` minutes."""
         volumes = self.volume[row, : min(ended, PREMARKET_MINUTES)]
         return int(np.sum(np.where(volumes > 0, 1 + volumes // _SHARES_PER_TRADE, 0)))
+
+
+def _start_ms(bar: Bar) -> int:
+    return bar.start_ms
 
 
 def premarket_start_ms(session: Session) -> int:
