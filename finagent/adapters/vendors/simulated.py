@@ -1,7 +1,7 @@
 """The built-in market: a seeded vendor of made-up stocks that answers for any session."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 
 import numpy as np
@@ -77,15 +77,10 @@ class SimulatedVendor:
     async def view(self, session: Session, as_of_ms: int) -> MarketView:
         """Snapshots of all stocks. SessionDataMissingError for a date that the calendar does not have."""
         table = self._table(session)
-        ended = table.ended(as_of_ms)
-        restricted = self._restricted(session, table, ended, as_of_ms)
         return MarketView(
             session=session,
             as_of_ms=as_of_ms,
-            snapshots=tuple(
-                self._snapshot(session, row, table, as_of_ms, is_restricted=bool(restricted[row]))
-                for row in range(len(self.symbols))
-            ),
+            snapshots=tuple(self._snapshots(session, table, as_of_ms)),
             has_minutes=True,
             feed=self.name,
         )
@@ -102,15 +97,16 @@ class SimulatedVendor:
         names = [earlier.date for earlier, _, _ in known]
         columns = [self._column([pick(days)[row] for _, days, row in known]) for pick in (*_DAILY, *_ACTION)]
         ended = (as_of_ms - premarket_start_ms(session)) // MINUTE_MS
-        to_now, early = self._volumes(known[-RVOL_SESSIONS:], max(0, ended))
+        which = np.array(list(rows.values()), dtype=np.int64)
+        to_now, early = self._volumes(known[-RVOL_SESSIONS:], which, max(0, ended))
         return {
             symbol: History(
                 bars=tuple(map(DailyBar, names, *(column[:, row].tolist() for column in columns[:5]))),
                 actions=tuple(_actions(names, columns[5][:, row], columns[6][:, row])),
-                volumes_to_now=tuple(to_now[:, row].tolist()),
-                premarket_volumes=tuple(early[:, row].tolist()),
+                volumes_to_now=tuple(to_now[:, place].tolist()),
+                premarket_volumes=tuple(early[:, place].tolist()),
             )
-            for symbol, row in rows.items()
+            for place, (symbol, row) in enumerate(rows.items())
         }
 
     async def last_prices(
@@ -193,27 +189,40 @@ class SimulatedVendor:
             told[self.symbols[row]] = (is_up, evening_ms if minute < 0 else start_ms + minute * MINUTE_MS)
         return told
 
-    def _snapshot(
-        self, session: Session, row: int, table: MinuteTable, as_of_ms: int, *, is_restricted: bool
-    ) -> Snapshot:
-        days, day = self._day(session)
+    def _snapshots(self, session: Session, table: MinuteTable, as_of_ms: int) -> Iterator[Snapshot]:
+        """Every stock; what can be read for all at once is, since a scan waits for it."""
         ended = table.ended(as_of_ms)
-        bars = table.bars(row, ended)
-        previous = self._previous(session, row, as_of_ms)
-        is_open = bool(bars) and bars[-1].start_ms >= session.open_ms
-        names = [session.date]
-        actions = _actions(names, days.dividend_e4[day : day + 1, row], days.split_ratio[day : day + 1, row])
-        return Snapshot(
-            instrument=self._universe.instruments[row],
-            previous=None if previous is None else previous[0],
-            action=actions[0] if actions else None,
-            official_open_e4=int(days.open_e4[day, row]) if is_open else None,
-            minutes=bars,
-            quote=self._quote(session, row, table, as_of_ms),
-            is_halted=self.is_halted(session, self.symbols[row], as_of_ms),
-            premarket_trades=table.trades(row, ended),
-            is_short_restricted=is_restricted,
-        )
+        days, day = self._day(session)
+        opens_e4 = days.open_e4[day].tolist()
+        actions = self._column([days.dividend_e4[day], days.split_ratio[day]])
+        has_action = ((actions[0] > 0) | (actions[1] > 1)).tolist()
+        minute = (as_of_ms - session.open_ms) // MINUTE_MS
+        is_halted = ((days.halt_from[day] <= minute) & (minute < days.halt_to[day])).tolist()
+        is_restricted = self._restricted(session, table, ended, as_of_ms).tolist()
+        previous, trades = self._all_previous(session, as_of_ms), table.trades(ended)
+        for row, instrument in enumerate(self._universe.instruments):
+            bars = table.bars(row, ended)
+            is_open = bool(bars) and bars[-1].start_ms >= session.open_ms
+            yield Snapshot(
+                instrument=instrument,
+                previous=previous[row],
+                action=_actions([session.date], *actions[:, row : row + 1])[0] if has_action[row] else None,
+                official_open_e4=opens_e4[row] if is_open else None,
+                minutes=bars,
+                quote=self._quote(session, row, table, as_of_ms),
+                is_halted=is_halted[row],
+                premarket_trades=trades[row],
+                is_short_restricted=is_restricted[row],
+            )
+
+    def _all_previous(self, session: Session, as_of_ms: int) -> Sequence[DailyBar | None]:
+        """By row, the daily bar of the session before, once it has closed."""
+        before = self._calendar.session(session.previous)
+        if before is None or before.close_ms > as_of_ms:
+            return [None] * len(self.symbols)
+        days, day = self._day(before)
+        columns = (pick(days)[day].tolist() for pick in _DAILY)
+        return [DailyBar(before.date, *values) for values in zip(*columns, strict=True)]
 
     def _previous(self, session: Session, row: int, as_of_ms: int) -> tuple[DailyBar, int] | None:
         """The daily bar of the session before and its end, once it has closed."""
@@ -254,14 +263,21 @@ class SimulatedVendor:
             restricted |= earlier.low_e4[row] <= earlier.prior_e4[row] * 0.9
         return restricted
 
-    def _volumes(self, known: Sequence[tuple[Session, Days, int]], ended: int) -> tuple[Ints, Ints]:
-        """Volumes of earlier sessions in their first ``ended`` minutes: regular, and before the open."""
-        early = np.zeros((len(known), len(self.symbols)), dtype=np.int64)
+    def _volumes(
+        self, known: Sequence[tuple[Session, Days, int]], which: Ints, ended: int
+    ) -> tuple[Ints, Ints]:
+        """Volumes of earlier sessions in their first ``ended`` minutes: regular, and before the open.
+
+        Arrays [session, place in ``which``].
+        """
+        early = np.zeros((len(known), len(which)), dtype=np.int64)
         late = early.copy()
-        minute = np.array([[[ended]]], dtype=np.int64)
+        minute = np.array([[ended]], dtype=np.int64)
         for place, (_, days, row) in enumerate(known):
-            early[place] = premarket_volume(self._universe, days, np.array([row]), minute)[0, :, 0]
-            late[place] = regular_volume(self._universe, days, row, minute[0] - PREMARKET_MINUTES)[:, 0]
+            early[place] = premarket_volume(self._universe, days, row, minute, which)[:, 0]
+            if ended > PREMARKET_MINUTES:
+                after = minute - PREMARKET_MINUTES
+                late[place] = regular_volume(self._universe, days, row, after, which)[:, 0]
         return late, early
 
     def _column(self, rows: Sequence[Ints]) -> Ints:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from finagent.domain.market import MINUTE_MS, Bar, Session
 
 _CURVE_BITS = 20
 _SHARES_PER_TRADE = 1_000
+Which = Ints | slice
+"""Some rows of the universe."""
+ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,13 @@ class MinuteTable:
         traded = np.flatnonzero(self.volume[row, :ended])
         return int(traded[-1]) if len(traded) else None
 
-    def trades(self, row: int, ended: int) -> int:
-        """Trades before the open among the first ``ended`` minutes."""
-        volumes = self.volume[row, : min(ended, PREMARKET_MINUTES)]
-        return int(np.sum(np.where(volumes > 0, 1 + volumes // _SHARES_PER_TRADE, 0)))
+    def trades(self, ended: int) -> list[int]:
+        """By row, trades before the open among the first ``ended`` minutes."""
+        volumes = self.volume[:, : min(ended, PREMARKET_MINUTES)]
+        counts: list[int] = np.sum(
+            np.where(volumes > 0, 1 + volumes // _SHARES_PER_TRADE, 0), axis=1
+        ).tolist()
+        return counts
 
 
 def _start_ms(bar: Bar) -> int:
@@ -104,37 +111,37 @@ def premarket_start_ms(session: Session) -> int:
     return session.open_ms - PREMARKET_MINUTES * MINUTE_MS
 
 
-def premarket_volume(universe: Universe, days: Days, rows: Ints, ended: Ints) -> Ints:
-    """Shares traded before the open in the first ``ended`` minutes from 04:00; [row, symbol, minute]."""
+def premarket_volume(universe: Universe, days: Days, row: int, ended: Ints, which: Which = ALL) -> Ints:
+    """Shares traded before the open in the first ``ended`` minutes from 04:00; [symbol, minute]."""
     noise = Noise(universe.seed)
-    day, ids = days.weekday[rows][:, None, None], universe.ids[:, None]
-    slot = days.premarket_slot[rows][:, :, None]
+    day, ids = days.weekday[row : row + 1, None], universe.ids[which, None]
+    slot = days.premarket_slot[row][which, None]
     count = _last_active(noise, "premarket", day, ids, slot, np.minimum(ended, PREMARKET_MINUTES))
-    count = np.minimum(count, days.premarket_last[rows][:, :, None])
+    count = np.minimum(count, days.premarket_last[row][which, None])
     share = _curve_share(noise, "premarket", day, ids, count, _premarket_curve())
-    return _part(days.premarket_volume[rows][:, :, None], share)
+    return _part(days.premarket_volume[row][which, None], share)
 
 
-def regular_volume(universe: Universe, days: Days, row: int, ended: Ints) -> Ints:
+def regular_volume(universe: Universe, days: Days, row: int, ended: Ints, which: Which = ALL) -> Ints:
     """Shares of a session traded in its first ``ended`` regular minutes; [symbol, minute]."""
     noise = Noise(universe.seed)
-    day, ids = days.weekday[row : row + 1, None], universe.ids[:, None]
+    day, ids = days.weekday[row : row + 1, None], universe.ids[which, None]
     length = days.sessions[row].minutes
     count = np.minimum(np.maximum(ended, 0), length)
-    halt_from, halt_to = days.halt_from[row][:, None], days.halt_to[row][:, None]
+    halt_from, halt_to = days.halt_from[row][which, None], days.halt_to[row][which, None]
     count = np.where((count > halt_from) & (count <= halt_to), np.maximum(halt_from, 0), count)
-    active = _last_active(noise, "regular", day, ids, universe.slot[:, None], count)
+    active = _last_active(noise, "regular", day, ids, universe.slot[which, None], count)
     active = np.where(count >= length, length, np.where(count >= 1, np.maximum(active, 1), 0))
     share = _curve_share(noise, "regular", day, ids, active, _regular_curve(length))
-    return _part(days.volume[row][:, None], share)
+    return _part(days.volume[row][which, None], share)
 
 
 def make_minutes(universe: Universe, days: Days, session: Session) -> MinuteTable:
     """All minutes of a session; every bar lies within the daily bar, whose extremes are reached."""
     row = days.rows[session.date]
     steps = np.arange(session.minutes + 1, dtype=np.int64)[None, :]
-    early_steps = np.arange(PREMARKET_MINUTES + 1, dtype=np.int64)[None, None, :]
-    early = np.diff(premarket_volume(universe, days, np.array([row]), early_steps)[0], axis=1)
+    early_steps = np.arange(PREMARKET_MINUTES + 1, dtype=np.int64)[None, :]
+    early = np.diff(premarket_volume(universe, days, row, early_steps), axis=1)
     regular = np.diff(regular_volume(universe, days, row, steps), axis=1)
     before = _premarket_prices(universe, days, row)
     after = _regular_prices(universe, days, row, regular > 0)
@@ -168,11 +175,13 @@ def _part(volume: Ints, share: Ints) -> Ints:
     return (volume * share) >> _CURVE_BITS
 
 
+@cache
 def _premarket_curve() -> Ints:
     minutes = np.arange(PREMARKET_MINUTES + 1) / PREMARKET_MINUTES
     return _whole(0.25 * minutes + 0.75 * minutes * minutes * minutes)
 
 
+@cache
 def _regular_curve(length: int) -> Ints:
     """Much at the open, little at noon, a closing auction in the last minute."""
     minute = np.arange(length) / length
@@ -182,7 +191,9 @@ def _regular_curve(length: int) -> Ints:
 
 
 def _whole(curve: Floats) -> Ints:
-    return np.rint(curve * (1 << _CURVE_BITS)).astype(np.int64)
+    whole = np.rint(curve * (1 << _CURVE_BITS)).astype(np.int64)
+    whole.flags.writeable = False  # kept for every session
+    return whole
 
 
 def _bridge(noise: Noise, name: str, day: int, ids: Ints, length: int) -> Floats:
