@@ -20,7 +20,7 @@ from tests.e2e.independent.account import Account, loss_tiers
 from tests.e2e.independent.brackets import classic_prices, expected_fills, expected_trade
 from tests.e2e.independent.fill_model import SHARE, Expected
 from tests.e2e.independent.market import MINUTE_MS, RawMarket, clock_ms
-from tests.e2e.independent.replays import HARDER, SETTINGS, Replayed, Setting
+from tests.e2e.independent.replays import HARDER, OTHERS, SETTINGS, Replayed, Setting
 from tests.e2e.independent.run_file import Row, RunFile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,16 +38,19 @@ def replayed(
     request: pytest.FixtureRequest, real_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Replayed]:
     """All twenty sessions with the defaults and with a threshold of 2 %, in a home that shares the bars."""
-    setting: Setting = request.param
-    home = tmp_path_factory.mktemp("replay")
+    found = run(request.param, real_home, tmp_path_factory.mktemp("replay"))
+    yield found
+    found.file.close()
+
+
+def run(setting: Setting, real_home: Path, home: Path) -> Replayed:
+    """Replay all twenty sessions in a home of its own."""
     (home / "bars").symlink_to(real_home / "bars")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in setting.environment.items():
             patch.setenv(name, value)
         document = asyncio.run(run_replay(load_settings(), home, first=FIRST, last=LAST))
-    file = RunFile(run_path(home, str(document["result_id"])))
-    yield Replayed(setting, home, document, file)
-    file.close()
+    return Replayed(setting, home, document, RunFile(run_path(home, str(document["result_id"]))))
 
 
 def flattened_by_limit(replayed: Replayed, market: RawMarket) -> dict[str, int]:
@@ -161,13 +164,13 @@ def test_the_document_tells_the_trades_as_they_are(replayed: Replayed) -> None:
     stored = {trade["trade_id"]: trade for trade in replayed.file.trades}
     for told in replayed.trades:
         trade = stored[told["trade_id"]]
-        assert told["quantity"] * SHARE == trade["quantity_e4"]
+        assert Decimal(str(told["quantity"])) * SHARE == trade["quantity_e4"]
         for name in ("entry_price", "exit_price", "stop", "target", "risk_per_share"):
             assert Decimal(told[name]) * 10**4 == trade[f"{name}_e4"], name
         for name in ("fees", "pnl"):
             assert Decimal(told[name]) * 10**8 == trade[f"{name}_e8"], name
         assert told["exit_reason"] == trade["exit_reason"]
-        assert sum(leg["quantity"] for leg in told["exits"]) == told["quantity"]
+        assert sum(Decimal(str(leg["quantity"])) for leg in told["exits"]) * SHARE == trade["quantity_e4"]
     totals: Row = replayed.document["totals"]  # type: ignore[assignment]
     assert totals["trades"] == len(stored)
     assert Decimal(totals["pnl"]) * 10**8 == sum(trade["pnl_e8"] for trade in stored.values())
@@ -229,7 +232,7 @@ def test_the_venues_account_balances(replayed: Replayed) -> None:
         sign = 1 if fill["side"] == "sell" else -1
         cash += sign * fill["quantity"] * fill["price"] - fill["fees"]
     assert account["cash"] == cash
-    assert account["start_equity"] == 100_000 * 10**8
+    assert account["start_equity"] == replayed.setting.start_equity * 10**8
     assert all(row["quantity"] == 0 for row in replayed.file.rows("SELECT quantity FROM venue_position"))
     assert cash - account["start_equity"] == sum(trade["pnl_e8"] for trade in replayed.file.trades)
 
@@ -335,6 +338,30 @@ def test_a_finished_run_is_told_again_without_running(replayed: Replayed) -> Non
         document = asyncio.run(run_replay(load_settings(), replayed.home, first=FIRST, last=LAST))
     assert {**document, "elapsed_ms": 0} == {**replayed.document, "elapsed_ms": 0}
     assert replayed.file.rows("SELECT count(*) AS n FROM journal") == before
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("setting", OTHERS, ids=lambda setting: setting.name)
+def test_other_ways_to_trade_end_flat_and_balanced(
+    setting: Setting, real_home: Path, raw_market: RawMarket, tmp_path: Path
+) -> None:
+    """Presets, profiles and manners whose fills no checker recomputes: what must hold for all of them."""
+    found = run(setting, real_home, tmp_path)
+    test_enough_trades(found)
+    test_every_session_ends_flat(found, raw_market)
+    for check in (
+        test_no_job_is_dead_or_live_at_the_end,
+        test_the_document_tells_the_trades_as_they_are,
+        test_the_drawdown_is_that_of_the_closed_trades,
+        test_the_venues_account_balances,
+        test_positions_are_the_sums_of_their_fills,
+        test_no_entry_without_decision_and_approval,
+        test_every_plan_ends_in_one_terminal_state,
+        test_the_journal_chain_verifies,
+        test_open_exits_never_exceed_what_is_held,
+    ):
+        check(found)
+    found.file.close()
 
 
 SOLD = "sequence = (SELECT max(sequence) FROM venue_fill WHERE side = 'sell')"

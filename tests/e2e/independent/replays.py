@@ -22,6 +22,7 @@ class Setting:
     manner: Manner = field(default_factory=Manner)
     costs: Costs = field(default_factory=Costs)
     limits: Limits = field(default_factory=Limits)
+    start_equity: int = 100_000
     kinds: frozenset[str] = frozenset()
     """Exit reasons that the run must contain."""
 
@@ -80,6 +81,27 @@ HARDER = (
         ),
     ),
 )
+
+
+PLANNING, EXECUTION = "FINAGENT__PLANNING__", "FINAGENT__EXECUTION__"
+OTHERS = (
+    Setting("opening range", {**GAP_2, f"{PLANNING}CLASSIC_ENTRY": "opening_range_break"}, 10),
+    Setting(
+        "reclaim",
+        {**GAP_2, f"{PLANNING}PRESET": "structure", f"{PLANNING}STRUCTURE_SETUP": "vwap_reclaim"},
+        5,
+    ),
+    Setting("fade", {**GAP_2, "FINAGENT__SCAN__STYLE": "fade"}, 10),
+    Setting("micro", {**GAP_2, "FINAGENT__RISK__PROFILE": "micro"}, 10, start_equity=500),
+    Setting("trailing", {**GAP_2, f"{PLANNING}TRAIL_AFTER_R": "0.3", f"{PLANNING}TRAIL_ATR": "0.3"}, 20),
+    Setting("late approval", {**GAP_2, "FINAGENT__APPROVAL__SIMULATED_DELAY_S": "150"}, 20),
+    Setting(
+        "hardly any volume",
+        {**GAP_2, f"{EXECUTION}PARTICIPATION_PCT": "0.005", f"{PLANNING}STOP_PCT": "0.3"},
+        20,
+    ),
+)
+"""Judged only by what needs no fill model: flat, balanced, chained, approved, ended."""
 
 
 @dataclass(frozen=True)
