@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from finagent.adapters.sqlite.views import SqliteViews, UnknownRecordError, View
 from finagent.bootstrap import rules
 from finagent.bootstrap.commands import EngineCommands
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
-from finagent.bootstrap.live import GaugeService, LiveFeed
+from finagent.bootstrap.flags import FlagWatch
+from finagent.bootstrap.gauges import GaugeService
+from finagent.bootstrap.live import LiveFeed
 from finagent.bootstrap.runs import run_path
 from finagent.bootstrap.world import World, load_world
 from finagent.context import ApplicationContext, Commands, Document, SurfaceError, Views
@@ -34,7 +37,8 @@ from finagent.runtime.logs import SecretKeeper, set_up_logs
 from finagent.runtime.tasks import spawn
 from finagent.runtime.watchdog import LoopWatchdog
 from finagent.services.control import ControlService
-from finagent.services.schedule import local_ms
+from finagent.services.reconcile import Difference, ReconcileService
+from finagent.services.schedule import DaySchedule, local_ms
 from finagent.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -113,7 +117,7 @@ class Agent:
     def health(self) -> Document:
         """``{live, ready, halt_reason, loop_lag_s, services: {name: {...}}}`` for the probes."""
         services = self._services()
-        is_up = self._running is not None and not self._running.done()
+        is_up = self.engine.supervisor is not None and not self.is_failed
         is_ready = is_up and all(each["state"] == "running" for each in services.values())
         return {
             "live": is_up and not self._watchdog.is_stalled,
@@ -153,7 +157,12 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
     """
     rules.checked(settings)
     _prepare(home)
-    set_up_logs(secrets_of(home), level=settings.ops.log_level.upper(), folder=home / "logs")
+    set_up_logs(
+        secrets_of(home),
+        level=settings.ops.log_level.upper(),
+        folder=home / "logs",
+        stderr=not sys.stderr.isatty(),
+    )
     world = await asyncio.to_thread(load_world, settings, home)
     clock = _clock(settings, home, at)
     scope = Scope(generation=_generation(home), account=settings.account.name)
@@ -167,12 +176,14 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
     )
     agent = Agent(engine, home, mode=settings.account.mode)
     try:
-        await _gate(engine)
+        differences = await _gate(engine)
+        compared_ms = clock.now_ms()
         begin_ms = clock.now_ms() - settings.schedule.misfire_minutes * 60_000
         await engine.driver.begin(begin_ms)
         agent.launch(
             LiveFeed(engine.driver, clock, engine.ticker),
-            GaugeService(engine, agent.context.views),
+            GaugeService(engine, compared_ms=compared_ms, differences=differences),
+            FlagWatch(home, agent.control, engine.ticker),
         )
     except BaseException:
         await agent.stop()
@@ -181,16 +192,14 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
     return agent
 
 
-async def _gate(engine: Engine) -> None:
-    """Damage and differences shut the entry gate; exits stay possible."""
+async def _gate(engine: Engine) -> list[Difference]:
+    """Damage and differences (given back) shut the entry gate; exits stay possible."""
     found = await engine.database.read_fn(damage)
     if found is not None:
         await _shut(engine, "damage")
         await engine.queue.note("damage", {"detail": found})
         LOG.critical("start.damage", extra={"detail": found})
     session = engine.world.calendar.session_at(engine.clock.now_ms())
-    from finagent.services.reconcile import ReconcileService
-
     reconcile = ReconcileService(engine.store, engine.broker, engine.clock)
     differences = await reconcile.differences(session.date)
     if any(difference.kind == "stranded" for difference in differences):
@@ -200,6 +209,7 @@ async def _gate(engine: Engine) -> None:
         await _shut(engine, "reconcile")
     elif found is None and (await engine.store.control()).gate_reason == "reconcile":
         await _shut(engine, "")
+    return differences
 
 
 async def _flatten_stranded(engine: Engine, session: Session) -> None:
@@ -289,6 +299,7 @@ def engine_views(
 async def _reader_views(settings: Settings, home: Path, database: Database, *, run: str | None) -> Views:
     from finagent.adapters.vendors.calendar import load_calendar
 
+    calendar = load_calendar(home)
     clock: Clock = SystemClock()
     if run is not None:
         rows = await database.read("SELECT now_ms FROM clock WHERE id = 1")
@@ -303,13 +314,15 @@ async def _reader_views(settings: Settings, home: Path, database: Database, *, r
         mode=settings.account.mode if run is None else "replay",
         broker=settings.broker.name,
         clock=clock,
-        calendar=load_calendar(home),
+        calendar=calendar,
         profile=rules.risk_profile(settings),
         start_equity_e8=rules.start_equity_e8(settings),
         run_id=run,
         marks=None,
         health=None,
-        next_ticks=None,
+        next_ticks=None
+        if run is not None
+        else DaySchedule(calendar, rules.schedule_rules(settings)).upcoming,
     )
     return SurfaceViews(database, facts)
 

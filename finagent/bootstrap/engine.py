@@ -12,6 +12,7 @@ from finagent.adapters.sqlite.facts import apply_fact
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
+from finagent.bootstrap.gauges import TimedHandler
 from finagent.bootstrap.world import World
 from finagent.domain.market import Bar, Session
 from finagent.domain.orders import Scope
@@ -215,7 +216,11 @@ class Engine:
         return [
             (
                 scanner.CONTRACT,
-                scanner.ScannerService(world.market, world.calendar, clock, rules.gap_rules(s)),
+                TimedHandler(
+                    scanner.ScannerService(world.market, world.calendar, clock, rules.gap_rules(s)),
+                    self.ticker,
+                    self.metrics.scan_duration_seconds.observe,
+                ),
             ),
             (
                 scoring.CONTRACT,

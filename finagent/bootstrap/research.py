@@ -160,8 +160,8 @@ def _sqlite() -> Json:
     has_fix = version >= SAFE_SQLITE[0] or any(
         version[:2] == safe[:2] and version >= safe for safe in SAFE_SQLITE[1:]
     )
-    mend = "" if has_fix else "nothing to do: one writer and the file lock keep clear of the WAL-reset bug"
-    return _check("sqlite", "ok", sqlite3.sqlite_version, mend)
+    note = "" if has_fix else " (has the WAL-reset bug: one writer and the file lock keep clear of it)"
+    return _check("sqlite", "ok", sqlite3.sqlite_version + note)
 
 
 def _writable(home: Path) -> Json:
@@ -202,9 +202,7 @@ def _bars(home: Path) -> Json:
     except Exception as error:
         return _check("bars", "fail", str(error), "finagent data check")
     if stored is None:
-        return _check(
-            "bars", "ok", "no imported bars: the built-in market is used", "finagent data import DIR"
-        )
+        return _check("bars", "ok", "no imported bars: the built-in market is used")
     return _check("bars", "ok", f"{stored[0]} to {stored[1]}")
 
 

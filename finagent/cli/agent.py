@@ -11,6 +11,8 @@ from finagent.context import CommandResult, ExitCode, Json, SurfaceError
 AGENT_FILE = "agent.json"
 TOKEN_FILE = "token"
 TIMEOUT_S = 30.0
+STOPPING = ("kill", "flatten", "pause")
+"""Orders that must arrive even when nobody answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,15 @@ def post(agent: RunningAgent, path: str, body: dict[str, Json]) -> CommandResult
             exit_code=ExitCode.UNREACHABLE,
         ) from None
     return _result(reply.status_code, reply.text, agent)
+
+
+def leave_flag(home: Path, verb: str, body: dict[str, Json]) -> None:
+    """Write the order where the agent looks for it, whole or not at all."""
+    folder = home / "flags"
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{verb}.json"
+    unfinished.write_text(json.dumps(body), encoding="utf-8")
+    unfinished.replace(folder / f"{verb}.json")
 
 
 def _result(status: int, text: str, agent: RunningAgent) -> CommandResult:

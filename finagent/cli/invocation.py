@@ -15,6 +15,7 @@ from finagent.cli.page import Page
 from finagent.context import Commands, Document, SurfaceError, Views
 
 if TYPE_CHECKING:
+    from finagent.cli.agent import RunningAgent
     from finagent.context import CommandResult, Json
     from finagent.settings import Settings
 
@@ -81,10 +82,10 @@ def read(
 
 def act(call: Invocation, action: Action) -> "CommandResult":
     """Carry out an action; SurfaceError with the command's code and exit status where it was not done."""
-    from finagent.cli.agent import find_agent, post
+    from finagent.cli.agent import find_agent
 
     agent = find_agent(call.home)
-    result = post(agent, action.path, action.body) if agent is not None else wait_for(_act_here(call, action))
+    result = _ask(call, agent, action) if agent is not None else wait_for(_act_here(call, action))
     if not result.is_done:
         hint = result.data.get("hint")
         raise SurfaceError(
@@ -94,6 +95,25 @@ def act(call: Invocation, action: Action) -> "CommandResult":
             exit_code=result.exit_code,
         )
     return result
+
+
+def _ask(call: Invocation, agent: "RunningAgent", action: Action) -> "CommandResult":
+    """Over HTTP; an order to stop that gets no answer is left as a flag file, which the agent obeys when it can."""
+    from finagent.cli.agent import STOPPING, leave_flag, post
+
+    try:
+        return post(agent, action.path, action.body)
+    except SurfaceError as error:
+        verb = action.path.partition("control/")[2]
+        if error.code != "agent_unreachable" or verb not in STOPPING:
+            raise
+        leave_flag(call.home, verb, action.body)
+        raise SurfaceError(
+            error.message,
+            hint=f"The order to {verb} lies in {call.home / 'flags'}: it is obeyed as soon as the agent can",
+            code=error.code,
+            exit_code=error.exit_code,
+        ) from None
 
 
 async def _act_here(call: Invocation, action: Action) -> "CommandResult":

@@ -56,7 +56,7 @@ class ReconcileService:
             tx.touch(ACCOUNT_ROW)
 
     async def _resolve(self, job: Job, tx: Tx) -> None:
-        """Look for an unknown order in the day's complete listing: found it is adopted, missing twice it never arrived."""
+        """Look in the day's complete listing: found, the order is adopted; missing twice, it never arrived."""
         order_id, date, look = str(job.payload["order"]), str(job.payload["session"]), job.payload["look"]
         order = await self.store.order(order_id)
         if order is None or order.state is not OrderState.UNKNOWN:
