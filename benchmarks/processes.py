@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
+BYTECODE = ROOT / ".cache" / "bytecode"
+"""Where the measured processes keep compiled modules, as an installed program has them."""
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.01
 
@@ -41,22 +43,23 @@ class Finished:
 
 
 def finagent(*arguments: str, home: Path | None = None) -> Finished:
-    """Run the command line in a process of its own."""
+    """Run the command line in a process of its own, with default settings."""
     command = [str(Path(sys.executable).with_name("finagent")), *arguments]
     return _run(
         command if Path(command[0]).exists() else [sys.executable, "-m", "finagent", *arguments], home
     )
 
 
-def python(module: str, *arguments: str, home: Path | None = None) -> Finished:
-    """Run a module in a process of its own."""
-    return _run([sys.executable, "-m", module, *arguments], home)
+def python(module: str, *arguments: str, settings: Mapping[str, str] | None = None) -> Finished:
+    """Run a module in a process of its own; ``settings`` are environment variables."""
+    return _run([sys.executable, "-m", module, *arguments], None, settings)
 
 
-def _run(command: list[str], home: Path | None) -> Finished:
+def _run(command: list[str], home: Path | None, settings: Mapping[str, str] | None = None) -> Finished:
+    environment = {**_environment(home), **(settings or {})}
     began = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=ROOT, env=_environment(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         output = _read(process.stdout)
         _, status, usage = os.wait4(process.pid, 0)
@@ -72,8 +75,13 @@ def _read(stream: IO[str] | None) -> str:
 
 
 def _environment(home: Path | None) -> Mapping[str, str]:
-    """This one's, without settings of its user, so that the defaults are measured."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("FINAGENT_")}
+    """This one's with compiled modules, and without settings of its user: the defaults are measured."""
+    mine = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("FINAGENT_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    mine["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
     return mine if home is None else {**mine, "FINAGENT_HOME": str(home)}
 
 

@@ -350,13 +350,11 @@ def _openable(home: Path) -> Iterator[None]:
     try:
         yield
     except HomeInUseError as error:
-        raise SurfaceError(
-            str(error), hint="stop that process or give another --home", code="home_in_use"
-        ) from None
+        raise SurfaceError(str(error), code="home_in_use") from None
     except DatabaseTooNewError as error:
-        raise SurfaceError(str(error), hint="update finagent", code="database_too_new") from None
+        raise SurfaceError(str(error), code="database_too_new") from None
     except ForeignDatabaseError as error:
-        raise SurfaceError(str(error), hint="give another --home", code="foreign_database") from None
+        raise SurfaceError(str(error), code="foreign_database") from None
     except (OSError, sqlite3.OperationalError) as error:
         raise SurfaceError(
             f"{home} cannot be used: {error}", hint="give --home a folder you may write", code="home"

@@ -40,7 +40,7 @@ async def run_scan(
     try:
         found = await compute_scan(world.market, day, as_of_ms, gap_rules)
     except SessionDataMissingError as error:
-        raise SurfaceError(str(error), hint="finagent data import DIR", code="no_data") from None
+        raise SurfaceError(str(error), code="no_data") from None
     scored = await compute_scores(
         world.news,
         world.calendar,
@@ -84,7 +84,7 @@ async def _instant(settings: Settings, world: World, day: Session, at: str | Non
         try:
             view = await world.market.view(day, early_ms)
         except SessionDataMissingError as error:
-            raise SurfaceError(str(error), hint="finagent data import DIR", code="no_data") from None
+            raise SurfaceError(str(error), code="no_data") from None
         if early_ms < day.open_ms and any(snapshot.minutes for snapshot in view.snapshots):
             return early_ms
     return day.open_ms + MINUTE_MS

@@ -254,4 +254,4 @@ async def _check_data(world: World, sessions: tuple[Session, ...]) -> None:
             reason = str(error)
         else:
             return
-    raise SurfaceError(reason, hint="finagent data import DIR", code="no_data")
+    raise SurfaceError(reason, code="no_data")

@@ -168,7 +168,7 @@ class ServiceWorker:
         failed: GuardFailedError | None = None
         for _ in range(self.tools.guard_retries + 1):
             tx = Tx()
-            result: object = await self.handler.handle(job, tx)  # type: ignore[func-returns-value]
+            result = await self._handled(job, tx)
             if result is not None:
                 raise GiveUpError(
                     f"handler of {job.type} returned {type(result).__name__}, it must return None"
@@ -182,6 +182,17 @@ class ServiceWorker:
             except GuardFailedError as error:
                 failed = error
         raise RetryError(f"{failed} ({self.tools.guard_retries + 1} tries)")
+
+    async def _handled(self, job: Job, tx: Tx) -> object:
+        """Run the handler; the wall seconds it took are its stage's, however it ends."""
+        started_ms = self.tools.ticker.monotonic_ms()
+        try:
+            result: object = await self.handler.handle(job, tx)  # type: ignore[func-returns-value]
+            return result
+        finally:
+            if self.tools.metrics is not None:
+                seconds = (self.tools.ticker.monotonic_ms() - started_ms) / 1000
+                self.tools.metrics.stage_duration_seconds.labels(stage=job.type).observe(seconds)
 
     async def _fail(
         self, job: Job, error: str, outcome: FailOutcome, *, retry_after_s: float | None = None

@@ -81,6 +81,7 @@ class EventFormatter(JsonFormatter):
         self, log_data: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
     ) -> None:
         super().add_fields(log_data, record, message_dict)
+        log_data.pop("color_message", None)  # uvicorn's copy of the message for terminals
         for name, value in bound_fields().items():
             log_data.setdefault(name, value)
         for name, value in log_data.items():
