@@ -49,14 +49,19 @@ class RiskDesk:
         return account_state(book, marks, self.profile, without=without), prices, book
 
     def decide(self, plan: Plan, account: AccountState, price: LastPrice | None) -> RiskDecision:
-        """The decision at the worse of the plan's reference and the last price."""
-        seen_e4 = price.price_e4 if price is not None else plan.reference_e4
-        worse = max if plan.direction.sign > 0 else min
+        """The decision at the worse of the plan's reference and the last price.
+
+        One at or behind the stop stands as it is: the plan is refused, however good its reference was.
+        """
+        sign = plan.direction.sign
+        price_e4 = seen_e4 = price.price_e4 if price is not None else plan.reference_e4
+        if sign * (seen_e4 - plan.stop_e4) > 0:
+            price_e4 = max(sign * plan.reference_e4, sign * seen_e4) * sign
         return decide(
             plan,
             account,
             self.profile,
-            price_e4=worse(plan.reference_e4, seen_e4),
+            price_e4=price_e4,
             slippage_bound_e6=self.slippage_bound_e6,
             now_ms=self.clock.now_ms(),
         )

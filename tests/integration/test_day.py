@@ -269,12 +269,10 @@ async def test_time_stop_with_the_entry_still_working_frees_it_first(home: Path)
 async def test_costs_and_fees_balance_to_the_last_unit(home: Path) -> None:
     costs = {
         "execution": {
-            **{
-                "slippage_bps": 5,
-                "regulatory_fees": True,
-                "commission_per_share": "0.005",
-                "commission_min": 1,
-            },
+            "slippage_bps": 5,
+            "regulatory_fees": True,
+            "commission_per_share": "0.005",
+            "commission_min": 1,
         }
     }
     async with Stage(home, settings=costs) as stage:

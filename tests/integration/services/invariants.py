@@ -1,5 +1,6 @@
 """What must hold of a database after any step, and after a day; read with plain SQL, no code of ours but the chain."""
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def _journal(conn: sqlite3.Connection) -> Iterator[str]:
     rows = conn.execute("SELECT seq, at, kind, ref, data, hash FROM journal ORDER BY seq").fetchall()
     if rows and (rows[0][0] != 1 or verify_chain(rows) != len(rows)):
         yield "the journal's chain"
-    if any(first[1] > then[1] for first, then in zip(rows, rows[1:], strict=False)):
+    if any(first[1] > then[1] for first, then in itertools.pairwise(rows)):
         yield "the journal goes back in time"
 
 
