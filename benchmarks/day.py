@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.figures import Figures, machine
-from benchmarks.processes import agent, finagent, python
+from benchmarks.processes import ProcessFailedError, agent, finagent, python
 from benchmarks.universe import COARSE, LAST_SESSION, write_universe
 
 REPLAYED = ("2018-02-16", "2018-03-16")
 MADE_UP = ("2026-03-02", "2026-03-27")
-MORE_GAPS = {"FINAGENT__SCAN__MIN_GAP_PCT": "2"}
-"""For more samples of an intent than the default's 4 % gives."""
 MADE_UP_QUICK = ("2026-03-02", "2026-03-03")
 
 
@@ -58,8 +56,7 @@ def measure_replay(bench: Bench, figures: Figures) -> None:
     ]
     figures.put_best("replay_20_sessions_s", [run.seconds for run in runs])
     figures.put("replay_peak_mib", max(run.peak_mib for run in runs))
-    _put_intents(bench, figures, "bars_to_intent", [str(home), "replay", first, last])
-    probed = python("benchmarks.sessions", str(home), "replay", first, last).document
+    probed = _put_intents(bench, figures, "bars_to_intent", [str(home), "replay", first, last])
     figures.put("commits_per_session", _number(probed["most_commits"]))
     figures.put("replay_commits", _number(probed["commits"]))
 
@@ -92,10 +89,10 @@ def measure_intents(bench: Bench, figures: Figures) -> None:
 
 def _put_intents(bench: Bench, figures: Figures, name: str, arguments: list[str]) -> dict[str, object]:
     """From the commit of a tick with a scan, its bars in memory, to each committed intent that it led to."""
-    found = [
-        python("benchmarks.sessions", *arguments, settings=MORE_GAPS).document for _ in range(bench.repeats)
-    ]
+    found = [python("benchmarks.sessions", *arguments).document for _ in range(bench.repeats)]
     runs = [_numbers(each["scan_to_intent_ms"]) for each in found]
+    if len({len(run) for run in runs}) > 1:
+        raise ProcessFailedError(f"{name}: the same sessions gave {[len(run) for run in runs]} intents")
     if runs[0]:
         figures.put_spread(name, "ms", runs)
     else:

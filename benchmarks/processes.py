@@ -50,16 +50,15 @@ def finagent(*arguments: str, home: Path | None = None) -> Finished:
     )
 
 
-def python(module: str, *arguments: str, settings: Mapping[str, str] | None = None) -> Finished:
-    """Run a module in a process of its own; ``settings`` are environment variables."""
-    return _run([sys.executable, "-m", module, *arguments], None, settings)
+def python(module: str, *arguments: str) -> Finished:
+    """Run a module in a process of its own."""
+    return _run([sys.executable, "-m", module, *arguments], None)
 
 
-def _run(command: list[str], home: Path | None, settings: Mapping[str, str] | None = None) -> Finished:
-    environment = {**_environment(home), **(settings or {})}
+def _run(command: list[str], home: Path | None) -> Finished:
     began = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=ROOT, env=_environment(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         output = _read(process.stdout)
         _, status, usage = os.wait4(process.pid, 0)
