@@ -12,7 +12,7 @@ from finagent.adapters.sqlite.facts import apply_fact
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
-from finagent.bootstrap.gauges import TimedHandler
+from finagent.bootstrap.timed import TimedHandler
 from finagent.bootstrap.world import World
 from finagent.domain.market import Bar, Session
 from finagent.domain.orders import Scope

@@ -2,8 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
@@ -14,8 +13,6 @@ from finagent.domain.market import Session
 from finagent.domain.money import MONEY_SCALE, RATIO_SCALE
 from finagent.domain.orders import OrderState
 from finagent.domain.risk import limits_used
-from finagent.ports import Job, Ticker, Tx
-from finagent.queue.worker import JobHandler
 from finagent.runtime.service import sleep_or_stop
 from finagent.runtime.supervisor import ServiceState
 
@@ -28,23 +25,6 @@ PRUNE_SLICE = 200
 DAY_MS = 86_400_000
 ENGINE_STATES = ("starting", "running", "degraded", "halted", "stopped")
 DIFFERENCE_KINDS = ("unknown_order", "lost_order", "ended_order", "stranded", "position", OTHER)
-
-
-@dataclass(frozen=True, slots=True)
-class TimedHandler:
-    """A handler whose wall seconds are observed, however it ends."""
-
-    handler: JobHandler
-    ticker: Ticker
-    observe: Callable[[float], None]
-
-    async def handle(self, job: Job, tx: Tx) -> None:
-        """As the handler's own."""
-        started_ms = self.ticker.monotonic_ms()
-        try:
-            await self.handler.handle(job, tx)
-        finally:
-            self.observe((self.ticker.monotonic_ms() - started_ms) / 1000)
 
 
 class Totals:
