@@ -175,8 +175,8 @@ class Store(Protocol):
     async def open_positions(self) -> Sequence[OpenPosition]:
         """Positions that are not flat, by symbol."""
 
-    async def book(self, session: str, *, now_ms: int) -> Book:
-        """The session's account as committed, in one snapshot."""
+    async def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
+        """The session's account as committed, in one snapshot; sales since ``unsettled_from`` have not settled."""
 
     async def control(self) -> Control:
         """The halt flags."""

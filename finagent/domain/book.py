@@ -109,6 +109,11 @@ class Book:
     has_old_unknown: bool = False
     """An order has been unknown for longer than a minute."""
 
+    spent_e8: int = 0
+    """What the session's entries have cost so far, sold again or not."""
+    unsettled_e8: int = 0
+    """Proceeds of earlier sessions' sales that have not settled yet."""
+
     def with_positions(self, positions: "tuple[OpenPosition, ...]") -> "Book":
         """The same book with other positions."""
         return replace(self, positions=positions)
@@ -159,7 +164,7 @@ def account_state(
     return AccountState(
         equity_e8=equity_e8,
         day_start_equity_e8=book.day_start_equity_e8,
-        cash_e8=equity_e8 - exposure_e8,
+        cash_e8=max(0, settled_cash_e8(book, sum(r.notional_e8 for r in reservations))),
         buying_power_e8=max(0, equity_e8 - exposure_e8),
         realised_pnl_e8=realised_e8,
         open_pnl_e8=open_pnl_e8,
@@ -176,6 +181,22 @@ def account_state(
         entry_gate_reason=_gate(book),
         pause_reason=book.control.pause_reason,
     )
+
+
+def settled_cash_e8(book: Book, reserved_e8: int) -> int:
+    """Cash that is settled, not spent today and not reserved: what a cash account may buy with, in 1e-8.
+
+    Proceeds of today's sales are not counted: they settle later, and spending them before would be free riding
+    (Regulation T, 12 CFR 220.8).
+    """
+    return book.day_start_equity_e8 - book.unsettled_e8 - book.spent_e8 - reserved_e8
+
+
+def settlement_days(session: str) -> int:
+    """Business days from trade to settlement: T+3, T+2 from 2017-09-05, T+1 from 2024-05-28 (SEC Rule 15c6-1)."""
+    if session < "2017-09-05":
+        return 3
+    return 2 if session < "2024-05-28" else 1
 
 
 def _gate(book: Book) -> str | None:

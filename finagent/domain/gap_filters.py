@@ -11,6 +11,7 @@ from finagent.domain.indicators import (
     average_true_range,
     dollar_volume,
     relative_volume,
+    short_restricted,
     volume_weighted_price,
 )
 from finagent.domain.market import CorporateAction, DailyBar, Direction, History, Quote
@@ -35,6 +36,7 @@ class _Facts:
     spread: tuple[int, int] | None
     atr: Fraction | None
     adv_shares: int | None
+    is_short_restricted: bool | None
 
 
 class _Verdict(NamedTuple):
@@ -88,6 +90,21 @@ def _gather(measured: Measured, history: History, rules: GapRules) -> _Facts:
         spread=_spread(measured.snapshot.quote, measured.as_of_ms),
         atr=average_true_range(bars, actions, rules.atr_sessions),
         adv_shares=average_shares(bars, actions, rules.adv_sessions),
+        is_short_restricted=_restricted(measured, bars, actions),
+    )
+
+
+def _restricted(
+    measured: Measured, bars: Sequence[DailyBar], actions: Sequence[CorporateAction]
+) -> bool | None:
+    """What the feed says of short sales, else what the bars tell."""
+    told = measured.snapshot.is_short_restricted
+    if told is not None:
+        return told
+    known = bars if bars and bars[-1].session == measured.session.previous else ()
+    low_e4 = min((bar.low_e4 for bar in measured.regular), default=None)
+    return short_restricted(
+        known, actions, low_e4, (measured.adjusted_numerator, measured.adjusted_denominator)
     )
 
 
@@ -177,10 +194,10 @@ def _candidate(
         atr_pct_e6=None if facts.atr is None else int(facts.atr * denominator * RATIO_SCALE / numerator),
         spread_e6=None if facts.spread is None else div_ceil(facts.spread[0] * RATIO_SCALE, facts.spread[1]),
         move_from_open_e6=_move_from_open(measured),
-        is_short_restricted=measured.snapshot.is_short_restricted,
+        is_short_restricted=facts.is_short_restricted,
         feed=feed,
         levels=levels,
-        flags=_flags(measured, levels, rules) + unknown,
+        flags=_flags(measured, levels, rules, bool(facts.is_short_restricted)) + unknown,
         adjusted_numerator=numerator,
         adjusted_denominator=denominator,
     )
@@ -226,7 +243,7 @@ def is_gap_filled(gap_e6: int, levels: Levels) -> bool | None:
     return low_e4 <= fill_e4 if gap_e6 >= 0 else high_e4 >= fill_e4
 
 
-def _flags(measured: Measured, levels: Levels, rules: GapRules) -> tuple[str, ...]:
+def _flags(measured: Measured, levels: Levels, rules: GapRules, is_short_restricted: bool) -> tuple[str, ...]:
     snapshot, regular = measured.snapshot, measured.regular
     flags: list[str] = []
     if not measured.has_minutes:
@@ -235,7 +252,7 @@ def _flags(measured: Measured, levels: Levels, rules: GapRules) -> tuple[str, ..
         flags.append("ex_date")
     if is_gap_filled(measured.gap_e6, levels):
         flags.append("gap_filled")
-    if snapshot.is_short_restricted:
+    if is_short_restricted:
         flags.append("ssr")
     if regular and measured.as_of_ms - regular[-1].end_ms > rules.max_indication_age_ms:
         flags.append("thin")

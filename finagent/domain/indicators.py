@@ -27,6 +27,29 @@ def adjusted_close(previous_close_e4: int, action: CorporateAction | None) -> tu
     return (previous_close_e4 - action.dividend_e4) * RATIO_SCALE, action.split_ratio_e6
 
 
+def short_restricted(
+    earlier: Sequence[DailyBar],
+    actions: Sequence[CorporateAction],
+    today_low_e4: int | None,
+    previous: tuple[int, int],
+) -> bool | None:
+    """Whether a fall of 10 % restricts short sales, that session and the next (SEC Rule 201); None when unknown.
+
+    ``earlier`` ends with the previous session; ``previous`` is its close on today's basis as a fraction.
+    """
+    numerator, denominator = previous
+    if today_low_e4 is not None and 10 * today_low_e4 * denominator <= 9 * numerator:
+        return True
+    if len(earlier) < 2:
+        return None
+    before, last = earlier[-2:]
+    action = next((each for each in actions if each.ex_session == last.session), None)
+    if action is not None and action.split_ratio_e6 <= 0:
+        return None
+    base, share = adjusted_close(before.close_e4, action)
+    return 10 * last.low_e4 * share <= 9 * base
+
+
 def dollar_volume(bars: Sequence[DailyBar], sessions: int) -> tuple[int, int] | None:
     """Sum of close times volume in 1e-4 dollars over the last ``sessions`` bars, and how many bars that were.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from finagent.domain.approvals import price_refusal
 from finagent.domain.book import StoredPlan
 from finagent.domain.facts import (
     ACCOUNT_ROW,
@@ -13,10 +14,10 @@ from finagent.domain.facts import (
 )
 from finagent.domain.legs import entry_intents
 from finagent.domain.orders import OrderIntent, Scope, body_hash
-from finagent.domain.plan import PlanState
+from finagent.domain.plan import AUCTION_NOTE, Plan, PlanState
 from finagent.domain.risk import RiskDecision
 from finagent.domain.steps import Step
-from finagent.ports import Clock, Job, JobQueue, NewJob, RiskCheck, Store, Tx
+from finagent.ports import Clock, Job, JobQueue, LastPrice, NewJob, RiskCheck, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(
@@ -50,11 +51,19 @@ class ExecutionService:
         if job.type == Step.PLAN_EXPIRY or self.clock.now_ms() >= stored.plan.entry_until_ms:
             self._end(tx, stored, PlanState.EXPIRED, "entry_window_over")
             return
-        decision, _ = await self.risk.recheck(stored.plan)
-        if not decision.is_approved:
-            self._end(tx, stored, PlanState.REFUSED, ", ".join(decision.reasons))
+        decision, price = await self.risk.recheck(stored.plan)
+        missed = self._missed(stored.plan, price)
+        if missed is not None or not decision.is_approved:
+            self._end(tx, stored, PlanState.REFUSED, missed or ", ".join(decision.reasons))
             return
         self._commit(tx, stored, decision)
+
+    def _missed(self, plan: Plan, price: LastPrice | None) -> str | None:
+        """Why a market entry that waited (the agent was down) leaves no more; a trigger's limit guards itself."""
+        if AUCTION_NOTE in plan.notes and self.clock.now_ms() >= plan.entry_from_ms:
+            return "auction_missed"
+        refusal = price_refusal(plan, price.price_e4) if price is not None and plan.limit_e4 is None else None
+        return None if refusal is None else refusal[0]
 
     def _end(self, tx: Tx, stored: StoredPlan, state: PlanState, reason: str) -> None:
         plan_id = stored.plan.plan_id

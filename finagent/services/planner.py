@@ -15,6 +15,7 @@ from finagent.ports import CalendarPort, Clock, GiveUpError, Job, JsonValue, Mar
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(name="planner", consumes=(Step.PLAN,), needs=("queue", "market_data"))
+DAILY_ALONE = "open_assumed_known"
 EntryWindows = Callable[[Session], Sequence[tuple[int, int]]]
 
 
@@ -44,6 +45,11 @@ class PlannerService:
         for rank, scored in await self.store.scored(date, tick):
             candidate = scored.candidate
             if candidate.symbol not in symbols:
+                continue
+            if DAILY_ALONE in candidate.flags:
+                _refuse(
+                    tx, date, tick, NoPlan(candidate.symbol, "no_minutes", "daily bars alone fill no order")
+                )
                 continue
             outcome = make_plan(
                 candidate,
@@ -87,7 +93,8 @@ class PlannerService:
                 "symbols": list(symbols),
                 "version": version,
             }
-            key = f"{date}/{tick}/{version}@{at_ms}"
+            # Symbols planned afresh at different instants may wait for the same minute: each keeps its own job.
+            key = f"{date}/{tick}/{version}@{at_ms}/{symbols[0]}"
             tx.enqueue(NewJob(Step.PLAN, payload, idem_key=key, run_at_ms=at_ms))
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from finagent.domain.book import Book, StoredPlan, account_state
+from finagent.domain.book import Book, StoredPlan, account_state, settlement_days
 from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, PlanMoved, PlanSized
 from finagent.domain.journal import JsonData
 from finagent.domain.market import Session
@@ -42,11 +42,20 @@ class RiskDesk:
     ) -> tuple[AccountState, dict[str, LastPrice], Book]:
         """The account marked at last prices, these prices (of ``symbols`` too), and the book behind it."""
         now_ms = self.clock.now_ms()
-        book = await self.store.book(session.date, now_ms=now_ms)
+        book = await self.store.book(
+            session.date, now_ms=now_ms, unsettled_from=self._unsettled_from(session)
+        )
         asked = sorted({held.plan.symbol for held in book.positions} | set(symbols))
         prices = dict(await self.market.last_prices(asked, session, now_ms))
         marks = {symbol: price.price_e4 for symbol, price in prices.items()}
         return account_state(book, marks, self.profile, without=without), prices, book
+
+    def _unsettled_from(self, session: Session) -> str:
+        """The first session whose sales are not settled on the morning of this one."""
+        first = session
+        for _ in range(settlement_days(session.date) - 1):
+            first = self.calendar.session(first.previous) or first
+        return first.date
 
     def decide(self, plan: Plan, account: AccountState, price: LastPrice | None) -> RiskDecision:
         """The decision at the worse of the plan's reference and the last price.

@@ -81,12 +81,19 @@ class Scoring(Section):
         return self
 
 
+def _opening_range(minutes: int) -> int:
+    """A Literal of numbers would refuse the texts of the environment."""
+    if minutes not in (1, 5, 15, 30):
+        raise ValueError("must be 1, 5, 15 or 30")
+    return minutes
+
+
 class Planning(Section):
     """Entry, stop, target and management of a plan."""
 
     preset: Literal["classic", "structure"] = "classic"
     classic_entry: Literal["next_open", "opening_range_break"] = "next_open"
-    opening_range_minutes: Literal[1, 5, 15, 30] = 5
+    opening_range_minutes: Annotated[int, AfterValidator(_opening_range)] = 5
     structure_setup: Literal[
         "premarket_break", "first_pullback", "vwap_pullback", "vwap_reclaim", "gap_fill_fade"
     ] = "premarket_break"

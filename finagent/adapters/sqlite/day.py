@@ -21,6 +21,7 @@ from finagent.domain.risk import RiskProfile, loss_tier
 from finagent.domain.steps import Step
 from finagent.ports import CalendarPort, Clock, JsonValue, MarketDataPort, NewJob
 from finagent.runtime.clock import VirtualClock
+from finagent.runtime.failpoints import hit
 from finagent.services.position import fill_payload
 from finagent.services.schedule import DaySchedule
 
@@ -153,6 +154,7 @@ class DayDriver:
         if isinstance(self._clock, VirtualClock):
             self._clock.advance(T_ms)
         await self._queue.call(lambda ws: self._commit(ws, minute, before_ms))
+        hit("tick.committed")
         self.at_ms = T_ms
 
     def _forget_unwatched(self, scheduled_ms: int | None) -> None:
@@ -197,6 +199,7 @@ class DayDriver:
     def _commit(self, ws: WriteSession, minute: Minute, before_ms: int) -> None:
         ws.conn.execute(SET_FEED, (FEED, minute.at_ms))
         fills = self._match(ws, minute)
+        hit("tick.in_commit")
         self._watch_plans(ws, minute)
         self._watch_positions(ws, minute)
         self._watch_loss(ws, minute, fills)

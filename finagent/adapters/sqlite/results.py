@@ -27,6 +27,7 @@ SELECT (SELECT count(DISTINCT symbol) FROM candidate WHERE session = ?1),
             AND plan_id IN (SELECT ref FROM journal WHERE kind = 'approved')),
        (SELECT count(*) FROM broker_order WHERE session = ?1),
        (SELECT count(*) FROM fill WHERE session = ?1)"""
+SKIPPED = "SELECT DISTINCT data FROM journal WHERE kind = 'scan_skipped' AND ref LIKE ? ORDER BY data"
 DAY = "SELECT is_flat, pnl, trades, held_over FROM day WHERE session = ?"
 JOBS = """
 SELECT count(*) FILTER (WHERE status = 'done'), count(*) FILTER (WHERE status = 'dead'),
@@ -97,8 +98,10 @@ def outcome_of(conn: sqlite3.Connection) -> str:
 def _session(conn: sqlite3.Connection, date: str) -> Json:
     candidates, plans, approved, orders, fills = conn.execute(COUNTS, (date,)).fetchone()
     day = conn.execute(DAY, (date,)).fetchone()
+    skipped: list[Json] = [json.loads(data)["reason"] for (data,) in conn.execute(SKIPPED, (f"{date}/%",))]
     return {
         "session": date,
+        "skipped": skipped,
         "candidates": candidates,
         "plans": plans,
         "approved": approved,

@@ -109,10 +109,12 @@ class SqliteStore:
     async def control(self) -> Control:
         return await self._database.read_fn(_control)
 
-    async def book(self, session: str, *, now_ms: int) -> Book:
+    async def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
         start = self._start_equity_e8
         return await self._database.read_fn(
-            lambda conn: read_book(conn, session, start_equity_e8=start, now_ms=now_ms)
+            lambda conn: read_book(
+                conn, session, start_equity_e8=start, now_ms=now_ms, unsettled_from=unsettled_from
+            )
         )
 
 
@@ -137,6 +139,7 @@ TODAY = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE session = ?"
 CLOSED_NOT_BOOKED = """
 SELECT p.body FROM position p LEFT JOIN trade t USING (plan_id)
 WHERE p.session = ? AND p.quantity = 0 AND t.plan_id IS NULL"""
+HELD_SINCE = "SELECT body FROM position WHERE session BETWEEN ? AND ? ORDER BY plan_id"
 RESERVED = (
     "SELECT plan_id, symbol, notional, worst_case FROM reservation WHERE released_at IS NULL ORDER BY plan_id"
 )
@@ -153,12 +156,21 @@ def read_open_positions(conn: sqlite3.Connection) -> list[OpenPosition]:
     return [_position(row) for row in rows]
 
 
-def read_book(conn: sqlite3.Connection, session: str, *, start_equity_e8: int, now_ms: int) -> Book:
-    """A session's account as this connection sees it."""
+def read_book(
+    conn: sqlite3.Connection,
+    session: str,
+    *,
+    start_equity_e8: int,
+    now_ms: int,
+    unsettled_from: str | None = None,
+) -> Book:
+    """A session's account as this connection sees it; sales since ``unsettled_from`` have not settled."""
     realised = conn.execute(TODAY, (session,)).fetchone()[0]
     for (body,) in conn.execute(CLOSED_NOT_BOOKED, (session,)):
         held = decode(Position, body)
         realised += held.sold_e8 - held.bought_e8 - held.fees_e8
+    held_since = conn.execute(HELD_SINCE, (unsettled_from or session, session)).fetchall()
+    dealt = [decode(Position, body) for (body,) in held_since]
     return Book(
         session=session,
         day_start_equity_e8=start_equity_e8 + conn.execute(EARLIER, (session,)).fetchone()[0],
@@ -173,6 +185,8 @@ def read_book(conn: sqlite3.Connection, session: str, *, start_equity_e8: int, n
         orders_last_minute=conn.execute(RECENT, (now_ms - 60_000,)).fetchone()[0],
         unknown_symbols=tuple(s for (s,) in conn.execute(UNKNOWN).fetchall()),
         control=_control(conn),
+        spent_e8=sum(each.bought_e8 for each in dealt if each.session == session),
+        unsettled_e8=sum(each.sold_e8 for each in dealt if each.session < session),
         has_old_unknown=bool(conn.execute(OLD_UNKNOWN, (now_ms - 60_000,)).fetchone()[0]),
     )
 

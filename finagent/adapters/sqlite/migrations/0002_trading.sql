@@ -121,6 +121,7 @@ CREATE TABLE position (
     opened_at INTEGER NOT NULL,
     body      TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX position_session ON position (session);
 CREATE INDEX position_open ON position (symbol) WHERE quantity <> 0;
 
 CREATE TABLE trade (
