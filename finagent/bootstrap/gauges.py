@@ -71,7 +71,7 @@ class GaugeService:
             await sleep_or_stop(self._engine.ticker, GAUGE_PERIOD_S, stop)
 
     async def run_once(self) -> None:
-        """One reading; a prune only when it found nothing to do."""
+        """One reading; a prune only when no job waits or runs and some are old."""
         engine = self._engine
         now_ms = engine.clock.now_ms()
         session = engine.world.calendar.session_at(now_ms)
@@ -88,9 +88,9 @@ class GaugeService:
         self._machine(found)
         self._day(found, marked)
         self._account(found, marked)
-        if found.is_idle:
-            keep_ms = engine.settings.queue.retention_days * DAY_MS
-            await engine.queue.prune(older_than_ms=now_ms - keep_ms, limit=PRUNE_SLICE)
+        keep_from_ms = now_ms - engine.settings.queue.retention_days * DAY_MS
+        if found.is_idle and found.oldest_done_ms is not None and found.oldest_done_ms < keep_from_ms:
+            await engine.queue.prune(older_than_ms=keep_from_ms, limit=PRUNE_SLICE)
 
     async def _marks(self, ledger: Ledger, session: Session, now_ms: int) -> Mapping[str, int]:
         symbols = ledger.held_symbols

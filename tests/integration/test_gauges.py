@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finagent.adapters.sqlite.measures import Cursor, label_channel, label_word, read_measures
@@ -64,11 +64,11 @@ async def engine_of(
     folder: Path, pacer: Pacer | None = None, *, mode: str = "policy"
 ) -> AsyncIterator[Engine]:
     """An engine on a run's file, driven by a pacer when one is given."""
-    settings = Settings()
-    world = load_world(settings, folder, vendor="simulated")
+    chosen = Settings()
+    world = load_world(chosen, folder, vendor="simulated")
     sessions = chosen_sessions(world.calendar, SESSION, SESSION)
     plan = RunPlan(sessions=sessions, result_id="0" * 16, path=folder / "finagent.db")
-    engine = await open_run(settings, world, plan, approval_mode=lambda: mode)
+    engine = await open_run(chosen, world, plan, approval_mode=lambda: mode)
     try:
         if pacer is not None:
             with suppress(StoppedError):
@@ -354,6 +354,7 @@ async def test_cursor_gives_each_event_once(copied: Path) -> None:
         assert again.plans == first.plans
 
 
+@settings(deadline=None)
 @given(totals=st.lists(st.integers(0, 1000), min_size=1))
 def test_counter_follows_its_total_and_never_falls(totals: list[int]) -> None:
     """Whatever is read, the counter is the greatest total so far."""
