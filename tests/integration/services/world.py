@@ -5,6 +5,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +17,13 @@ from finagent.domain.approvals import Verdict
 from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
 from finagent.domain.orders import BrokerOrder, OrderIntent, Scope
 from finagent.ports import NewJob, OrderExecutionPort
+from finagent.queue.worker import JobHandler
 from finagent.runtime.clock import SystemTicker, VirtualClock
+from finagent.runtime.service import ServiceContract
 from finagent.runtime.tasks import spawn
 from finagent.services.approval import Outcome, Reply
 from finagent.services.control import ControlService
+from finagent.services.journal import JournalService
 from finagent.services.reconcile import ReconcileService
 from finagent.settings import Settings
 from tests.integration.services.invariants import violations
@@ -98,6 +102,8 @@ class Stage:
         if self._wrap is not None:
             self.engine.broker = self._wrap(self.engine.broker)
         await self.engine.driver.begin(begin_ms)
+        if self._is_live:
+            _never_rearms(self.engine)
         supervisor = self.engine.supervise()
         self._running = spawn(supervisor.run(), "supervisor")
         self.control = ControlService(self.engine.store, self.engine.queue, self.calendar, self.engine.clock)
@@ -213,6 +219,22 @@ class Stage:
     async def value(self, sql: str, *params: Any) -> Any:
         """One value."""
         return (await self.engine.database.read(sql, params))[0][0]
+
+
+def _never_rearms(engine: Engine) -> None:
+    """The journal service as a live agent has it, on virtual time."""
+    build = engine._services
+
+    def services() -> list[tuple[ServiceContract, JobHandler]]:
+        return [
+            (
+                contract,
+                replace(handler, is_simulated=False) if isinstance(handler, JournalService) else handler,
+            )
+            for contract, handler in build()
+        ]
+
+    engine._services = services  # type: ignore[method-assign]
 
 
 def _stored_ms(path: Path) -> int:
