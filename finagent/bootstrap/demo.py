@@ -7,6 +7,7 @@ from pathlib import Path
 from finagent.adapters.sqlite.results import day_document
 from finagent.bootstrap import rules
 from finagent.bootstrap.agent import Agent, secrets_of
+from finagent.bootstrap.gauges import GaugeService
 from finagent.bootstrap.runs import RunPlan, chosen_sessions, drive, forget, open_run, result_id, run_path
 from finagent.bootstrap.world import load_world
 from finagent.context import Document
@@ -51,7 +52,8 @@ class Demo:
     async def run(self) -> Document:
         """The session to its end, then the day's document."""
         hold = Hold(self._agent, self._pacer, self._mode, self._agent.engine.ticker, self._hold_s)
-        await drive(self._agent.engine, self._plan, hold, progress=None)
+        engine = self._agent.engine
+        await drive(engine, self._plan, hold, progress=None, beside=[GaugeService(engine)])
         date = self._plan.sessions[0].date
         return await self._agent.engine.database.read_fn(lambda conn: day_document(conn, date))
 

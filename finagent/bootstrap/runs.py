@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,9 +159,11 @@ async def open_run(
     return engine
 
 
-async def drive(engine: Engine, plan: RunPlan, pacer: Pacer, *, progress: Progress | None) -> None:
-    """The supervisor's services and the timeline, until time ends; HaltError's reason is a SurfaceError."""
-    supervisor = engine.supervise()
+async def drive(
+    engine: Engine, plan: RunPlan, pacer: Pacer, *, progress: Progress | None, beside: Sequence[object] = ()
+) -> None:
+    """Services (and those ``beside``) and the timeline, until time ends; a halt is a SurfaceError."""
+    supervisor = engine.supervise(*beside)
     running = spawn(supervisor.run(), "supervisor")
     stop = asyncio.Event()
     timeline = Timeline(_Told(engine, plan, progress), pacer)
