@@ -242,7 +242,9 @@ class Engine:
                     world.calendar,
                     clock,
                     rules.planning_rules(s),
-                    lambda session: entry_windows(session, windows, s.schedule.zone),
+                    lambda session: entry_windows(
+                        session, windows, s.schedule.zone, until_ms=self.schedule.flatten_start_ms(session)
+                    ),
                     scope,
                     self.profile.allow_shorts,
                     self.profile.lot_e4,

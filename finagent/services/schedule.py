@@ -153,12 +153,17 @@ def _when(line: str) -> str:
     return f"{int(minute)} {int(hour)} * * *" if colon and hour.isdigit() and minute.isdigit() else line
 
 
-def entry_windows(session: Session, windows: Sequence[tuple[str, str]], zone: str) -> list[tuple[int, int]]:
-    """Entry windows of a session as (start_ms, end_ms): local ``HH:MM`` pairs, cut at the close."""
+def entry_windows(
+    session: Session, windows: Sequence[tuple[str, str]], zone: str, *, until_ms: int | None = None
+) -> list[tuple[int, int]]:
+    """Entry windows of a session as (start_ms, end_ms): local ``HH:MM`` pairs, cut at ``until_ms`` (the flatten
+    ladder's start), else at the close.
+    """
+    cut_ms = session.close_ms if until_ms is None else until_ms
     return [
-        (start, min(end, session.close_ms))
+        (start, min(end, cut_ms))
         for first, last in windows
-        if (start := local_ms(session.date, first, zone)) < session.close_ms
+        if (start := local_ms(session.date, first, zone)) < cut_ms
         and (end := local_ms(session.date, last, zone)) > start
     ]
 

@@ -83,3 +83,17 @@ async def test_symbols_planned_afresh_apart_both_wait_for_their_setup(home: Path
             " AND status = 'scheduled' AND json_extract(payload, '$.version') = 2 ORDER BY 1"
         )
         assert list(waiting) == [('["AAA"]',), ('["BBB"]',)]
+
+
+async def test_no_plan_is_made_on_a_half_day_once_its_flatten_ladder_has_begun(home: Path) -> None:
+    """The second entry window would go on until the close at 13:00; the ladder begins at 12:45."""
+    async with Stage(home, half=(DAY,), mode="approve", settings={"approval": {"ttl_minutes": 5}}) as stage:
+        stage.market.day("AAA", DAY)
+        await stage.until("12:46")
+        stage.mode = "policy"
+        payload = {"session": DAY, "tick": "open", "symbols": ["AAA"], "version": 2}
+        await stage.publish(NewJob(Step.PLAN, dict(payload), idem_key="AAA/late"))
+        assert await stage.states() == {"AAA": "expired approval_expired"}
+        assert "outside_entry_window" in (await stage.journal("no_plan"))[0][1]
+        await stage.finish()
+    assert violations(stage.path, is_day_over=True) == []
