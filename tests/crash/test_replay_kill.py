@@ -1,0 +1,76 @@
+"""A replay killed with SIGKILL wherever it stands, and started again, ends as one that was never killed."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from tests.crash.conftest import MADE_UP
+from tests.crash.evidence import differences, unfinished
+from tests.crash.killer import Finished, Kill, Killer, after_jobs, counted_steps, random_instants
+from tests.crash.replay_child import Errand
+
+TWENTY = Errand(home="", vendor="replay", first="2018-02-16", last="2018-03-16")
+Plan = Callable[[random.Random, Finished], Iterator[Kill]]
+Tell = Callable[[str, object], None]
+
+
+def check_same_outcome(killer: Killer, plan: Plan, *, kills: int, tell: Tell) -> None:
+    """Kill runs until so many kills struck, and compare each with the run that nobody killed."""
+    unkilled = killer.unkilled()
+    assert unkilled.evidence.count("trade") >= 2, "a range without trades proves nothing"
+    assert unfinished(unkilled.evidence) == []
+    rounds = 0
+    while len(killer.kills) < kills:
+        before = len(killer.kills)
+        finished = killer.finish(killer.home(), plan(killer.chance, unkilled))
+        rounds += 1
+        told = ", ".join(killer.kills[before:])
+        assert differences(finished.evidence, unkilled.evidence) == [], f"after kills at {told}"
+    print(f"{len(killer.kills)} kills in {rounds} runs: {', '.join(killer.kills)}")
+    tell("crash.kills survived", len(killer.kills))
+
+
+def test_two_sessions_killed_ten_times_end_as_if_never_killed(
+    tmp_path: Path, warm_home: Path, chance: random.Random, record_property: Tell
+) -> None:
+    """Journal with its hashes, orders, fills, trades, every other table and the hash: at instants and at steps.
+
+    The last three kills are of the kind that shows the planted bugs.
+    """
+
+    def plan(chance: random.Random, run: Finished) -> Iterator[Kill]:
+        instants = random_instants(chance, run, count=4)
+        return chain(instants, counted_steps(chance, run, count=3), after_jobs(chance, run, count=3))
+
+    killer = Killer(replace(MADE_UP, last="2026-11-05"), tmp_path, chance, warm_home)
+    check_same_outcome(killer, plan, kills=8, tell=record_property)
+
+
+@pytest.mark.full
+def test_twenty_real_sessions_killed_at_25_random_instants_end_as_if_never_killed(
+    tmp_path: Path, crash_home: Path, chance: random.Random, record_property: Tell
+) -> None:
+    """The replay of 2018-02-16 to 2018-03-16, killed while it starts, runs and recovers."""
+
+    def plan(chance: random.Random, run: Finished) -> Iterator[Kill]:
+        return random_instants(chance, run, count=25)
+
+    killer = Killer(TWENTY, tmp_path, chance, crash_home)
+    check_same_outcome(killer, plan, kills=25, tell=record_property)
+
+
+@pytest.mark.full
+def test_twenty_real_sessions_killed_at_counted_steps_end_as_if_never_killed(
+    tmp_path: Path, crash_home: Path, chance: random.Random, record_property: Tell
+) -> None:
+    """Before and after commits, inside a tick, between a handler's effect and its record; a third in recovery."""
+
+    def plan(chance: random.Random, run: Finished) -> Iterator[Kill]:
+        return counted_steps(chance, run, count=25)
+
+    killer = Killer(TWENTY, tmp_path, chance, crash_home)
+    check_same_outcome(killer, plan, kills=25, tell=record_property)
