@@ -67,14 +67,15 @@ class DaySchedule:
         self._cron = CronScheduler(lines, resolve=self._resolve)
 
     def next_ms(self, after_ms: int) -> int | None:
-        """The next instant strictly after, at which a tick of a session is due."""
-        for _ in range(64):
-            ticks = self._cron.next_after(after_ms)
-            if not ticks:
+        """The next instant strictly after, at which a tick of a session is due; None where the calendar ends."""
+        while ticks := self._cron.next_after(after_ms):
+            at_ms = ticks[0].fire_at_ms
+            if self._session(at_ms) is not None:
+                return at_ms
+            following = self._calendar.session_at(at_ms)
+            after_ms = local_ms(following.date, "00:00", self._rules.zone) - 1
+            if after_ms < at_ms:
                 return None
-            after_ms = ticks[0].fire_at_ms
-            if self._session(after_ms) is not None:
-                return after_ms
         return None
 
     def upcoming(self, after_ms: int, count: int) -> list[tuple[str, int]]:

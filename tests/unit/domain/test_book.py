@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finagent.domain.book import (
@@ -234,6 +234,7 @@ def test_book_with_other_positions_is_otherwise_the_same() -> None:
     assert book().with_positions((opened,)) == book(positions=(opened,))
 
 
+@settings(deadline=None)
 @given(
     shares=st.integers(1, 10_000), sold=st.integers(0, 10_000), price=st.integers(1, 5_000_000),
     out=st.integers(1, 5_000_000), mark=st.integers(1, 5_000_000), direction=st.sampled_from(list(Direction)),

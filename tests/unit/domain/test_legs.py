@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finagent.domain.legs import (
@@ -82,6 +82,7 @@ def test_share_without_a_whole_lot_is_left_out_and_the_last_takes_the_rest() -> 
     ]
 
 
+@settings(deadline=None)
 @given(
     quantity=st.integers(1, 10**9),
     lot=st.sampled_from([1, SHARE]),

@@ -1,0 +1,153 @@
+"""Settings become exact values: nothing rounded, the profile kept where a key is null, half of it in auto."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finagent.bootstrap import rules
+from finagent.domain.fills import Ambiguity
+from finagent.domain.risk import micro_profile, standard_profile
+from finagent.domain.steps import PRIORITY, Step
+from finagent.settings import Settings, SettingsError
+
+
+def of(**sections: Any) -> Settings:
+    return Settings(**sections)
+
+
+def with_value(section: str, key: str, value: object) -> Settings:
+    """Settings that no file could bring: the sections' own bounds are passed by."""
+    return of().model_copy(update={section: getattr(of(), section).model_copy(update={key: value})})
+
+
+def test_defaults_are_the_standard_profile() -> None:
+    assert rules.risk_profile(of()) == standard_profile()
+    assert rules.start_equity_e8(of()) == 100_000 * 10**8
+
+
+def test_given_limits_replace_those_of_the_profile() -> None:
+    given = {
+        "risk_per_trade_pct": "0.25",
+        "max_position_pct": 10,
+        "max_open_positions": 7,
+        "max_trades_per_day": 9,
+        "pause_loss_pct": 1,
+        "flatten_loss_pct": "1.2",
+        "max_adv_share_pct": "0.1",
+        "max_orders_per_minute": 3,
+        "allow_shorts": True,
+    }
+    profile = rules.risk_profile(of(risk=given))
+    assert (profile.risk_per_trade_e6, profile.max_position_e6, profile.max_adv_share_e6) == (
+        2_500,
+        100_000,
+        1_000,
+    )
+    assert (profile.max_open_positions, profile.max_trades_per_day, profile.max_orders_per_minute) == (
+        7,
+        9,
+        3,
+    )
+    assert (profile.pause_loss_e6, profile.flatten_loss_e6, profile.allow_shorts) == (10_000, 12_000, True)
+
+
+def test_auto_risks_and_holds_half_of_what_a_person_may_approve() -> None:
+    profile = rules.risk_profile(of(account={"mode": "auto"}))
+    assert (profile.risk_per_trade_e6, profile.max_position_e6) == (2_500, 100_000)
+    micro = rules.risk_profile(of(account={"mode": "auto"}, risk={"profile": "micro"}))
+    assert (micro.risk_per_trade_e6, micro.max_position_e6) == (7_500, None)
+
+
+def test_fractions_need_their_switch() -> None:
+    assert rules.risk_profile(of()).lot_e4 == 10_000
+    assert rules.risk_profile(of(universe={"fractional": True})).lot_e4 == 1
+
+
+def test_micro_account_is_at_most_its_bankroll() -> None:
+    assert rules.start_equity_e8(of(risk={"profile": "micro"})) == micro_profile().bankroll_e8
+    small = of(risk={"profile": "micro"}, account={"start_equity": 300})
+    assert rules.start_equity_e8(small) == 300 * 10**8
+
+
+def test_ratios_and_prices_are_exact() -> None:
+    gap = rules.gap_rules(
+        of(scan={"min_gap_pct": "3.9999", "max_spread_pct": "0.25"}, universe={"exclude": ["ZZZ", "AAA"]})
+    )
+    assert (gap.min_gap_e6, gap.max_spread_e6, gap.min_price_e4) == (39_999, 2_500, 20_000)
+    assert gap.exclude == ("AAA", "ZZZ")
+    weights = rules.score_weights(of())
+    assert (weights.volatility_e6, weights.catalyst_e6) == (400_000, 300_000)
+    costs = rules.cost_rules(of(execution={"slippage_bps": "2.5", "commission_per_share": "0.005"}))
+    assert (costs.slippage_e6, costs.commission_per_share_e8) == (250, 500_000)
+
+
+def test_more_places_than_a_value_can_hold_are_refused() -> None:
+    with pytest.raises(SettingsError, match="more decimal places"):
+        rules.cost_rules(with_value("execution", "slippage_bps", Decimal("0.001")))
+
+
+def test_planning_keeps_its_break_even_where_the_key_is_null() -> None:
+    assert rules.planning_rules(of()).break_even_after_r_e6 == 1_000_000
+    given = {"break_even_after_r": 2, "trail_after_r": "1.5", "trail_atr": 1, "time_stop_minutes": None}
+    plan = rules.planning_rules(of(planning=given))
+    assert (plan.break_even_after_r_e6, plan.trail_after_r_e6, plan.time_stop_minutes) == (
+        2_000_000,
+        1_500_000,
+        None,
+    )
+
+
+def test_venue_takes_what_the_account_may() -> None:
+    settings = of(execution={"ambiguity": "path"}, universe={"fractional": True}, risk={"allow_shorts": True})
+    venue = rules.venue_rules(settings, rules.risk_profile(settings))
+    assert (venue.lot_e4, venue.allow_shorts, venue.ambiguity) == (1, True, Ambiguity.PATH)
+
+
+def test_one_instant_replaces_all_scans() -> None:
+    assert [s.name for s in rules.schedule_rules(of()).scans] == [
+        "watchlist",
+        "reprice",
+        "open",
+        "second-look",
+    ]
+    (scan,) = rules.schedule_rules(of(), at="10:15").scans
+    assert (scan.name, scan.when, scan.kind) == ("at-1015", "10:15", "plan")
+
+
+def test_no_trade_days_are_read_sorted_without_comments(tmp_path: Path) -> None:
+    days = tmp_path / "days.csv"
+    days.write_text("# fed\n2018-03-21,fed\n\n2018-01-31\n")
+    assert rules.schedule_rules(of(schedule={"no_trade_days": days})).no_trade_days == (
+        "2018-01-31",
+        "2018-03-21",
+    )
+
+
+@pytest.mark.parametrize(("text", "message"), [("21.03.2018\n", "is no date"), (None, "No such file")])
+def test_bad_file_of_no_trade_days_is_told_with_its_mend(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
+    days = tmp_path / "days.csv"
+    if text is not None:
+        days.write_text(text)
+    with pytest.raises(SettingsError, match=message):
+        rules.schedule_rules(of(schedule={"no_trade_days": days}))
+
+
+def test_values_that_only_the_rules_can_judge_are_settings_errors() -> None:
+    rules.checked(of())
+    with pytest.raises(SettingsError, match="max_price_e4"):
+        rules.checked(with_value("scan", "max_price", Decimal(1)))
+
+
+def test_every_step_is_a_job_type_and_a_send_outlives_its_time_to_live() -> None:
+    types = rules.job_types()
+    assert set(types) == set(PRIORITY)
+    send = types.policy(Step.SEND)
+    shortest_s = (
+        sum(min(send.backoff_cap_s, send.backoff_base_s * 2**n) for n in range(send.max_attempts - 1)) / 3
+    )
+    assert shortest_s > 60
+    assert types.policy(Step.RISK).credits == 1
