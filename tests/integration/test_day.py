@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from finagent.domain.market import Headline
 from tests.integration.services.invariants import violations
+from tests.integration.services.market import ScriptedNews, local
 from tests.integration.services.world import DAY, NEXT, Stage
 
 SHARES = 1_660_000
@@ -331,3 +333,74 @@ THIN = {f"09:{minute}": 200 for minute in range(31, 37)}
 STRUCTURE = {
     "planning": {"preset": "structure", "structure_setup": "premarket_break", "time_stop_minutes": None}
 }
+
+
+async def test_opening_range_is_asked_again_when_it_is_complete(home: Path) -> None:
+    """At 09:31 there is no range yet: the plan is made at 09:35 and triggers a tick above the five minutes' high."""
+    break_out = {"planning": {"classic_entry": "opening_range_break"}}
+    async with Stage(home, settings=break_out) as stage:
+        stage.market.day("AAA", DAY, {"09:32": (100, 101, 100, 100.5), "09:40": (100.5, 101.2, 100.5, 101.1)})
+        await stage.until("09:34")
+        assert await stage.plans() == []
+        await stage.until("09:35")
+        plan = await stage.plan()
+        assert (plan.state, plan.plan.trigger_e4) == ("armed", 1_010_100)
+        await stage.until("09:42")
+        assert await stage.states() == {"AAA": "open"}
+        await stage.finish()
+    assert violations(stage.path, is_day_over=True) == []
+
+
+async def test_candidate_whose_setup_is_gone_gets_its_reason_instead_of_a_plan(home: Path) -> None:
+    tight = {"planning": {"preset": "structure", "structure_setup": "premarket_break"}}
+    async with Stage(home, settings=tight) as stage:
+        stage.market.day("AAA", DAY, {"09:30": (100, 100, 90, 100)})
+        stage.market.premarket("AAA", DAY, high=101, low=99.5, close=100)
+        await stage.until("09:40")
+        ((ref, data),) = await stage.journal("no_plan")
+        assert ref == f"{DAY}/open/AAA"
+        assert "stop_too_wide" in data
+        outcome = await stage.value("SELECT outcome FROM candidate")
+        assert str(outcome).startswith("stop_too_wide: ")
+        await stage.finish()
+    assert violations(stage.path, is_day_over=True) == []
+
+
+async def test_short_is_planned_sized_and_covered_like_a_long(home: Path) -> None:
+    """A gap down on an account that may sell short: the stop above is hit, and the loss is the same."""
+    shorts = {"risk": {"allow_shorts": True}}
+    async with Stage(home, settings=shorts) as stage:
+        stage.market.day("AAA", DAY, {"09:45": (100, 104, 100, 104)}, previous=105.5)
+        stage.market.is_short_restricted = False
+        await stage.finish()
+        assert await stage.states() == {"AAA": "closed stop"}
+        (trade,) = await stage.engine.store.trades(DAY)
+        assert (trade.exit_price_e4, trade.pnl_e8) == (1_030_000, -SHARES * 30_000)
+    assert violations(stage.path, is_day_over=True) == []
+
+
+async def test_gap_down_is_scored_and_not_planned_where_shorts_are_off(home: Path) -> None:
+    async with Stage(home) as stage:
+        stage.market.day("AAA", DAY, previous=105.5)
+        await stage.finish()
+        assert await stage.plans() == []
+        assert await stage.value("SELECT is_selected FROM candidate") == 0
+    assert violations(stage.path, is_day_over=True) == []
+
+
+async def test_rank_follows_the_news_known_before_the_decision(home: Path) -> None:
+    """Of two equal gaps the one with a takeover in its headline comes first; what is told later counts nothing."""
+    known, later = local(DAY, "08:00"), local(DAY, "09:32")
+    headlines = [
+        Headline(
+            symbol=symbol, published_ms=at_ms, known_at_ms=at_ms, text="to be acquired in merger", source="x"
+        )
+        for symbol, at_ms in (("BBB", known), ("CCC", later))
+    ]
+    async with Stage(home, news=ScriptedNews(*headlines)) as stage:
+        for symbol in ("AAA", "BBB", "CCC"):
+            stage.market.day(symbol, DAY)
+        await stage.until("09:31")
+        rows = await stage.engine.database.read("SELECT symbol, score FROM candidate ORDER BY rank")
+        assert [symbol for symbol, _ in rows] == ["BBB", "AAA", "CCC"]
+        assert rows[1][1] == rows[2][1]

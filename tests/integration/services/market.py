@@ -70,6 +70,7 @@ class ScriptedMarket:
     previous_e4: dict[tuple[str, str], int] = field(default_factory=dict)
     halts: list[tuple[str, int, int]] = field(default_factory=list)
     quotes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    is_short_restricted: bool | None = None
 
     def day(
         self,
@@ -117,6 +118,7 @@ class ScriptedMarket:
                     instrument=Instrument(symbol=symbol),
                     previous=_daily(session.previous, self.previous_e4[session.date, symbol]),
                     minutes=tuple(self.loaded_minutes(symbol, session, as_of_ms)),
+                    is_short_restricted=self.is_short_restricted,
                 )
                 for symbol in symbols
             ),
