@@ -16,10 +16,14 @@ Row = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Rows by table (journal with sequence and hash, orders, fills, trades, the venue's side) and the hash."""
+    """Rows by table (journal with sequence and hash, orders, fills, trades, the venue's side) and the hash.
+
+    ``boots`` are the instants of business time at which a process took the run up; no part of the outcome.
+    """
 
     outcome_hash: str
     tables: dict[str, list[Row]]
+    boots: list[int]
 
     def count(self, table: str) -> int:
         return len(self.tables[table])
@@ -40,7 +44,9 @@ def read_evidence(path: Path) -> Evidence:
         tables = {
             name: connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in names
         }
-        return Evidence(outcome_of(connection), {**tables, "jobs": connection.execute(JOBS).fetchall()})
+        tables["jobs"] = connection.execute(JOBS).fetchall()
+        boots = [int(at) for (at,) in connection.execute("SELECT started_at FROM boot ORDER BY epoch")]
+        return Evidence(outcome_of(connection), tables, boots)
     finally:
         connection.close()
 

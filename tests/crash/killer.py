@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.crash.evidence import Evidence, read_evidence
 from tests.crash.mutants import AFTER_FINISH
-from tests.crash.replay_child import Errand
+from tests.crash.replay_child import READY, Errand
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED_VARIABLE = "FINAGENT_CRASH_SEED"
@@ -30,13 +30,16 @@ class BrokenRunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One death: after so many seconds, or (without them) at the N-th pass of a failpoint."""
+    """One death: so many seconds after the first step or the start of the process, or at a counted failpoint."""
 
     after_s: float | None = None
+    is_from_start: bool = False
     failpoint: str = ""
 
     def __str__(self) -> str:
-        return self.failpoint if self.after_s is None else f"{self.after_s:.2f} s"
+        if self.after_s is None:
+            return self.failpoint
+        return f"{self.after_s:.2f} s after the {'start' if self.is_from_start else 'first step'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,9 @@ class Killer:
         began_s = time.perf_counter()
         process = self._spawn(home, kill)
         output = ""
+        if not kill.is_from_start:
+            assert process.stdout is not None
+            process.stdout.readline()  # READY, or nothing from a child that ended before
         try:
             output, errors = process.communicate(timeout=LIMIT_S if kill.after_s is None else kill.after_s)
         except subprocess.TimeoutExpired:
@@ -106,7 +112,7 @@ class Killer:
             return None
         if process.returncode != 0:
             raise BrokenRunError(f"exit {process.returncode} with kill {kill}: {errors[-2000:]}")
-        told = json.loads(output)
+        told = json.loads(output.removeprefix(READY))
         (path,) = (home / "runs").glob("*/finagent.db")
         return Finished(read_evidence(path), told["commits"], told["jobs"], told["played_s"], elapsed_s)
 
@@ -139,9 +145,9 @@ def random_instants(chance: random.Random, run: Finished, *, count: int) -> Iter
     """Kills at random instants of the parts into which they cut a run, one in four at its start or in recovery."""
     for _ in range(count):
         if chance.random() < 0.25:
-            yield Kill(after_s=chance.uniform(0.5, 1.1) * run.ready_s)
+            yield Kill(after_s=chance.uniform(0.5, 1.1) * run.ready_s, is_from_start=True)
         else:
-            yield Kill(after_s=run.ready_s + chance.uniform(0, 1.5) * run.played_s / count)
+            yield Kill(after_s=chance.uniform(0, 2) * run.played_s / count)
 
 
 def counted_steps(chance: random.Random, run: Finished, *, count: int) -> Iterator[Kill]:

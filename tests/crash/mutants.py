@@ -73,7 +73,7 @@ def publish_beside() -> None:
         tx.jobs.clear()
         await complete(self, job, tx)
 
-    queue.BatchRunner = LateJobsRunner  # type: ignore[misc]
+    queue.BatchRunner = LateJobsRunner  # type: ignore[attr-defined]
     SqliteJobQueue.complete = late  # type: ignore[method-assign]
 
 

@@ -19,6 +19,8 @@ from finagent.settings import Settings, load_settings
 from tests.crash.mutants import MUTANTS, TracedRunner
 from tests.crash.slow_door import slow_door
 
+READY = "ready"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
@@ -40,6 +42,7 @@ async def run(errand: Errand) -> float:
     settings, home = load_settings(), Path(errand.home)
     world = load_world(settings, home, vendor=errand.vendor)
     plan = plan_of(settings, world, home, errand.first, errand.last)
+    print(READY, flush=True)
     began_s = time.perf_counter()
     await runs.play(settings, world, plan, ImmediatePacer())
     return time.perf_counter() - began_s
@@ -56,11 +59,11 @@ def plan_of(settings: Settings, world: World, home: Path, first: str, last: str)
 
 def main() -> None:
     errand = Errand(**json.loads(sys.argv[1]))
-    queue.BatchRunner = TracedRunner  # type: ignore[misc]
+    queue.BatchRunner = TracedRunner  # type: ignore[attr-defined]
     if errand.mutant:
         MUTANTS[errand.mutant].plant()
     if errand.stall_seed is not None:
-        database.ThreadedDoor = slow_door(errand.stall_seed)  # type: ignore[misc]
+        database.ThreadedDoor = slow_door(errand.stall_seed)  # type: ignore[attr-defined]
     played_s = asyncio.run(run(errand))
     counted = {"commits": TracedRunner.commits, "jobs": TracedRunner.finished}
     print(json.dumps({"played_s": played_s, **counted}))

@@ -23,14 +23,17 @@ def check_same_outcome(killer: Killer, plan: Plan, *, kills: int, tell: Tell) ->
     unkilled = killer.unkilled()
     assert unkilled.evidence.count("trade") >= 2, "a range without trades proves nothing"
     assert unfinished(unkilled.evidence) == []
-    rounds = 0
+    rounds = instants = 0
     while len(killer.kills) < kills:
         before = len(killer.kills)
         finished = killer.finish(killer.home(), plan(killer.chance, unkilled))
-        rounds += 1
+        rounds, instants = rounds + 1, instants + len(set(finished.evidence.boots))
         told = ", ".join(killer.kills[before:])
         assert differences(finished.evidence, unkilled.evidence) == [], f"after kills at {told}"
-    print(f"{len(killer.kills)} kills in {rounds} runs: {', '.join(killer.kills)}")
+    print(
+        f"{len(killer.kills)} kills in {rounds} runs, taken up at {instants} instants: {', '.join(killer.kills)}"
+    )
+    assert instants > kills // 3, "too many kills struck at one instant of the run"
     tell("crash.kills survived", len(killer.kills))
 
 
