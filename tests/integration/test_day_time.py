@@ -179,27 +179,17 @@ async def test_day_close_ends_every_plan_in_exactly_one_state(home: Path) -> Non
     assert violations(stage.path, is_day_over=True) == []
 
 
-async def test_day_close_expires_what_still_waits_with_its_question(home: Path) -> None:
-    """Asked behind the last step of the ladder with four hours to answer: the day's close ends plan and question."""
-    evening = {
-        "schedule": {
-            "scans": [{"name": "late", "at": "15:59", "kind": "plan"}],
-            "entry_windows": [{"start": "09:30", "end": "23:00"}],
-            "min_minutes_to_flatten": 0,
-            "flatten": ["close-1m"],
-            "day_close": "close+0m",
-        },
-        "approval": {"ttl_minutes": 240},
-    }
-    async with Stage(home, mode="approve", settings=evening) as stage:
+async def test_day_close_expires_what_was_left_with_its_question(home: Path) -> None:
+    """The ladder and the cut-off leave nothing that waits; the day's close does not rely on them."""
+    async with Stage(home, mode="approve") as stage:
         stage.market.day("AAA", DAY)
-        stage.market.day("BBB", DAY, previous=90)
-        await stage.until("15:59")
-        assert await stage.states() == {"AAA": "pending", "BBB": "pending"}
-        sql = "UPDATE plan SET state = 'planned' WHERE symbol = 'BBB'"
-        await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
-        await stage.until("16:00")
-        assert await stage.states() == {"AAA": "expired approval_expired", "BBB": "expired day_over"}
-        assert await stage.engine.database.read("SELECT DISTINCT state FROM approval") == [("expired",)]
+        await stage.until("16:01")
+        for sql in (
+            "UPDATE plan SET state = 'pending'",
+            "UPDATE approval SET state = 'pending', answered_at = NULL",
+        ):
+            await stage.engine.queue.call(lambda ws, text=sql: ws.conn.execute(text).rowcount)  # type: ignore[misc]
         await stage.finish()
+        assert await stage.states() == {"AAA": "expired day_over"}
+        assert await stage.value("SELECT state FROM approval") == "expired"
     assert violations(stage.path, is_day_over=True) == []

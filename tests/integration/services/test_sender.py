@@ -213,18 +213,22 @@ async def test_replacement_whose_reply_was_lost_is_adopted_once(home: Path) -> N
     assert violations(stage.path, is_day_over=True) == []
 
 
-async def test_rejected_replacement_leaves_the_old_stop_working(home: Path) -> None:
+async def test_rejected_replacement_leaves_the_old_stop_working_until_the_next_try(home: Path) -> None:
     structure = {"planning": {"preset": "structure", "structure_setup": "premarket_break"}}
     async with day(home, settings=structure) as (stage, broker):
         rise = {"09:33": (100, 101.5, 100, 101.05), "09:40": (101.05, 102.5, 101.05, 102.4)}
         stage.market.day("AAA", DAY, {**rise, "09:50": (102, 102, 99, 99)})
         stage.market.premarket("AAA", DAY, high=101, low=99.5, close=100)
         broker.before_submit += [passes, fails(OrderRejectedError("stop_wrong_side"))]
-        await stage.until("09:42")
+        await stage.until("09:41")
         states = await stage.order_states()
         assert (states["stop-1"], states["stop-2"]) == ("accepted", "rejected")
+        assert (await stage.venue_states())["stop-1"] == "accepted"
+        await stage.until("09:42")
+        states = await stage.order_states()
+        assert (states["stop-1"], states["stop-3"]) == ("cancelled", "accepted")
         await stage.finish()
-        assert await stage.states() == {"AAA": "closed stop"}
+        assert await stage.states() == {"AAA": "closed trailing"}
     assert violations(stage.path, is_day_over=True) == []
 
 

@@ -30,7 +30,7 @@ def schedule(*scans: str, day_close: str = "close+2m", **more: object) -> DaySch
 
 def test_wall_times_relative_ones_and_cron_fields_name_the_same_instant() -> None:
     for when in ("09:31", "open+1m", "31 9 * * 1-5", "close-6h29m"):
-        assert schedule(when).next_ms(local(DAY, "00:00")) == local(DAY, "09:31")
+        assert schedule(when).next_ms(local(DAY, "09:30")) == local(DAY, "09:31")
 
 
 def test_wrong_line_is_refused_by_name() -> None:
@@ -40,7 +40,7 @@ def test_wrong_line_is_refused_by_name() -> None:
 
 def test_days_without_a_session_have_no_ticks() -> None:
     """After the 21st the next session is the half day in November."""
-    assert schedule("09:31").next_ms(local(NEXT, "17:00")) == local(HALF, "09:31")
+    assert schedule("09:00").next_ms(local(NEXT, "17:00")) == local(HALF, "09:00")
     assert schedule("09:31").next_ms(local(HALF, "17:00")) is None
     assert schedule("09:31").due(local(NEXT, "17:00"), local("2018-02-23", "17:00"), now_ms=0) == []
 
@@ -57,7 +57,7 @@ def test_ladder_hangs_on_the_real_close() -> None:
 
 
 def test_due_ticks_come_in_order_with_their_jobs() -> None:
-    due = schedule("09:31").due(local(DAY, "09:00"), local(DAY, "16:02"), now_ms=local(DAY, "09:31"))
+    due = schedule("09:31").due(local(DAY, "09:30"), local(DAY, "16:02"), now_ms=local(DAY, "09:31"))
     assert [(each.tick.name, [job.type for job in each.jobs]) for each in due] == [
         ("scan:s0", ["scan"]),
         ("flatten:1", ["flatten"]),
