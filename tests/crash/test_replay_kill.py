@@ -37,7 +37,7 @@ def check_same_outcome(killer: Killer, plan: Plan, *, kills: int, tell: Tell) ->
     tell("crash.kills survived", len(killer.kills))
 
 
-def test_two_sessions_killed_ten_times_end_as_if_never_killed(
+def test_two_sessions_killed_again_and_again_end_as_if_never_killed(
     tmp_path: Path, warm_home: Path, chance: random.Random, record_property: Tell
 ) -> None:
     """Journal with its hashes, orders, fills, trades, every other table and the hash: at instants and at steps.
