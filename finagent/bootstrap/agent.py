@@ -21,7 +21,7 @@ from finagent.bootstrap.commands import EngineCommands
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
 from finagent.bootstrap.flags import FlagWatch
 from finagent.bootstrap.gauges import GaugeService
-from finagent.bootstrap.live import LiveFeed
+from finagent.bootstrap.live import LiveFeed, ReconcileTimer
 from finagent.bootstrap.runs import run_path
 from finagent.bootstrap.world import World, load_world
 from finagent.context import ApplicationContext, Commands, Document, SurfaceError, Views
@@ -176,12 +176,14 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
     )
     agent = Agent(engine, home, mode=settings.account.mode)
     try:
-        differences = await _gate(engine)
+        await _examine(engine)
+        await engine.driver.begin(clock.now_ms() - settings.schedule.misfire_minutes * 60_000)
+        await engine.driver.catch_up(clock.now_ms())
+        differences = await _compare(engine)
         compared_ms = clock.now_ms()
-        begin_ms = clock.now_ms() - settings.schedule.misfire_minutes * 60_000
-        await engine.driver.begin(begin_ms)
         agent.launch(
             LiveFeed(engine.driver, clock, engine.ticker),
+            ReconcileTimer(engine),
             GaugeService(engine, compared_ms=compared_ms, differences=differences),
             FlagWatch(home, agent.control, engine.ticker),
         )
@@ -192,33 +194,29 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
     return agent
 
 
-async def _gate(engine: Engine) -> list[Difference]:
-    """Damage and differences (given back) shut the entry gate; exits stay possible."""
+async def _examine(engine: Engine) -> None:
+    """Damage shuts the entry gate for good; exits stay possible."""
     found = await engine.database.read_fn(damage)
     if found is not None:
         await _shut(engine, "damage")
         await engine.queue.note("damage", {"detail": found})
         LOG.critical("start.damage", extra={"detail": found})
+
+
+async def _compare(engine: Engine) -> list[Difference]:
+    """Differences with the broker (given back) shut the entry gate until a reconcile job finds none."""
     session = engine.world.calendar.session_at(engine.clock.now_ms())
-    reconcile = ReconcileService(engine.store, engine.broker, engine.clock)
+    reconcile = ReconcileService(engine.store, engine.broker, engine.world.calendar, engine.clock)
     differences = await reconcile.differences(session.date)
-    if any(difference.kind == "stranded" for difference in differences):
-        await _flatten_stranded(engine, session)
     if differences:
         await engine.queue.note("reconcile", {"differences": [f"{d.kind} {d.ref}" for d in differences]})
-        await _shut(engine, "reconcile")
-    elif found is None and (await engine.store.control()).gate_reason == "reconcile":
-        await _shut(engine, "")
+        if (await engine.store.control()).gate_reason is None:
+            await _shut(engine, "reconcile")
+    payload: dict[str, JsonValue] = {"session": session.date, "reason": "start"}
+    await engine.queue.publish(
+        NewJob(Step.RECONCILE, payload, idem_key=f"{session.date}/boot-{engine.queue.epoch}")
+    )
     return differences
-
-
-async def _flatten_stranded(engine: Engine, session: Session) -> None:
-    """Close what an earlier session left, at the first open from now on."""
-    is_over = engine.clock.now_ms() >= session.close_ms
-    day = engine.world.calendar.after(session.date) if is_over else session
-    payload: dict[str, JsonValue] = {"session": day.date, "symbol": None, "reason": "flatten"}
-    job = NewJob(Step.FLATTEN, payload, idem_key=f"{day.date}/stranded", run_at_ms=day.open_ms)
-    await engine.queue.publish(job)
 
 
 async def _shut(engine: Engine, reason: str) -> None:

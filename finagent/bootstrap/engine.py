@@ -273,7 +273,7 @@ class Engine:
                     self.store, world.market, world.calendar, clock, scope, self.options.is_virtual
                 ),
             ),
-            (reconcile.CONTRACT, reconcile.ReconcileService(self.store, self.broker, clock)),
+            (reconcile.CONTRACT, reconcile.ReconcileService(self.store, self.broker, world.calendar, clock)),
         ]
 
 

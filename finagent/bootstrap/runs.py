@@ -11,6 +11,7 @@ from pathlib import Path
 from finagent import __version__
 from finagent.adapters.sqlite.database import Database, DatabaseMissingError
 from finagent.adapters.sqlite.results import run_document
+from finagent.bootstrap import rules
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
 from finagent.bootstrap.world import World, load_world
 from finagent.context import Document, ExitCode, SurfaceError
@@ -43,6 +44,7 @@ class RunPlan:
 def result_id(settings: Settings, *, data_id: str, first: str, last: str, at: str | None) -> str:
     """16 hex digits over code version, data, parameters, seed and claim policy."""
     document = settings.model_dump(mode="json", include=set(IDENTITY_SECTIONS))
+    document["no_trade_days"] = list(rules.schedule_rules(settings).no_trade_days)
     parts = [__version__, data_id, document, first, last, at, CLAIM_POLICY]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

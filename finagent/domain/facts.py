@@ -166,9 +166,10 @@ class StopMoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeRecorded:
-    """A closed round trip."""
+    """A closed round trip, booked in the session in which it ended."""
 
     trade: Trade
+    exit_session: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,10 @@ class ControlService:
         control = await self.store.control()
         if control.needs_rearm or control.is_killed:
             return "rearm_needed"
+        if control.paused_by == "person and risk":
+            risks = ControlChanged(is_paused=True, pause_reason="daily loss pause", paused_by="risk")
+            await self._change(risks, "resume", identity, "risk's pause stays")
+            return "daily loss pause"
         if control.is_paused and control.paused_by != "person":
             return control.pause_reason or "paused_by_risk"
         await self._change(ControlChanged(is_paused=False), "resume", identity, "")
@@ -58,13 +62,16 @@ class ControlService:
         return len(await self.store.open_positions())
 
     async def rearm(self, *, identity: str) -> None:
-        """Open the entry gate again."""
+        """Open entries again after a kill or a loss limit; a gate shut for damage or a difference stays shut."""
         await self._change(
-            ControlChanged(is_paused=False, is_killed=False, needs_rearm=False, gate_reason=""),
+            ControlChanged(is_paused=False, is_killed=False, needs_rearm=False),
             "rearm",
             identity,
             "",
         )
+        session, now_ms = self._session(), self.clock.now_ms()
+        payload: dict[str, JsonValue] = {"session": session.date, "reason": "rearm"}
+        await self.queue.publish(NewJob(Step.RECONCILE, payload, idem_key=f"{session.date}/rearm/{now_ms}"))
 
     async def lock(self, symbol: str, *, is_locked: bool, identity: str) -> None:
         """No entries in a symbol, or again."""

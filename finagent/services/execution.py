@@ -49,7 +49,8 @@ class ExecutionService:
             return
         tx.expect(ACCOUNT_ROW, version)
         if job.type == Step.PLAN_EXPIRY or self.clock.now_ms() >= stored.plan.entry_until_ms:
-            self._end(tx, stored, PlanState.EXPIRED, "entry_window_over")
+            reason = job.payload.get("reason")
+            self._end(tx, stored, PlanState.EXPIRED, str(reason) if reason else "entry_window_over")
             return
         decision, price = await self.risk.recheck(stored.plan)
         missed = self._missed(stored.plan, price)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from finagent.domain.approvals import ApprovalState
 from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
 from finagent.domain.facts import (
+    ACCOUNT_ROW,
     ApprovalAnswered,
     IntentRecorded,
     Journalled,
@@ -71,6 +72,11 @@ class ExitService:
     async def _flatten(self, job: Job, tx: Tx) -> None:
         """Ends plans that have not entered, and leaves an exit job for every open position and working entry."""
         date, symbol, reason = str(job.payload["session"]), job.payload["symbol"], str(job.payload["reason"])
+        tx.touch(ACCOUNT_ROW)
+        before = job.payload.get("before")
+        if before is not None:
+            await self._close_earlier(str(before), reason, job, tx)
+            return
         for stored in await self.store.plans(date, states=NOT_ENTERED):
             if symbol is None or stored.plan.symbol == symbol:
                 plan_id = stored.plan.plan_id
@@ -119,6 +125,14 @@ class ExitService:
                     identity="",
                 )
             )
+
+    async def _close_earlier(self, date: str, reason: str, job: Job, tx: Tx) -> None:
+        """Only positions of sessions before ``date``; today's plans and entries go on."""
+        for held in await self.store.open_positions():
+            if held.plan.session < date:
+                plan_id = held.plan.plan_id
+                payload = {"plan": plan_id, "reason": reason}
+                tx.enqueue(NewJob(Step.EXIT, payload, idem_key=f"{plan_id}/{job.idem_key}", key=plan_id))
 
     async def _exit(self, reason: str, held: OpenPosition, tx: Tx) -> None:
         """Free the quantity at the broker, see that it is free, then commit the next exit generation."""
@@ -182,9 +196,11 @@ class ExitService:
         if isinstance(generation, StillLive):
             raise RetryError(f"{generation.client_order_id}: the stop before is on its way", retry_after_s=1)
         old = stops[-1]
+        is_entering = any(o.intent.leg == ENTRY and o.state not in TERMINAL_ORDER_STATES for o in orders)
+        held_e4 = abs(held.position.quantity_e4)
         intent = stop_intent(
             plan,
-            old.intent.quantity_e4,
+            old.intent.quantity_e4 if is_entering else held_e4,
             stop_e4,
             generation=generation,
             parent_id=old.intent.parent_id,

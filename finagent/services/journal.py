@@ -71,7 +71,8 @@ class JournalService:
         bars = await self.market.minutes(plan.symbol, session, self.clock.now_ms())
         identity = trade_id(self.scope, session=plan.session, scan_tick=plan.scan_tick, symbol=plan.symbol)
         trade = make_trade(plan, fills, bars, trade_id=identity)
-        tx.put(TradeRecorded(trade=trade))
+        exit_session = self.calendar.session_at(trade.exit_at_ms).date
+        tx.put(TradeRecorded(trade=trade, exit_session=exit_session))
         tx.put(
             PlanMoved(
                 plan_id=plan_id,
@@ -152,6 +153,9 @@ class JournalService:
         control = await self.store.control()
         if control.paused_by == "risk":
             tx.put(ControlChanged(is_paused=False))
+        elif control.paused_by == "person and risk":
+            reason = (control.pause_reason or "").removesuffix("; daily loss pause")
+            tx.put(ControlChanged(is_paused=True, pause_reason=reason, paused_by="person"))
         if control.needs_rearm and self.is_simulated and not control.is_killed:
             tx.put(ControlChanged(needs_rearm=False))
 

@@ -11,10 +11,11 @@ from finagent.domain.facts import (
     ReservationReleased,
 )
 from finagent.domain.journal import JsonData
+from finagent.domain.market import Session
 from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, is_ours
 from finagent.domain.plan import PlanState
 from finagent.domain.steps import Step
-from finagent.ports import Clock, Job, JsonValue, NewJob, OrderExecutionPort, Store, Tx
+from finagent.ports import CalendarPort, Clock, Job, JsonValue, NewJob, OrderExecutionPort, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 BETWEEN_LISTINGS_MS = 60_000
@@ -36,6 +37,7 @@ class ReconcileService:
 
     store: Store
     broker: OrderExecutionPort
+    calendar: CalendarPort
     clock: Clock
 
     async def handle(self, job: Job, tx: Tx) -> None:
@@ -43,17 +45,31 @@ class ReconcileService:
         if job.payload["reason"] == "unknown":
             await self._resolve(job, tx)
             return
-        found = await self.differences(str(job.payload["session"]))
+        session = self.calendar.session_at(self.clock.now_ms())
+        found = await self.differences(session.date)
         control = await self.store.control()
         is_blocked = control.gate_reason == "reconcile"
         if found:
-            rows: list[JsonData] = [{"kind": d.kind, "ref": d.ref, "detail": d.detail} for d in found]
-            tx.put(Journalled(kind="reconcile", ref=str(job.payload["session"]), data={"differences": rows}))
-            tx.put(ControlChanged(gate_reason="reconcile"))
-            tx.touch(ACCOUNT_ROW)
+            if not is_blocked:
+                rows: list[JsonData] = [{"kind": d.kind, "ref": d.ref, "detail": d.detail} for d in found]
+                tx.put(Journalled(kind="reconcile", ref=session.date, data={"differences": rows}))
+                tx.put(ControlChanged(gate_reason="reconcile"))
+                tx.touch(ACCOUNT_ROW)
+            self._close_stranded(session, [d for d in found if d.kind == "stranded"], tx)
         elif is_blocked:
             tx.put(ControlChanged(gate_reason=""))
             tx.touch(ACCOUNT_ROW)
+
+    def _close_stranded(self, session: Session, stranded: list[Difference], tx: Tx) -> None:
+        """What an earlier session left is closed at the first open."""
+        now_ms = self.clock.now_ms()
+        if not stranded or now_ms >= session.close_ms:
+            return
+        payload: dict[str, JsonValue] = {
+            "session": session.date, "symbol": None, "reason": "flatten", "before": session.date,
+        }  # fmt: skip
+        run_at_ms = session.open_ms if now_ms < session.open_ms else None
+        tx.enqueue(NewJob(Step.FLATTEN, payload, idem_key=f"{session.date}/stranded", run_at_ms=run_at_ms))
 
     async def _resolve(self, job: Job, tx: Tx) -> None:
         """Look in the day's complete listing: found, the order is adopted; missing twice, it never arrived."""
@@ -94,11 +110,12 @@ class ReconcileService:
     async def differences(self, session: str) -> list[Difference]:
         """Unknown orders of ours, orders the broker ended or lost, stranded and unequal positions."""
         found: list[Difference] = []
-        for order in await self.broker.orders(session=session):
-            if not is_ours(order.client_order_id):
-                continue
-            if await self.store.order(order.client_order_id) is None:
-                found.append(Difference("unknown_order", order.client_order_id, f"broker says {order.state}"))
+        today = self.calendar.session(session)
+        for date in (session,) if today is None else (today.previous, session):
+            for order in await self.broker.orders(session=date):
+                order_id = order.client_order_id
+                if is_ours(order_id) and await self.store.order(order_id) is None:
+                    found.append(Difference("unknown_order", order_id, f"broker says {order.state}"))
         for stored in await self.store.live_orders():
             if stored.state in (OrderState.INTENT, OrderState.UNKNOWN):
                 continue  # not sent yet, or blocked as unknown already

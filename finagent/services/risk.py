@@ -156,6 +156,10 @@ class RiskService:
         elif tier == "pause" and not control.is_paused:
             tx.put(ControlChanged(is_paused=True, pause_reason="daily loss pause", paused_by="risk"))
             tx.put(Journalled(kind="limit", ref=ref, data={"tier": tier}))
+        elif tier == "pause" and control.paused_by == "person":
+            reason = f"{control.pause_reason}; daily loss pause"
+            tx.put(ControlChanged(is_paused=True, pause_reason=reason, paused_by="person and risk"))
+            tx.put(Journalled(kind="limit", ref=ref, data={"tier": tier}))
         tx.touch(ACCOUNT_ROW)
 
 

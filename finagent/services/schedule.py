@@ -11,7 +11,7 @@ from finagent.ports import CalendarPort, NewJob
 from finagent.queue.port import CronTick
 from finagent.queue.scheduler import Anchor, CronLine, CronScheduler
 
-SCAN, FLATTEN, DAY_CLOSE = "scan", "flatten", "day_close"
+SCAN, FLATTEN, DAY_OPEN, DAY_CLOSE = "scan", "flatten", "day_open", "day_close"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,7 @@ class DaySchedule:
             CronLine(name=f"{FLATTEN}:{number}", when=_when(when), zone=rules.zone)
             for number, when in enumerate(rules.flatten, 1)
         ]
+        lines.append(CronLine(name=DAY_OPEN, when="open", zone=rules.zone))
         lines.append(CronLine(name=DAY_CLOSE, when=_when(rules.day_close), zone=rules.zone))
         self._cron = CronScheduler(lines, resolve=self._resolve)
 
@@ -108,6 +109,10 @@ class DaySchedule:
         late_ms = now_ms - tick.fire_at_ms
         if tick.name.startswith(f"{SCAN}:"):
             return self._scan(tick, session, late_ms, now_ms)
+        if tick.name == DAY_OPEN:
+            compare = {"session": session.date, "reason": DAY_OPEN}
+            job = NewJob(Step.RECONCILE, dict(compare), idem_key=f"{session.date}/open")
+            return DueTick(tick, session.date, (job,))
         if tick.name == DAY_CLOSE:
             payload = {"session": session.date}
             jobs = (

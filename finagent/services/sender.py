@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from finagent.domain.book import StoredOrder
 from finagent.domain.facts import Journalled, OrderMoved, PlanMoved, ReservationReleased, StopMoved
-from finagent.domain.legs import ENTRY, STOP
+from finagent.domain.legs import ENTRY, EXIT, STOP
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerOrder, OrderState
 from finagent.domain.plan import PlanState
 from finagent.domain.steps import Step
@@ -14,6 +14,7 @@ from finagent.ports import (
     DuplicateClientOrderIdError,
     GiveUpError,
     Job,
+    JsonValue,
     NewJob,
     OrderExecutionPort,
     OrderRejectedError,
@@ -29,6 +30,10 @@ CONTRACT = ServiceContract(
     consumes=(Step.SEND, Step.SEND_EXIT, Step.REPLACE, Step.CANCEL_ENTRY),
     needs=("queue", "broker"),
 )
+
+
+MOST_EXITS = 20
+EXIT_AGAIN_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,15 @@ class SenderService:
         tx.put(Journalled(kind="rejected", ref=order.intent.client_order_id, data={"reason": reason}))
         if order.intent.leg == ENTRY:
             _end_plan(order, PlanState.CANCELLED, f"rejected: {reason}", tx)
+        elif order.intent.leg == EXIT and order.intent.generation < MOST_EXITS:
+            self._exit_again(order, tx)
+
+    def _exit_again(self, order: StoredOrder, tx: Tx) -> None:
+        """A refused exit leaves the position naked: its next generation follows at once, a bounded number of times."""
+        plan_id, order_id = order.intent.plan_id, order.intent.client_order_id
+        payload: dict[str, JsonValue] = {"plan": plan_id, "reason": order.intent.reason}
+        due_ms = self.clock.now_ms() + EXIT_AGAIN_MS
+        tx.enqueue(NewJob(Step.EXIT, payload, idem_key=f"{order_id}/again", key=plan_id, run_at_ms=due_ms))
 
     def _too_late(self, order: StoredOrder, legs: Sequence[StoredOrder], is_doubtful: bool, tx: Tx) -> None:
         """Never sent: cancelled. Perhaps sent and not found: unknown, and its reservation stays."""

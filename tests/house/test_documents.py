@@ -76,7 +76,9 @@ def test_every_command_says_what_it_does() -> None:
 @pytest.mark.parametrize("example", examples())
 def test_example_is_a_command_line_that_exists(example: str) -> None:
     """Verbs, flags and the number of arguments; nothing is carried out."""
-    words = [STAND_INS.get(word, word) for word in hoisted(shlex.split(example)[1:])]
+    words = [STAND_INS.get(word, word) for word in hoisted(shlex.split(example)[1:]) if word != "--help"]
+    if not words:
+        return
     command: Any = typer.main.get_command(app)
     context: Any = None
     while words or context is None:

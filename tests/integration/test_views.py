@@ -291,7 +291,7 @@ async def test_a_position_is_protected_while_its_stop_rests_for_every_share(desk
         "stop_distance_pct": 5.916586, "target_distance_pct": 5.722599, "notional": "10310.00",
     }  # fmt: skip
     assert {key: row[key] for key in wanted} == wanted
-    await desk.put(OrderMoved(client_order_id=intents[1].client_order_id, to_state=OrderState.UNKNOWN))
+    await desk.put(OrderMoved(client_order_id=intents[1].client_order_id, to_state=OrderState.CANCELLED))
     (row,) = (await desk.views().positions())["positions"]
     assert (row["is_protected"], row["protected_quantity"], row["stop_orders"]) == (False, 0, [])
 

@@ -270,7 +270,8 @@ async def test_the_worst_problem_stands_first(desk: Desk) -> None:
     )
     entry = (await desk.views().orders(open_only=True))["orders"]
     unknown = next(o for o in entry if o["leg"] == "entry")
-    await desk.put(OrderMoved(client_order_id=unknown["client_order_id"], to_state=OrderState.UNKNOWN))
+    lost = "UPDATE broker_order SET state = 'unknown' WHERE client_order_id = ?"
+    await desk.queue.call(lambda ws: ws.conn.execute(lost, (unknown["client_order_id"],)).rowcount)
     services = {
         "scanner": {"state": "running", "last_error": None, "restarts": 0},
         "stream": {"state": "failed", "last_error": "OSError: gone", "restarts": 3},

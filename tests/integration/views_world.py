@@ -301,7 +301,7 @@ async def closed(desk: Desk, plan: Plan, *, price_e4: int = 97_0000) -> str:
             )
             for i in intents[2:]
         ),
-        TradeRecorded(trade=trade),
+        TradeRecorded(trade=trade, exit_session=trade.session),
         PlanMoved(
             plan_id=plan.plan_id, from_states=(PlanState.OPEN,), to_state=PlanState.CLOSED, reason="stop"
         ),

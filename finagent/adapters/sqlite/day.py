@@ -146,16 +146,31 @@ class DayDriver:
 
     async def tick(self, T_ms: int) -> None:
         """One commit: the clock, the bars with the venue's fills, watches, cron."""
-        session = self._calendar.session_at(T_ms)
-        if self._is_of(session, T_ms):
-            await self._market.load(session)
-        before_ms = self.at_ms
-        minute = await self._minute(session, T_ms)
+        before_ms, minute = self.at_ms, await self._minute(T_ms)
         if isinstance(self._clock, VirtualClock):
-            self._clock.advance(T_ms)
+            self._clock.advance(max(T_ms, self._clock.now_ms()))
         await self._queue.call(lambda ws: self._commit(ws, minute, before_ms))
         hit("tick.committed")
         self.at_ms = T_ms
+
+    async def catch_up(self, now_ms: int) -> int:
+        """All instants that are due by now in one commit; gives their number.
+
+        After a standstill the venue plays every missed bar before any job acts on what it believes to be open.
+        """
+        committed_ms = self.at_ms
+        backlog: list[tuple[Minute, int]] = []
+        try:
+            while (due_ms := await self.next_instant()) is not None and due_ms <= now_ms:
+                backlog.append((await self._minute(due_ms), self.at_ms))
+                self.at_ms = due_ms
+            if backlog:
+                await self._queue.call(lambda ws: self._commit_all(ws, backlog))
+                hit("tick.committed")
+        except BaseException:
+            self.at_ms = committed_ms
+            raise
+        return len(backlog)
 
     def _forget_unwatched(self, scheduled_ms: int | None) -> None:
         """Minutes nobody watched are past: a plan armed later must not be triggered by them."""
@@ -180,7 +195,11 @@ class DayDriver:
             return session.close_ms if following is None else min(following, session.close_ms)
         return None
 
-    async def _minute(self, session: Session, T_ms: int) -> Minute:
+    async def _minute(self, T_ms: int) -> Minute:
+        """What the market showed at an instant, for the symbols that are watched."""
+        session = self._calendar.session_at(T_ms)
+        if self._is_of(session, T_ms):
+            await self._market.load(session)
         symbols = [str(symbol) for (symbol,) in await self._database.read(WATCHED)]
         if not symbols or not self._is_of(session, T_ms):
             return Minute(T_ms, session, False, {}, {}, {}, ())
@@ -195,6 +214,10 @@ class DayDriver:
             spreads_e4={s: p.quote.ask_e4 - p.quote.bid_e4 for s, p in before.items() if p.quote is not None},
             halted=tuple(s for s in symbols if self._market.is_halted(session, s, T_ms)),
         )
+
+    def _commit_all(self, ws: WriteSession, backlog: Sequence[tuple[Minute, int]]) -> None:
+        for minute, before_ms in backlog:
+            self._commit(ws, minute, before_ms)
 
     def _commit(self, ws: WriteSession, minute: Minute, before_ms: int) -> None:
         ws.conn.execute(SET_FEED, (FEED, minute.at_ms))
@@ -240,8 +263,12 @@ class DayDriver:
         for (body,) in ws.conn.execute(ARMED).fetchall():
             plan = decode(Plan, body)
             if armed_action(plan, minute.bars.get(plan.symbol), minute.at_ms) is ArmedAction.TRIGGER:
-                job = NewJob(Step.EXECUTE, {"plan": plan.plan_id}, idem_key=plan.plan_id, key=plan.plan_id)
-                ws.publish(job)
+                payload: dict[str, JsonValue] = {"plan": plan.plan_id}
+                step, key = Step.EXECUTE, plan.plan_id
+                if ws.now_ms - minute.at_ms > MINUTE_MS:  # a trigger passed unseen is never chased
+                    payload["reason"] = "trigger_passed_unseen"
+                    step, key = Step.PLAN_EXPIRY, f"{plan.plan_id}/unseen"
+                ws.publish(NewJob(step, payload, idem_key=key, key=plan.plan_id))
 
     def _watch_positions(self, ws: WriteSession, minute: Minute) -> None:
         for held in read_open_positions(ws.conn):
@@ -259,7 +286,7 @@ class DayDriver:
                         "stop_e4": action.new_stop_e4,
                         "reason": action.reason.value,
                     }
-                    key = f"{plan_id}/{action.new_stop_e4}"
+                    key = f"{plan_id}/{action.new_stop_e4}@{minute.at_ms}"
                     ws.publish(NewJob(Step.MOVE_STOP, move, idem_key=key, key=plan_id))
 
     def _state(self, held: OpenPosition, minute: Minute) -> OpenState:

@@ -329,14 +329,26 @@ def _(fact: StopMoved, session: WriteSession) -> None:
 
 
 PUT_TRADE = """
-INSERT INTO trade (trade_id, plan_id, session, symbol, exit_at, pnl, fees, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO trade (trade_id, plan_id, session, exit_session, symbol, exit_at, pnl, fees, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 @_apply.register
 def _(fact: TradeRecorded, session: WriteSession) -> None:
     t = fact.trade
     session.conn.execute(
-        PUT_TRADE, (t.trade_id, t.plan_id, t.session, t.symbol, t.exit_at_ms, t.pnl_e8, t.fees_e8, encode(t))
+        PUT_TRADE,
+        (
+            t.trade_id,
+            t.plan_id,
+            t.session,
+            fact.exit_session,
+            t.symbol,
+            t.exit_at_ms,
+            t.pnl_e8,
+            t.fees_e8,
+            encode(t),
+        ),
     )
 
 

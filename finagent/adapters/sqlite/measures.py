@@ -180,8 +180,9 @@ def _lines(conn: sqlite3.Connection) -> dict[str, int]:
     done: dict[str, int] = {}
     for (name,) in conn.execute(LINES).fetchall():
         kind, _, line = name.partition(":")
-        key = {"scan": f"*/{line}", "flatten": f"*/ladder-{line}"}.get(kind, A_DATE)
-        at_ms = _done_ms(conn, kind, key)
+        keys = {"scan": f"*/{line}", "flatten": f"*/ladder-{line}", "day_open": "*/open"}
+        job_type = "reconcile" if kind == "day_open" else kind
+        at_ms = _done_ms(conn, job_type, keys.get(kind, A_DATE))
         if at_ms is not None:
             done[name] = at_ms
     return done

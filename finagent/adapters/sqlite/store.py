@@ -102,7 +102,7 @@ class SqliteStore:
 
     async def trades(self, session: str) -> Sequence[Trade]:
         rows = await self._database.read(
-            "SELECT body FROM trade WHERE session = ? ORDER BY exit_at, symbol, trade_id", (session,)
+            "SELECT body FROM trade WHERE exit_session = ? ORDER BY exit_at, symbol, trade_id", (session,)
         )
         return [decode(Trade, body) for (body,) in rows]
 
@@ -134,11 +134,11 @@ def _control(conn: sqlite3.Connection) -> Control:
     )
 
 
-EARLIER = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE session < ?"
-TODAY = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE session = ?"
+EARLIER = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE exit_session < ?"
+TODAY = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE exit_session = ?"
 CLOSED_NOT_BOOKED = """
 SELECT p.body FROM position p LEFT JOIN trade t USING (plan_id)
-WHERE p.session = ? AND p.quantity = 0 AND t.plan_id IS NULL"""
+WHERE p.quantity = 0 AND t.plan_id IS NULL"""
 HELD_SINCE = "SELECT body FROM position WHERE session BETWEEN ? AND ? ORDER BY plan_id"
 RESERVED = (
     "SELECT plan_id, symbol, notional, worst_case FROM reservation WHERE released_at IS NULL ORDER BY plan_id"
@@ -166,7 +166,7 @@ def read_book(
 ) -> Book:
     """A session's account as this connection sees it; sales since ``unsettled_from`` have not settled."""
     realised = conn.execute(TODAY, (session,)).fetchone()[0]
-    for (body,) in conn.execute(CLOSED_NOT_BOOKED, (session,)):
+    for (body,) in conn.execute(CLOSED_NOT_BOOKED):
         held = decode(Position, body)
         realised += held.sold_e8 - held.bought_e8 - held.fees_e8
     held_since = conn.execute(HELD_SINCE, (unsettled_from or session, session)).fetchall()

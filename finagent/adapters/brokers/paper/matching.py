@@ -30,7 +30,8 @@ def match(
     """Play all open orders against the bars that end at ``now_ms`` and tell what happened, by symbol and leg.
 
     A pure function of the venue's tables and its arguments: the same call on the same tables writes and
-    returns the same. ``spreads`` are quoted spreads in 1e-4. Orders of an earlier session expire. With
+    returns the same. ``spreads`` are quoted spreads in 1e-4. Orders of an earlier session expire; those
+    accepted after ``now_ms`` (a backlog is played) are left alone. With
     ``is_last_bar`` every exit is closed: on the symbol's bar, or where it did not trade this minute on its
     newest price of the session; a symbol in ``halted`` or without any price stays open (held over) and its
     orders expire. Orders that ended since the last call, by a cancel or replacement too, are told once.
@@ -42,7 +43,7 @@ def match(
                 f"the bar of {symbol} ends at {bars[symbol].end_ms} ms, now is {now_ms} ms: wait for its end"
             )
     tables.open_account(conn, rules)
-    open_orders = tables.open_orders(conn)
+    open_orders = [each for each in tables.open_orders(conn) if each.order.accepted_at_ms <= now_ms]
     held = {each.symbol: each for each in tables.holdings(conn)}
     told: list[tuple[VenueOrder, ModelFill]] = []
     for symbol, group in groupby(open_orders, key=lambda each: each.order.symbol):

@@ -128,6 +128,7 @@ CREATE TABLE trade (
     trade_id TEXT    PRIMARY KEY,
     plan_id  TEXT    NOT NULL UNIQUE REFERENCES plan,
     session  TEXT    NOT NULL,
+    exit_session TEXT NOT NULL,
     symbol   TEXT    NOT NULL,
     exit_at  INTEGER NOT NULL,
     pnl      INTEGER NOT NULL,
@@ -135,6 +136,7 @@ CREATE TABLE trade (
     body     TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX trade_session ON trade (session, exit_at, symbol);
+CREATE INDEX trade_exit_session ON trade (exit_session, exit_at, symbol);
 
 CREATE TABLE day (
     session   TEXT    PRIMARY KEY,
