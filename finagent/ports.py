@@ -247,3 +247,6 @@ class RiskCheck(Protocol):
 
         GiveUpError when the plan's date is no session.
         """
+
+    async def check_order(self, intent: OrderIntent, plan: Plan, price: LastPrice | None) -> tuple[str, ...]:
+        """The last look at an order: price band, price grid, lot, fat finger; empty when it may leave."""

@@ -20,7 +20,7 @@ MENDS: Mapping[str, str] = {
     "past_stop": "a fresh plan is being made: finagent plans",
     "past_target": "a fresh plan is being made: finagent plans",
     "auction_missed": "a fresh plan follows once the first minute has ended",
-    "stale_quote": "wait for a fresh price and answer again",
+    "stale_quote": "a fresh plan is being made: finagent plans",
     "expired": "the next scan may bring a new plan",
 }
 

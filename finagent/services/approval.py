@@ -40,7 +40,7 @@ CONTRACT = ServiceContract(
 GUARD_TRIES = 20
 AUCTION_LEAD_MS = 3 * MINUTE_MS
 """Two minutes of the exchange's cut-off and one of our own before the open."""
-FRESH_PLAN = ("price_moved", "past_stop", "past_target")
+FRESH_PLAN = ("price_moved", "past_stop", "past_target", "stale_quote")
 
 
 @dataclass(frozen=True, slots=True)

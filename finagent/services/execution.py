@@ -57,7 +57,21 @@ class ExecutionService:
         if missed is not None or not decision.is_approved:
             self._end(tx, stored, PlanState.REFUSED, missed or ", ".join(decision.reasons))
             return
-        self._commit(tx, stored, decision)
+        intents = self._intents(stored.plan, decision)
+        reasons = await self.risk.check_order(intents[0], stored.plan, price)
+        if reasons:
+            self._end(tx, stored, PlanState.REFUSED, ", ".join(reasons))
+            return
+        self._commit(tx, stored, decision, intents)
+
+    def _intents(self, plan: Plan, decision: RiskDecision) -> tuple[OrderIntent, ...]:
+        return entry_intents(
+            plan,
+            min(plan.quantity_e4, decision.quantity_e4),
+            scope=self.scope,
+            now_ms=self.clock.now_ms(),
+            time_to_live_ms=self.time_to_live_ms,
+        )
 
     def _missed(self, plan: Plan, price: LastPrice | None) -> str | None:
         """Why a market entry that waited (the agent was down) leaves no more; a trigger's limit guards itself."""
@@ -72,15 +86,10 @@ class ExecutionService:
         tx.put(ReservationReleased(plan_id=plan_id))
         tx.put(Journalled(kind="plan_ended", ref=plan_id, data={"state": state.value, "reason": reason}))
 
-    def _commit(self, tx: Tx, stored: StoredPlan, decision: RiskDecision) -> None:
+    def _commit(
+        self, tx: Tx, stored: StoredPlan, decision: RiskDecision, intents: tuple[OrderIntent, ...]
+    ) -> None:
         plan = stored.plan
-        intents = entry_intents(
-            plan,
-            min(plan.quantity_e4, decision.quantity_e4),
-            scope=self.scope,
-            now_ms=self.clock.now_ms(),
-            time_to_live_ms=self.time_to_live_ms,
-        )
         digest = body_hash(intents[0], intents[1:])
         for intent in intents:
             tx.put(IntentRecorded(intent=intent, session=plan.session, body_hash=digest))

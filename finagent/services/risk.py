@@ -6,8 +6,9 @@ from finagent.domain.book import Book, StoredPlan, account_state, settlement_day
 from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, PlanMoved, PlanSized
 from finagent.domain.journal import JsonData
 from finagent.domain.market import Session
+from finagent.domain.orders import OrderIntent
 from finagent.domain.plan import Plan, PlanState, plan_hash, with_size
-from finagent.domain.risk import AccountState, RiskDecision, RiskProfile, decide, reserve
+from finagent.domain.risk import AccountState, RiskDecision, RiskProfile, decide, order_check, reserve
 from finagent.domain.steps import Step
 from finagent.ports import (
     CalendarPort,
@@ -85,6 +86,17 @@ class RiskDesk:
         account, prices, _ = await self.account(session, (plan.symbol,), without=replaces or plan.plan_id)
         price = prices.get(plan.symbol)
         return self.decide(plan, account, price), price
+
+    async def check_order(self, intent: OrderIntent, plan: Plan, price: LastPrice | None) -> tuple[str, ...]:
+        """The domain's order check against the account as it is now."""
+        book = await self.store.book(plan.session, now_ms=self.clock.now_ms())
+        return order_check(
+            intent,
+            last_price_e4=price.price_e4 if price is not None else None,
+            profile=self.profile,
+            equity_e8=book.day_start_equity_e8,
+            lot_e4=plan.lot_e4,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,11 +132,15 @@ async def test_price_a_little_higher_shrinks_the_order_and_keeps_the_yes(home: P
         assert (await stage.orders())["entry-1"].intent.quantity_e4 == 151 * SHARE
 
 
-async def test_stale_price_is_refused_and_the_question_stays(home: Path) -> None:
+async def test_stale_price_is_refused_and_a_fresh_plan_follows(home: Path) -> None:
     async with asked(home, silent_from="09:31") as stage:
         await stage.until("09:34")
-        outcome = await stage.answer((await stage.plan()).plan.plan_id)
-        assert (outcome.code, (await stage.plan()).state) == ("stale_quote", "pending")
+        plan_id = (await stage.plan()).plan.plan_id
+        outcome = await stage.answer(plan_id)
+        first = await stage.engine.store.plan(plan_id)
+        assert first is not None
+        assert (outcome.code, first.state) == ("stale_quote", "superseded")
+        assert (await stage.plan()).plan.version == 2
 
 
 async def test_rejected_plan_is_over_with_its_reason(home: Path) -> None:

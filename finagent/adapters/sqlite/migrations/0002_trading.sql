@@ -84,7 +84,7 @@ CREATE TABLE broker_order (
     state           TEXT    NOT NULL CHECK (state IN ('intent', 'accepted', 'partially_filled', 'unknown', 'filled',
                     'cancelled', 'rejected', 'expired', 'never_arrived')),
     quantity        INTEGER NOT NULL CHECK (quantity > 0),
-    filled          INTEGER NOT NULL DEFAULT 0 CHECK (filled BETWEEN 0 AND quantity),
+    filled          INTEGER NOT NULL DEFAULT 0 CHECK (filled >= 0),
     created_at      INTEGER NOT NULL,
     accepted_at     INTEGER,
     ended_at        INTEGER,
