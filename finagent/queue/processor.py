@@ -104,8 +104,6 @@ class EventLoopProcessor:
     # ------------------------------------------------------------ Consumer
     def free_credits(self) -> Mapping[str, int]:
         """Per type; when the shared total runs short, types are served by priority, reserves come on top."""
-        if self._is_serial and not all(worker.is_open for worker in self._workers.values()):
-            return {}  # a claim among the services that are up already would break the order of the steps
         free = {job_type: worker.free(job_type) for job_type, worker in self._workers.items()}
         in_flight = sum(sum(worker.in_flight.values()) for worker in _each_once(self._workers))
         shared = self._total_credits - in_flight
