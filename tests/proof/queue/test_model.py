@@ -329,6 +329,7 @@ class QueueMachine(RuleBasedStateMachine):
         taken, self.hands.jobs = self.hands.jobs, []
         for job in taken:
             self.model.claimed(job)
+        self.model.check_order(taken)
         for job in lost:
             self.held.remove(job)
             self.stale.append(job)
