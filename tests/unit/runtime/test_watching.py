@@ -50,7 +50,7 @@ def test_line_is_json_with_event_fields_and_bound_ids(log_file: Path) -> None:
 def test_copy_of_the_message_for_terminals_is_left_out(log_file: Path) -> None:
     """uvicorn gives each message twice; the second one holds colour codes."""
     extra = {"color_message": "Started process [\x1b[36m%d\x1b[0m]", "side": "buy"}
-    logging.getLogger("uvicorn.error").info("Started process [%d]", 7, extra=extra)
+    logging.getLogger("finagent.server").info("Started process [%d]", 7, extra=extra)
     (line,) = lines(log_file)
     assert line["event"] == "Started process [7]"
     assert line["side"] == "buy"
