@@ -201,7 +201,7 @@ def _when(table: pa.Table, row: int) -> str:
         if name in table.column_names:
             return str(table[name][row].as_py())
     name = "start_ms" if "start_ms" in table.column_names else "published_ms"
-    return f"{np.datetime64(table[name][row].as_py(), 'm')}Z"
+    return f"{np.datetime64(table[name][row].as_py(), 'ms').astype('datetime64[m]')}Z"
 
 
 def _tally_refused(

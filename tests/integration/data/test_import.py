@@ -180,6 +180,14 @@ def test_minute_bars_outside_the_extended_hours_are_refused(
     assert kinds_of(report) == {"outside_hours": 2, "not_on_minute": 1}
 
 
+def test_example_of_an_issue_names_the_minute(folder: Path, home: Path, calendar: ExchangeCalendar) -> None:
+    session = calendar.session(DAY)
+    assert session is not None
+    table(folder / "m.parquet", MINUTE, [("AAA", session.open_ms, 10.0, 10.0, 10.0, 10.0, 5)])
+    (issue,) = import_folder(folder, home, calendar=calendar).issues
+    assert (issue.kind, issue.example) == ("flat_bar", "2018-02-16T14:30Z in m.parquet")
+
+
 def test_of_equal_bars_the_first_by_name_wins_and_a_real_difference_is_an_issue(
     folder: Path, home: Path, calendar: ExchangeCalendar
 ) -> None:
