@@ -44,6 +44,7 @@ from finagent.settings import Settings
 LOG = logging.getLogger(__name__)
 DATABASE = "finagent.db"
 OFFSET_KEY = "clock_offset_ms"
+HOME_HINT = "finagent orchestrate makes one; --home names another home, --run last reads a demo or replay"
 
 
 class SurfaceViews(SqliteViews):
@@ -176,6 +177,8 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
     )
     agent = Agent(engine, home, mode=settings.account.mode)
     try:
+        if at is not None:
+            _remember(home, clock)
         await _examine(engine)
         await engine.driver.begin(clock.now_ms() - settings.schedule.misfire_minutes * 60_000)
         await engine.driver.catch_up(clock.now_ms())
@@ -235,7 +238,7 @@ async def open_reader(
         try:
             database = await Database.open_readonly(path)
         except DatabaseMissingError:
-            hint = "finagent replay or finagent demo" if run else "finagent demo or finagent orchestrate"
+            hint = "finagent replay or finagent demo" if run else HOME_HINT
             raise SurfaceError(f"no database at {path}", hint=hint, code="no_database") from None
     try:
         views = await _reader_views(settings, home, database, run=run)
@@ -246,8 +249,13 @@ async def open_reader(
 
 @contextlib.asynccontextmanager
 async def open_local(settings: Settings, home: Path) -> AsyncIterator[ApplicationContext]:
-    """Commands without a running agent: takes the lock, commits, and lets go."""
+    """Commands without a running agent: takes the lock, commits, and lets go.
+
+    SurfaceError where the home has no database: a kill in the wrong folder must not say that it killed.
+    """
     rules.checked(settings)
+    if not (home / DATABASE).exists():
+        raise SurfaceError(f"no database at {home / DATABASE}", hint=HOME_HINT, code="no_database")
     _prepare(home)
     world = await asyncio.to_thread(load_world, settings, home)
     clock = _clock(settings, home, None)
@@ -400,10 +408,14 @@ def _clock(settings: Settings, home: Path, at: str | None) -> Clock:
         wanted_ms = local_ms(date, time, settings.schedule.zone)
     except ValueError:
         raise SurfaceError(f"--at {at} is no instant", hint="write 2026-11-20T09:20", code="usage") from None
-    offset = wanted_ms - SystemClock().now_ms()
+    return OffsetClock(wanted_ms - SystemClock().now_ms())
+
+
+def _remember(home: Path, clock: Clock) -> None:
+    """Keep a rehearsed clock for a restart; only the holder of the lock may: it is the clock of every command."""
+    offset = clock.now_ms() - SystemClock().now_ms()
     with _openable(home):
         (home / "clock.json").write_text(json.dumps({OFFSET_KEY: offset}), encoding="utf-8")
-    return OffsetClock(offset)
 
 
 def _stored_offset(home: Path) -> int | None:

@@ -1,13 +1,14 @@
 """What is computed and shown without an agent: a scan, the bar store, the machine's fitness."""
 
 import asyncio
+import contextlib
 import json
 import os
 import platform
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from finagent.adapters.sqlite.views import explain_document, scan_document
@@ -94,27 +95,36 @@ async def import_data(
     settings: Settings, home: Path, folder: Path, *, dry_run: bool, progress: Callable[[object], None] | None
 ) -> Document:
     """Import a folder of bars; the report of surfaces.md with a line per problem."""
-    from finagent.adapters.bars.errors import BarStoreError
     from finagent.adapters.bars.importer import import_folder
     from finagent.adapters.vendors.calendar import load_calendar
 
     calendar = load_calendar(home)
-    try:
+    with _store():
         report = await asyncio.to_thread(
             import_folder, folder, home, calendar=calendar, dry_run=dry_run, progress=progress
         )
-    except BarStoreError as error:
-        raise SurfaceError(error.message, hint=error.hint, code="import") from None
     document: Document = json.loads(json.dumps(report.to_json()))
     problems: list[Json] = list(report.problems)
     return {**document, "problems": problems, "changed": report.is_changed}
+
+
+@contextlib.contextmanager
+def _store() -> Iterator[None]:
+    """What the bar store cannot do, as one line with the mend."""
+    from finagent.adapters.bars.errors import BarStoreError
+
+    try:
+        yield
+    except BarStoreError as error:
+        raise SurfaceError(error.message, hint=error.hint, code="import") from None
 
 
 async def data_list(settings: Settings, home: Path) -> Document:
     """What the bar store holds, by kind."""
     from finagent.adapters.bars.audit import list_store
 
-    document: Document = json.loads(json.dumps(await asyncio.to_thread(list_store, home)))
+    with _store():
+        document: Document = json.loads(json.dumps(await asyncio.to_thread(list_store, home)))
     return document
 
 
@@ -123,7 +133,8 @@ async def data_check(settings: Settings, home: Path) -> Document:
     from finagent.adapters.bars.audit import check_store
     from finagent.adapters.vendors.calendar import load_calendar
 
-    issues = await asyncio.to_thread(lambda: check_store(home, load_calendar(home)))
+    with _store():
+        issues = await asyncio.to_thread(lambda: check_store(home, load_calendar(home)))
     found: list[Json] = [
         {"kind": issue.kind, "symbol": issue.symbol, "count": issue.count, "example": issue.example}
         for issue in issues
@@ -214,8 +225,11 @@ def _database(home: Path) -> Json:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
             (answer,) = connection.execute("PRAGMA quick_check").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         return _check("database", "fail", f"{path}: {error}", "restore a backup")
+    if not tables:
+        return _check("database", "fail", f"{path} is empty", "restore a backup, or delete it to begin anew")
     return _check("database", "ok" if answer == "ok" else "fail", f"quick_check {answer}")
