@@ -1,5 +1,6 @@
 """The person's answer to a plan: approve, reject."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from finagent.cli.options import AsJson, DryRun
 from finagent.context import CommandResult, Document, ExitCode, Json, SurfaceError
 
 CHANNEL = "cli"
+AMOUNT = re.compile(r"\d{1,12}(\.\d{1,4})?")
 
 
 def approve(
@@ -33,6 +35,9 @@ def approve(
         raise usage("approve takes one plan ID or --all", "finagent plans shows the ids")
     if every and (quantity is not None or stop is not None):
         raise usage("--qty and --stop go with one plan, not with --all", "Approve that plan by its ID")
+    for option, value in (("--qty", quantity), ("--stop", stop)):
+        if value is not None and not AMOUNT.fullmatch(value):
+            raise usage(f"{option} {value} is no amount", "Write it like 100 or 12.34")
     if dry_run:
         _show(call, plan_id, as_json=as_json)
     elif plan_id is not None:

@@ -9,6 +9,7 @@ from finagent.context import ExitCode, SurfaceError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+DAMAGE_HINT = "Keep the home, compare positions with the broker, and go on in a new --home or from a backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def usage(message: str, hint: str = "", code: str = "usage") -> SurfaceError:
 def _foreseen(error: BaseException) -> Failure | None:
     if isinstance(error, SurfaceError):
         return Failure(error.code, error.message, error.hint, int(error.exit_code))
-    return _typed(error) or _settings(error) or _in_use(error) or _system(error)
+    return _typed(error) or _settings(error) or _in_use(error) or _stored(error) or _system(error)
 
 
 def _typed(error: BaseException) -> Failure | None:
@@ -95,6 +96,21 @@ def _in_use(error: BaseException) -> Failure | None:
         return None
     message, _, hint = str(error).partition(": ")
     return Failure("home_in_use", message, hint, ExitCode.ERROR)
+
+
+def _stored(error: BaseException) -> Failure | None:
+    """A halt says itself what to do; a file that SQLite calls damaged is nobody's bug."""
+    from finagent.runtime.errors import HaltError
+
+    if isinstance(error, HaltError):
+        what, _, mend = str(error).partition("): ")
+        return Failure("halted", f"{what})" if mend else what, mend, ExitCode.ERROR)
+    sqlite3 = sys.modules.get("sqlite3")
+    if sqlite3 is None or not isinstance(error, sqlite3.DatabaseError):
+        return None
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return None
+    return Failure("damaged", f"the database is damaged: {error}", DAMAGE_HINT, ExitCode.ERROR)
 
 
 def _system(error: BaseException) -> Failure | None:

@@ -39,6 +39,9 @@ def journal(
     """Every decision and its inputs, in order: list, note, verify."""
     if context.invoked_subcommand is None:
         listing(context, after=after, limit=limit, kind=kind, ref=ref, run=run, as_json=as_json)
+    elif (after, limit, kind, ref, run, as_json) != (0, 200, None, None, None, False):
+        verb = context.invoked_subcommand
+        raise usage("options of the journal stand behind its verb", f"finagent journal {verb} --help")
 
 
 @app.command("list")

@@ -22,7 +22,9 @@ def status(document: Document, page: Page) -> str:
     """Problems first, then mode, clock, account, limits, counts and what comes next."""
     session, account = section(document, "session"), section(document, "account")
     control = section(document, "control")
-    head = f"finagent {text(document, 'mode')}  {_session(session)}"
+    time = section(document, "clock")
+    rehearsal = " rehearsal" if text(time, "kind") == "virtual" else ""
+    head = f"finagent {text(document, 'mode')}{rehearsal}  {clock(time, 'now')} ET  {_session(session)}"
     problems = [_problem(row, page) for row in rows(document, "problems")]
     facts = [
         ("Equity", f"{money(number(account, 'equity'))} {text(account, 'currency')}".strip()),

@@ -1,5 +1,6 @@
 """The verbs on one page, the global options, and how a call ends."""
 
+import io
 import itertools
 import os
 import sys
@@ -12,6 +13,7 @@ import typer
 from finagent.cli import approvals, config, controls, data, day, init, jobs, journal, operations
 from finagent.cli.failures import BROKEN_PIPE, INTERRUPTED, explain, show
 from finagent.cli.invocation import HOME_VARIABLE, Invocation, default_home
+from finagent.context import ExitCode
 
 app = typer.Typer(
     name="finagent",
@@ -79,6 +81,9 @@ def root(
 
 def run(argv: Sequence[str]) -> int:
     """Carry out one command line and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no dash shows "?", not a traceback
     arguments = hoisted(argv)
     try:
         status = app(args=arguments, prog_name="finagent", standalone_mode=False)
@@ -88,6 +93,11 @@ def run(argv: Sequence[str]) -> int:
         return BROKEN_PIPE
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except typer.TyperException as error:
+        if type(error).__name__ != "NoArgsIsHelpError":
+            return _failed(error, arguments)
+        print(error.format_message(), file=sys.stderr)
+        return int(ExitCode.USAGE)
     except Exception as error:
         return _failed(error, arguments)
     return status if isinstance(status, int) else 0

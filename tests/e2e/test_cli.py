@@ -96,6 +96,34 @@ def test_reading_without_a_database_says_how_to_get_one(home: Path, verb: str) -
     assert not home.exists(), "reading made a home"
 
 
+@pytest.mark.parametrize("verb", ["kill --yes", "flatten --yes", "pause", "lock GME", "approve --all"])
+def test_acting_in_a_folder_without_a_database_claims_nothing(home: Path, verb: str) -> None:
+    """A kill given in the wrong folder must not say that it killed."""
+    done = finagent(home, *verb.split(), "--json")
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "no_database"
+    assert not home.exists(), "acting made a home"
+
+
+@pytest.mark.parametrize(
+    "verb", ["status", "doctor", "data list", "scan", "pause", "replay --from 2018-02-20"]
+)
+def test_home_that_is_a_file_is_no_bug(home: Path, verb: str) -> None:
+    home.write_text("", encoding="utf-8")
+    done = finagent(home, *verb.split())
+    assert done.returncode == 1, done.stderr
+    assert "bug" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_terminal_that_knows_no_dash_shows_what_it_can(home: Path, encoding: str) -> None:
+    done = subprocess.run(
+        [*FINAGENT, "data", "import", "nö – where"], env={**environment(home), "PYTHONIOENCODING": encoding},
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.startswith(b"error: no folder n")) == (2, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

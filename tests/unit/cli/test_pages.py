@@ -36,7 +36,12 @@ PAGES: list[tuple[str, Render, Document, list[str]]] = [
         {"plan": day.PENDING, "journal": []},
         ["NVDA long next_open: pending", "241.50"],
     ),
-    ("status", render_ops.status, day.STATUS, ["critical: GME", "100,253.33", "-743.67", "GME", "Thu 12:15"]),
+    (
+        "status",
+        render_ops.status,
+        day.STATUS,
+        ["09:34 ET  session", "critical: GME", "100,253.33", "-743.67", "GME", "Thu 12:15"],
+    ),
     ("journal", render_ops.journal, day.JOURNAL, ["scan", "More: --after 2"]),
     ("jobs", render_ops.jobs, day.JOBS, ["12", "send", "done"]),
     ("job", render_ops.job, day.JOB, ["dead", "boom"]),

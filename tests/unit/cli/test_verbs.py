@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from finagent.cli.failures import explain
 from finagent.cli.progress import by_file, steps
 from finagent.cli.root import VERBS, hoisted, run
 from finagent.context import ExitCode, SurfaceError
+from finagent.runtime.errors import HaltError
 from finagent.runtime.lock import HomeInUseError
 from finagent.settings import Settings, load_settings
 from tests.unit.api.documents import PLAN_ID
@@ -75,6 +77,13 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     thread.join(10)
     loop.close()
     listening.close()
+
+
+def sqlite_error(name: str) -> sqlite3.DatabaseError:
+    """An error as SQLite raises it, with its number."""
+    error = sqlite3.DatabaseError("malformed")
+    error.sqlite_errorcode = getattr(sqlite3, name)
+    return error
 
 
 def error_of(capture: Capture) -> dict[str, str]:
@@ -141,6 +150,25 @@ def test_wrong_usage_ends_with_2_and_one_line(line: str, capsys: Capture) -> Non
     shown = capsys.readouterr().err
     assert "Traceback" not in shown
     assert shown.startswith("error: ") or line in ("config", "jobs")
+
+
+@pytest.mark.parametrize("line", ["", "data", "jobs", "config"])
+def test_command_without_a_verb_shows_its_help_as_it_was_written(line: str, capsys: Capture) -> None:
+    assert run(line.split()) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"Usage: finagent {line}".rstrip())
+    assert "\nCommands:\n" in shown
+
+
+@pytest.mark.parametrize("line", ["approve x --qty -3", "approve x --qty lots", "approve x --stop 1e9"])
+def test_answer_with_no_amount_is_refused_here(line: str, capsys: Capture) -> None:
+    assert run(line.split()) == 2
+    assert "is no amount. Write it like 100 or 12.34" in capsys.readouterr().err
+
+
+def test_options_of_the_journal_are_not_lost_before_its_verb(capsys: Capture) -> None:
+    assert run(["journal", "--run", "last", "list"]) == 2
+    assert "stand behind its verb. finagent journal list --help" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["flatten", "kill", "rearm"])
@@ -331,6 +359,21 @@ def test_missing_settings_file_is_named(capsys: Capture) -> None:
         (FileNotFoundError(2, "No such file", "/x"), "system", 1, "/x: No such file. Name another"),
         (OSError(28, "No space left", "/y"), "system", 1, "No space left. Mend it"),
         (OSError("odd"), "unexpected", 1, "unexpected OSError: odd"),
+        (
+            HaltError("the disk is full (x): free space"),
+            "halted",
+            1,
+            "error: the disk is full (x). Free space",
+        ),
+        (HaltError("broken"), "halted", 1, "error: broken"),
+        (
+            sqlite_error("SQLITE_CORRUPT_VTAB"),
+            "damaged",
+            1,
+            "the database is damaged: malformed. Keep the home",
+        ),
+        (sqlite_error("SQLITE_NOTADB"), "damaged", 1, "the database is damaged: malformed. Keep the home"),
+        (sqlite_error("SQLITE_ERROR"), "unexpected", 1, "This is a bug"),
         (ExceptionGroup("g", [SurfaceError("inner")]), "error", 1, "error: inner"),
         (RuntimeError("a\nb\x1b[31m"), "unexpected", 1, "unexpected RuntimeError: a b"),
     ],
