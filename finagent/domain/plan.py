@@ -7,7 +7,7 @@ from enum import StrEnum
 from finagent.domain.errors import InvalidTransitionError
 from finagent.domain.journal import digest
 from finagent.domain.market import Bar, Direction, Instrument
-from finagent.domain.money import price_text
+from finagent.domain.money import price_text, quantity_number
 from finagent.domain.orders import Scope, plan_id
 from finagent.domain.setups import Setup
 
@@ -178,9 +178,8 @@ def revise(
     stop = plan.stop_e4 if stop_e4 is None else stop_e4
     sign, most = plan.direction.sign, plan.quantity_e4
     if not 0 < quantity <= most or quantity % plan.lot_e4:
-        detail = (
-            f"quantity {quantity} must be a positive multiple of {plan.lot_e4} up to {most} (1e-4 shares)"
-        )
+        asked, step, held = (quantity_number(each) for each in (quantity, plan.lot_e4, most))
+        detail = f"quantity {asked} must be above 0 and at most {held}, in steps of {step}"
         return NoPlan(plan.symbol, "quantity_grows", detail)
     is_tighter = sign * plan.stop_e4 <= sign * stop < sign * plan.reference_e4
     if not is_tighter or stop % Instrument(symbol=plan.symbol).tick_e4(stop):
