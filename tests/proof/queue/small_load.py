@@ -64,7 +64,7 @@ async def main(path: Path, witness_path: Path) -> None:
         await work(queue, witness, hands)
     except HaltError as error:
         print(f"halted: {error}", flush=True)
-        if "--close" in sys.argv:
+        if "FINAGENT_PROOF_CLOSE" in os.environ:
             await queue.close()
             await database.close()
         os._exit(HALTED)
