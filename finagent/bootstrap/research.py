@@ -34,7 +34,8 @@ async def run_scan(
     """One scan, computed and printed; the default instant is the first scan with pre-market bars, else 09:31."""
     rules.checked(settings)
     started_ms = SystemTicker().monotonic_ms()
-    world = await asyncio.to_thread(load_world, settings, home, vendor=_vendor(settings, home, session))
+    vendor = _vendor(settings, home, session)
+    world = await asyncio.to_thread(load_world, settings, home, vendor=vendor)
     day = _session(world, session)
     as_of_ms = await _instant(settings, world, day, at)
     gap_rules = rules.gap_rules(settings)
@@ -54,7 +55,7 @@ async def run_scan(
     if explain is not None:
         return explain_document(explain.upper(), found, scored)
     elapsed_ms = SystemTicker().monotonic_ms() - started_ms
-    return scan_document(found, scored, tick="scan", elapsed_ms=elapsed_ms)
+    return {**scan_document(found, scored, tick="scan", elapsed_ms=elapsed_ms), "vendor": vendor}
 
 
 def _vendor(settings: Settings, home: Path, session: str | None) -> str:

@@ -59,6 +59,8 @@ def scan(document: Document, page: Page) -> str:
     )
     gap, breadth = number(market, "spy_gap_pct"), number(market, "breadth")
     facts = f"SPY {percent(gap, signed=True)}, breadth {share(breadth)}"
+    if text(document, "vendor") == "simulated":
+        facts += ", a made-up market"
     parts = [page.heading(head), facts, "", _candidates(found, page)]
     dropped = section(document, "dropped")
     if dropped:

@@ -115,6 +115,12 @@ def test_home_that_is_a_file_is_no_bug(home: Path, verb: str) -> None:
     assert "bug" not in done.stderr
 
 
+def test_scan_of_the_made_up_market_says_so(home: Path) -> None:
+    """A session that no imported bar holds is answered by the built-in market: nobody may take it for real."""
+    assert "breadth" in (shown := finagent(home, "scan", "--session", "2026-11-04").stdout)
+    assert ", a made-up market\n" in shown
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_terminal_that_knows_no_dash_shows_what_it_can(home: Path, encoding: str) -> None:
     done = subprocess.run(
