@@ -113,12 +113,20 @@ MUTANTS = {
         "jobs of one key are handed over together",
         (
             Edit(f"{SQLITE}/leases.py", r"taken_keys\.add\([^\n]*\)", "pass"),
-            Edit(f"{SQLITE}/migrations/*.sql", r"CREATE UNIQUE INDEX job_live_key", "CREATE INDEX job_live_key"),
+            Edit(
+                f"{SQLITE}/migrations/*.sql", r"CREATE UNIQUE INDEX job_live_key", "CREATE INDEX job_live_key"
+            ),
         ),
     ),
     "key_forgotten_when_pruned": Mutant(
         "the idempotency key of a pruned job is free again",
-        (Edit(ANY, r"INSERT OR IGNORE INTO job_key[^;]*?WHERE id IN \(SELECT value FROM json_each\(\?\)\)", "SELECT ?"),),
+        (
+            Edit(
+                ANY,
+                r"INSERT OR IGNORE INTO job_key[^;]*?WHERE id IN \(SELECT value FROM json_each\(\?\)\)",
+                "SELECT ?",
+            ),
+        ),
     ),
     "busy_is_fatal": Mutant(
         "a database that another program has locked stops the writer",

@@ -41,7 +41,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill(path: Path, witness: Path, most_bytes: int) -> str:
     """Run the load to its halt; what it said."""
-    command = [sys.executable, "-m", "tests.proof.queue.full_disk_load", str(path), str(witness), str(most_bytes)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.proof.queue.full_disk_load",
+        str(path),
+        str(witness),
+        str(most_bytes),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False

@@ -109,9 +109,7 @@ class QueueMachine(RuleBasedStateMachine):
         async def together() -> list[object]:
             asked = [self.world.queue.publish(each) for each in new]
             ending = [self.world.queue.complete(done, Tx())] if done is not None else []
-            return await asyncio.gather(
-                self.world.queue.commit(bad), *ending, *asked, return_exceptions=True
-            )
+            return await asyncio.gather(self.world.queue.commit(bad), *ending, *asked, return_exceptions=True)
 
         refused, *others = self.run(together())
         assert isinstance(refused, ValueError)
@@ -416,9 +414,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def adopt(self, new: NewJob) -> None:
         """A job that a commit must have stored, its id read from the file."""
-        rows = self.rows(
-            "SELECT id FROM job_queue WHERE type = ? AND idem_key = ?", (new.type, new.idem_key)
-        )
+        rows = self.rows("SELECT id FROM job_queue WHERE type = ? AND idem_key = ?", (new.type, new.idem_key))
         known = self.model.keys.get((new.type, new.idem_key))
         if known is None:
             assert len(rows) == 1, f"{new.type} {new.idem_key} was committed and is not there"

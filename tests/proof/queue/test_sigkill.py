@@ -60,6 +60,8 @@ def test_killed_processes_lose_nothing_and_repeat_nothing(
     seen = read_witness(witness)
     repeats = sum(seen["effect"].values()) - len(seen["effect"])
     done = len(names(path, STORED))
-    print(f"{kills} kills: {len(seen['published'])} acknowledged, {done} done once, {repeats} handlers ran again")
+    print(
+        f"{kills} kills: {len(seen['published'])} acknowledged, {done} done once, {repeats} handlers ran again"
+    )
     record_property("proof.kills survived", kills)
     record_property("proof.jobs done once under kills", done)

@@ -42,7 +42,8 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, int]
     writer = next(line.split()[0] for line in lines if "fdatasync(" in line)
     lines = [line for line in lines if line.split()[0] == writer]
     return {
-        name: (count(lines[: first_publish(lines)], name), count(lines, name)) for name in ("fdatasync", "pwrite64")
+        name: (count(lines[: first_publish(lines)], name), count(lines, name))
+        for name in ("fdatasync", "pwrite64")
     }
 
 
@@ -109,7 +110,9 @@ def chosen(first: int, last: int, *, is_full: bool) -> list[int]:
     return [max(1, first // 2), *range(first + 1, last + 1, step)][: CI_SAMPLES + 1]
 
 
-@pytest.mark.parametrize(("name", "fault"), FAULTS, ids=[f"{name}-{fault.partition('=')[2]}" for name, fault in FAULTS])
+@pytest.mark.parametrize(
+    ("name", "fault"), FAULTS, ids=[f"{name}-{fault.partition('=')[2]}" for name, fault in FAULTS]
+)
 def test_acknowledged_work_survives_a_fault_in_a_system_call(
     name: str,
     fault: str,
@@ -155,7 +158,8 @@ def test_publish_is_synced_before_it_is_acknowledged(calls: dict[str, tuple[int,
 
 
 @pytest.mark.xfail(
-    strict=True, reason="Database.close() after a halt lets SQLite checkpoint, which syncs the failed file again"
+    strict=True,
+    reason="Database.close() after a halt lets SQLite checkpoint, which syncs the failed file again",
 )
 def test_failed_fsync_is_not_tried_again_when_the_database_is_closed(
     calls: dict[str, tuple[int, int]], tmp_path: Path

@@ -68,7 +68,9 @@ async def check(folder: Path, recording: Recording, kept: int) -> None:
         assert await read("PRAGMA integrity_check") == [("ok",)]
         assert await read("PRAGMA foreign_key_check") == []
         stats = await world.queue.stats()
-        statuses = {str(name): status for name, status in await read("SELECT idem_key, status FROM job_queue")}
+        statuses = {
+            str(name): status for name, status in await read("SELECT idem_key, status FROM job_queue")
+        }
         facts = await world.stored_facts()
     finally:
         await world.close()
