@@ -43,6 +43,7 @@ from finagent.settings import Settings
 
 LOG = logging.getLogger(__name__)
 DATABASE = "finagent.db"
+CLOCK_SLACK_MS = 60_000
 OFFSET_KEY = "clock_offset_ms"
 HOME_HINT = "finagent orchestrate makes one; --home names another home, --run last reads a demo or replay"
 
@@ -94,6 +95,7 @@ class Agent:
         self.control = ControlService(engine.store, engine.queue, engine.world.calendar, engine.clock)
         commands = EngineCommands(engine.approvals, self.control, engine.queue, views, engine.options.scope)
         self.context = ApplicationContext(views=views, commands=commands, home=str(home), version=__version__)
+        self.flags = FlagWatch(home, self.control, engine.ticker)
         self._watchdog = LoopWatchdog(metrics=engine.metrics)
         self._running: asyncio.Task[str | None] | None = None
 
@@ -170,6 +172,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
     options = EngineOptions(
         path=home / DATABASE, scope=scope, approval_mode=lambda: settings.account.mode, is_virtual=False
     )
+    _refuse_empty(options.path, home)
     with _openable(home):
         engine = await open_engine(settings, world, options, clock=clock, ticker=SystemTicker())
     engine.metrics.set_build(
@@ -179,6 +182,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
     try:
         if at is not None:
             _remember(home, clock)
+        await _refuse_clock_behind(engine)
         await _examine(engine)
         await engine.driver.begin(clock.now_ms() - settings.schedule.misfire_minutes * 60_000)
         await engine.driver.catch_up(clock.now_ms())
@@ -188,13 +192,35 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
             LiveFeed(engine.driver, clock, engine.ticker),
             ReconcileTimer(engine),
             GaugeService(engine, compared_ms=compared_ms, differences=differences),
-            FlagWatch(home, agent.control, engine.ticker),
+            agent.flags,
         )
     except BaseException:
         await agent.stop()
         raise
     LOG.info("agent.started", extra={"home": str(home), "epoch": engine.queue.epoch})
     return agent
+
+
+def _refuse_empty(path: Path, home: Path) -> None:
+    """An emptied database beside its generation would start the day anew under the old ids."""
+    if path.exists() and path.stat().st_size == 0:
+        raise SurfaceError(
+            f"{path} is empty: it was cut or overwritten",
+            hint=f"restore a backup, or delete it and {home / 'generation'} to begin a new account",
+            code="damaged",
+        )
+
+
+async def _refuse_clock_behind(engine: Engine) -> None:
+    """Time that runs back would date exits before their entries."""
+    stored_ms, now_ms = await engine.database.clock_ms(), engine.clock.now_ms()
+    if now_ms < stored_ms - CLOCK_SLACK_MS:
+        behind_s = (stored_ms - now_ms) // 1000
+        raise SurfaceError(
+            f"the clock is {behind_s} s behind the last commit of this home",
+            hint="set the system's clock (or the rehearsal's --at), or wait until it has passed",
+            code="clock_behind",
+        )
 
 
 async def _examine(engine: Engine) -> None:

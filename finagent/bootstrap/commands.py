@@ -105,7 +105,9 @@ class EngineCommands:
 
     async def lock(self, symbol: str, *, identity: str) -> CommandResult:
         await self._control.lock(symbol, is_locked=True, identity=identity)
-        return CommandResult(code="locked", message=f"{symbol} is locked: no entries in it.")
+        rests = await self._control.resting_entries(symbol)
+        note = f" {rests} entry orders rest in it: finagent flatten {symbol} cancels them." if rests else ""
+        return CommandResult(code="locked", message=f"{symbol} is locked: no entries in it.{note}")
 
     async def unlock(self, symbol: str, *, identity: str) -> CommandResult:
         await self._control.lock(symbol, is_locked=False, identity=identity)

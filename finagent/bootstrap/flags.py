@@ -25,6 +25,7 @@ class FlagWatch:
         self._folder = home / FOLDER
         self._control = control
         self._ticker = ticker
+        self._obeying = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until stopped."""
@@ -35,14 +36,15 @@ class FlagWatch:
     async def run_once(self) -> int:
         """Obey what is there; gives the number of commands carried out."""
         done = 0
-        for verb in VERBS:
-            path = self._folder / f"{verb}.json"
-            if not path.exists():
-                continue
-            await self._obey(verb, _read(path))
-            path.unlink(missing_ok=True)
-            LOG.warning("flag.obeyed", extra={"verb": verb})
-            done += 1
+        async with self._obeying:
+            for verb in VERBS:
+                path = self._folder / f"{verb}.json"
+                if not path.exists():
+                    continue
+                await self._obey(verb, _read(path))
+                path.unlink(missing_ok=True)
+                LOG.warning("flag.obeyed", extra={"verb": verb})
+                done += 1
         return done
 
     async def _obey(self, verb: str, order: dict[str, str]) -> None:

@@ -108,7 +108,11 @@ def _stored(error: BaseException) -> Failure | None:
     sqlite3 = sys.modules.get("sqlite3")
     if sqlite3 is None or not isinstance(error, sqlite3.DatabaseError):
         return None
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    is_damage = getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+    if not is_damage and not str(error).startswith(("no such table", "Could not decode")):
         return None
     return Failure("damaged", f"the database is damaged: {error}", DAMAGE_HINT, ExitCode.ERROR)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, SymbolLocked
 from finagent.domain.journal import JsonData
+from finagent.domain.legs import ENTRY
 from finagent.domain.market import Session
 from finagent.domain.orders import TERMINAL_ORDER_STATES
 from finagent.domain.steps import Step
@@ -52,7 +53,7 @@ class ControlService:
         tx.put(
             ControlChanged(
                 is_paused=True,
-                pause_reason=f"killed: {reason}",
+                pause_reason=f"killed: {reason}" if reason else "killed",
                 paused_by="person",
                 is_killed=True,
                 needs_rearm=True,
@@ -77,6 +78,11 @@ class ControlService:
         """No entries in a symbol, or again."""
         kind = "lock" if is_locked else "unlock"
         await self._change(SymbolLocked(symbol=symbol, is_locked=is_locked), kind, identity, symbol)
+
+    async def resting_entries(self, symbol: str) -> int:
+        """How many entry orders of a symbol are on their way or at the broker."""
+        live = await self.store.live_orders()
+        return sum(order.intent.symbol == symbol and order.intent.leg == ENTRY for order in live)
 
     async def note(self, text: str, *, ref: str, identity: str) -> None:
         """A person's words in the journal."""

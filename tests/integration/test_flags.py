@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from finagent.bootstrap.agent import open_local, start_agent
-from finagent.bootstrap.flags import FlagWatch
 from finagent.cli.agent import leave_flag
+from finagent.context import SurfaceError
 from finagent.settings import Settings
 
 
@@ -14,8 +16,7 @@ async def test_kill_left_as_a_flag_is_obeyed_by_the_next_start(tmp_path: Path) -
     leave_flag(tmp_path, "kill", {"identity": "cli:test", "reason": "smoke"})
     agent = await start_agent(Settings(), tmp_path)
     try:
-        watch = FlagWatch(tmp_path, agent.control, agent.engine.ticker)
-        await watch.run_once()
+        await agent.flags.run_once()
         control = await agent.engine.store.control()
     finally:
         await agent.stop()
@@ -30,7 +31,7 @@ async def test_pause_flag_that_is_damaged_still_pauses(tmp_path: Path) -> None:
     (tmp_path / "flags" / "pause.json").write_text('{"identity": "cl', encoding="utf-8")
     agent = await start_agent(Settings(), tmp_path)
     try:
-        await FlagWatch(tmp_path, agent.control, agent.engine.ticker).run_once()
+        await agent.flags.run_once()
     finally:
         await agent.stop()
     async with open_local(Settings(), tmp_path) as context:
@@ -43,7 +44,7 @@ async def test_flatten_flag_names_its_symbol(tmp_path: Path) -> None:
     leave_flag(tmp_path, "flatten", {"identity": "cli:test", "symbol": "EXK"})
     agent = await start_agent(Settings(), tmp_path)
     try:
-        await FlagWatch(tmp_path, agent.control, agent.engine.ticker).run_once()
+        await agent.flags.run_once()
         entries = (await agent.context.views.journal(kind="flatten"))["entries"]
         control = await agent.engine.store.control()
     finally:
@@ -51,3 +52,25 @@ async def test_flatten_flag_names_its_symbol(tmp_path: Path) -> None:
     assert isinstance(entries, list)
     assert len(entries) == 1
     assert not control.is_paused
+
+
+async def test_clock_behind_the_last_commit_is_refused(tmp_path: Path) -> None:
+    """Exits would be dated before their entries."""
+    agent = await start_agent(Settings(), tmp_path, at="2026-11-20T09:20")
+    await agent.stop()
+    with pytest.raises(SurfaceError, match="behind the last commit") as refused:
+        await start_agent(Settings(), tmp_path, at="2026-11-19T09:20")
+    assert refused.value.hint
+    again = await start_agent(Settings(), tmp_path, at="2026-11-20T09:25")
+    await again.stop()
+
+
+async def test_emptied_database_is_not_a_new_account(tmp_path: Path) -> None:
+    """Its generation lies beside it: the ids of the lost day must not be minted again."""
+    agent = await start_agent(Settings(), tmp_path)
+    await agent.stop()
+    for part in tmp_path.glob("finagent.db*"):
+        part.unlink()
+    (tmp_path / "finagent.db").touch()
+    with pytest.raises(SurfaceError, match="is empty"):
+        await start_agent(Settings(), tmp_path)

@@ -286,7 +286,6 @@ async def test_the_worst_problem_stands_first(desk: Desk) -> None:
         ("critical", "service"),
         ("warning", "service"),
         ("warning", "loss_near"),
-        ("warning", "paused"),
         ("warning", "plan_expires"),
         ("info", "scan_skipped"),
     ]

@@ -210,7 +210,7 @@ def problems(
     _limits(found, problems)
     _queue(scene, problems)
     control = found.ledger.book.control
-    if control.is_paused:
+    if control.is_paused and not control.is_killed:
         why = f": {control.pause_reason}" if control.pause_reason else ""
         by = f" by {control.paused_by}" if control.paused_by else ""
         at_ms = found.ledger.control_at_ms
