@@ -7,6 +7,7 @@ import asyncio
 import faulthandler
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from finagent.adapters.sqlite.database import Database
@@ -72,5 +73,14 @@ async def main(path: Path, witness_path: Path) -> None:
     await database.close()
 
 
+async def or_die(path: Path, witness_path: Path) -> None:
+    """An error of the start or of the closing ends the process too, whatever threads there are."""
+    try:
+        await main(path, witness_path)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
+
+
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(or_die(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -3,7 +3,6 @@
 import asyncio
 import fcntl
 import os
-from pathlib import Path
 
 from finagent.adapters.sqlite.database import Database
 from finagent.runtime.clock import SystemClock
@@ -12,15 +11,15 @@ from finagent.runtime.lock import HomeInUseError
 
 async def main(arguments: dict[str, str]) -> None:
     """Wait for the gate, open the database, say how it went; who won keeps it until the gate closes."""
-    with Path(arguments["gate"]).open("rb") as gate:
+    with open(arguments["gate"], "rb") as gate:
         os.write(1, b"ready\n")
         fcntl.flock(gate, fcntl.LOCK_SH)
         try:
-            database = await Database.open(Path(arguments["path"]), clock=SystemClock())
+            database = await Database.open(arguments["path"], clock=SystemClock())
         except HomeInUseError as error:
             os.write(1, f"refused {os.getpid()} {error.pid}\n".encode())
             return
         os.write(1, f"won {os.getpid()}\n".encode())
-    with Path(arguments["curtain"]).open("rb") as curtain:
+    with open(arguments["curtain"], "rb") as curtain:
         await asyncio.to_thread(fcntl.flock, curtain, fcntl.LOCK_SH)
     await database.close()

@@ -110,6 +110,7 @@ class Shop:
 
     async def ended(self, job_id: int) -> Job:
         """The job when it is over; both clocks run on meanwhile, in steps of a poll."""
+        job: Job | None = None
         for _ in range(4_000):
             job = await self.world.queue.get(job_id)
             assert job is not None
@@ -119,7 +120,7 @@ class Shop:
             self.world.clock.advance(self.world.clock.now_ms() + 250)
             for _ in range(HOPS):
                 await asyncio.sleep(0)
-        raise AssertionError(f"job {job_id} is still {job.status} after 1,000 s: {job.error}")
+        raise AssertionError(f"after 1,000 s this is not over: {job}")
 
     async def attempt(self, job_id: int, number: int) -> None:
         """Let time pass until the job was claimed so often."""

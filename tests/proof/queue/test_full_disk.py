@@ -28,6 +28,14 @@ def mounted(folder: Path, options: str) -> bool:
         return False
 
 
+def enlarge(folder: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+
+
+def unmount(folder: Path) -> None:
+    subprocess.run(["umount", str(folder)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MB."""
@@ -36,7 +44,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if not mounted(folder, f"size={SMALL}"):
         pytest.skip("no tmpfs can be mounted here: the full file system is NOT TESTED, the file limit is")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    unmount(folder)
 
 
 def fill(path: Path, witness: Path, most_bytes: int) -> str:
@@ -82,7 +90,7 @@ async def test_full_file_system_ends_with_a_clear_halt_and_loses_nothing(
     assert "the disk is full" in told
     assert "free space" in told
     assert "ballast: False" in told
-    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    enlarge(small_disk)
     assert await check_goes_on(path, witness) > 100
 
 
@@ -105,4 +113,4 @@ async def test_read_only_home_is_refused_with_a_typed_error(tmp_path: Path) -> N
         with pytest.raises(OSError, match=r"Read-only file system.*jobs\.db"):
             await Database.open(folder / "jobs.db", clock=SystemClock())
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        unmount(folder)

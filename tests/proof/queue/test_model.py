@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -186,13 +186,13 @@ class QueueMachine(RuleBasedStateMachine):
         queue, tx = self.world.queue, Tx()
         tx.put("stale")
         tx.enqueue(NewJob("work", {}, "from-stale"))
+        asks: dict[str, Callable[[], Coroutine[object, object, object]]] = {
+            "complete": lambda: queue.complete(job, tx),
+            "fail": lambda: queue.fail(job, "stale", outcome="dead"),
+            "extend": lambda: queue.extend(job),
+        }
         with pytest.raises(LeaseLostError):
-            if action == "complete":
-                self.run(queue.complete(job, tx))
-            elif action == "fail":
-                self.run(queue.fail(job, "stale", outcome="dead"))
-            else:
-                self.run(queue.extend(job))
+            self.run(asks[action]())
         self.settle()
 
     # ------------------------------------------------------------ control
@@ -305,7 +305,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert Counter(stats.pruned) == Counter(self.model.pruned.values())
         facts = self.run(self.world.stored_facts())
         assert facts == dict(self.model.facts)
-        versions = dict(self.rows("SELECT row, version FROM row_version"))
+        versions = {row: version for row, version in self.rows("SELECT row, version FROM row_version")}  # noqa: C416
         assert versions == {row: count for row, count in self.model.rows.items() if count}
 
     @invariant()

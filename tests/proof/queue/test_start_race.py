@@ -28,7 +28,8 @@ def test_one_of_twenty_processes_gets_the_home_and_the_others_name_its_pid(
             heard = [nursery.line(60) for _ in range(2 * PROCESSES)]
             assert [line for line in heard if line is None] == []
             fcntl.flock(closed, fcntl.LOCK_UN)
-            told, ended = [], []
+            told: list[list[str]] = []
+            ended: list[list[str]] = []
             while len(told) < PROCESSES:
                 words = str(nursery.line(60)).split()
                 (ended if words[0] == "ended" else told).append(words)
