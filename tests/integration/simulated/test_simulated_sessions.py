@@ -67,7 +67,7 @@ async def test_every_process_sees_the_same_market(exchange: ExchangeCalendar, ho
     """Other processes, other hash seeds, the sessions in another order: the same to the last unit."""
     here = await fingerprint(exchange, DATES)
     for hash_seed, dates in (("0", DATES[::-1]), ("4711", DATES[2:] + DATES[:2])):
-        child = subprocess.run(  # noqa: ASYNC221
+        child = subprocess.run(
             [sys.executable, "-c", CHILD, __file__, str(home), *dates],
             cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
