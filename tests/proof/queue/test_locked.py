@@ -44,16 +44,20 @@ async def opened(path: Path, busy_timeout_ms: int) -> QueueWorld:
 async def test_batch_is_kept_while_another_program_holds_the_lock(tmp_path: Path) -> None:
     """SQLite gives up after its own wait (here 50 ms); the writer does not."""
     world = await opened(tmp_path / "jobs.db", busy_timeout_ms=50)
-    queue = await locked_for(world, 1.0)
-    assert queue.counters.busy_retries >= 3
-    assert world.clock.now_ms() == START_MS
-    await world.close()
+    try:
+        queue = await locked_for(world, 1.0)
+        assert queue.counters.busy_retries >= 3
+        assert world.clock.now_ms() == START_MS
+    finally:
+        await world.close()
 
 
 @pytest.mark.full
 async def test_batch_is_kept_for_thirty_seconds(tmp_path: Path) -> None:
     """With the pragmas of the program, whose own wait is 5 s."""
     world = await opened(tmp_path / "jobs.db", busy_timeout_ms=5_000)
-    queue = await locked_for(world, 30.0)
-    assert queue.counters.busy_retries >= 4
-    await world.close()
+    try:
+        queue = await locked_for(world, 30.0)
+        assert queue.counters.busy_retries >= 4
+    finally:
+        await world.close()
