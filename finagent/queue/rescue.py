@@ -37,9 +37,11 @@ class HangJudge:
         if watch is not None:
             watch.stamp_ms = now_ms
 
-    def stop(self, job_id: int) -> None:
-        """The job is over."""
-        self._watched.pop(job_id, None)
+    def stop(self, job: Job) -> None:
+        """This try of the job is over; a later one, claimed meanwhile, is watched on."""
+        watch = self._watched.get(job.id)
+        if watch is not None and watch.job.lease == job.lease:
+            del self._watched[job.id]
 
     def alive_until_ms(self, *, now_ms: int) -> Mapping[int, int]:
         """Job id -> machinery time until which its lease is kept, own stall forgiven.

@@ -60,7 +60,7 @@ class ServiceWorker:
     in_flight: dict[str, int] = field(default_factory=dict)
     _queue: asyncio.Queue[Job] = field(init=False)
     _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    _hung: set[int] = field(default_factory=set)
+    _hung: set[asyncio.Task[None]] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -86,9 +86,9 @@ class ServiceWorker:
     def expire(self, job_id: int) -> bool:
         """Stop a hung handler; it ends as a failure that is tried again. False when it is not here."""
         task = self._tasks.get(job_id)
-        if task is None:
+        if task is None or task in self._hung:
             return False
-        self._hung.add(job_id)
+        self._hung.add(task)
         task.cancel()
         return True
 
@@ -118,17 +118,20 @@ class ServiceWorker:
     async def _run_job(self, job: Job) -> None:
         started_ms = self.tools.ticker.monotonic_ms()
         outcome = "cancelled"
+        current = asyncio.current_task()
         try:
             with bound(job_id=job.id, job_type=job.type, trace_id=job.trace_id):
                 outcome = await self._judged(job)
         except asyncio.CancelledError:
-            if job.id not in self._hung:
+            if current not in self._hung:
                 raise
             outcome = await self._fail(job, _text(TimedOutError(self._timeout_text(job))), "retry")
         finally:
-            self._tasks.pop(job.id, None)
-            self._hung.discard(job.id)
-            self.tools.judge.stop(job.id)
+            # The commit that recorded a failure may have claimed the job again: its next try stands there now.
+            if self._tasks.get(job.id) is current:
+                del self._tasks[job.id]
+            self._hung = {task for task in self._hung if task is not current}
+            self.tools.judge.stop(job)
             self.in_flight[job.type] -= 1
             if not any(self.in_flight.values()):
                 self._idle.set()

@@ -2,7 +2,11 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
+
+PID_LOOKS = 50
+PID_WAIT_S = 0.01
 
 
 class HomeInUseError(Exception):
@@ -29,9 +33,9 @@ class FileLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            pid = _holder(descriptor)
             os.close(descriptor)
-            raise HomeInUseError(self._database, int(text) if text.isdigit() else None) from None
+            raise HomeInUseError(self._database, pid) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._descriptor = descriptor
@@ -42,6 +46,26 @@ class FileLock:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _holder(descriptor: int) -> int | None:
+    """The live holder's pid; it writes it right after it got the lock, so a moment is waited for it."""
+    for _ in range(PID_LOOKS):
+        text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        if text.isdigit() and _is_alive(int(text)):
+            return int(text)
+        time.sleep(PID_WAIT_S)
+    return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def holder_pid(path: Path) -> int | None:

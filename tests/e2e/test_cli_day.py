@@ -1,5 +1,6 @@
 """Every verb on a real home: a demo's day read back, commands without an agent, imported bars."""
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from finagent.bootstrap import start_agent
 from finagent.cli.root import run
+from finagent.settings import Settings
 
 Capture = pytest.CaptureFixture[str]
 
@@ -23,6 +26,18 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield home
     os.chdir(here)
     os.environ.update(kept)
+
+
+def begun(home: Path) -> Path:
+    """The home of an account whose agent ran once and was stopped."""
+
+    async def once() -> None:
+        agent = await start_agent(Settings(), home)
+        await agent.stop()
+
+    if not (home / "finagent.db").exists():
+        asyncio.run(once())
+    return home
 
 
 def asked(day: Path, capture: Capture, line: str) -> dict[str, object]:
@@ -57,7 +72,7 @@ def test_one_plan_is_shown_by_its_first_letters(day: Path, capsys: Capture) -> N
 
 
 def test_commands_without_an_agent_are_carried_out_here(day: Path, capsys: Capture) -> None:
-    home = ["--home", str(day)]
+    home = ["--home", str(begun(day))]
     for line, code in (
         ("pause --reason lunch", "paused"), ("lock GME", "locked"), ("unlock GME", "unlocked"),
         ("resume", "resumed"), ("kill --yes", "killed"), ("rearm -y", "rearmed"), ("flatten -y", "flattening"),
@@ -76,7 +91,7 @@ def test_commands_without_an_agent_are_carried_out_here(day: Path, capsys: Captu
 
 
 def test_kill_is_refused_resume_until_rearm(day: Path, capsys: Capture) -> None:
-    home = ["--home", str(day)]
+    home = ["--home", str(begun(day))]
     assert run([*home, "kill", "--yes"]) == 0
     assert run([*home, "resume"]) == 3
     assert "rearm" in capsys.readouterr().err

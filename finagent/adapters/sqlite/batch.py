@@ -155,12 +155,13 @@ class BatchRunner:
         return outcomes
 
     def _sweep(self, connection: sqlite3.Connection, order: BatchOrder) -> None:
-        self.ready_types |= jobs.promote_due(connection, now_ms=order.now_ms)
-        jobs.cancel_late(connection, now_ms=order.now_ms)
+        """Expire first: what comes back from a lost lease may be past its deadline by now."""
         if order.alive_until_ms is not None:
             self.ready_types |= leases.expire(
                 connection, order.alive_until_ms, now_ms=order.now_ms, monotonic_ms=order.monotonic_ms
             )
+        self.ready_types |= jobs.promote_due(connection, now_ms=order.now_ms)
+        jobs.cancel_late(connection, now_ms=order.now_ms)
 
     def _claim(
         self, connection: sqlite3.Connection, order: BatchOrder, outcomes: list[object]

@@ -180,10 +180,6 @@ async def test_bad_handler_ends_dead_with_its_reason_and_stops_nobody(
     assert (await shop.world.queue.stats()).published == 10
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="ServiceWorker and HangJudge know a job by its id alone: the end of one attempt forgets the next one's",
-)
 @pytest.mark.parametrize("act", ["hang the second time", "stubborn"])
 async def test_next_attempt_of_a_job_is_watched_as_the_first_was(tmp_path: Path, act: str) -> None:
     """Claimed again in the commit that recorded the failure, or while the first attempt ignores being stopped."""

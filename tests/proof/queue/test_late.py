@@ -2,16 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from finagent.queue.job import JobStatus
 from tests.contract.queue_world import START_MS, QueueWorld, job
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a batch cancels late jobs before it expires leases, so what it expires it claims late",
-)
 async def test_expired_job_past_its_deadline_is_cancelled_and_not_claimed_again(tmp_path: Path) -> None:
     """A process that stalled: lease and deadline are over when the next commit comes (found by the model)."""
     world = QueueWorld(tmp_path / "jobs.db", threaded=False)

@@ -30,7 +30,7 @@ def test_progress_starts_the_time_out_again() -> None:
     judge.progress(2, now_ms=500)
     assert judge_at(judge, 500, 750, 1000, 1250, 1500) == []
     assert judge.alive_until_ms(now_ms=1500) == {1: 2500}
-    judge.stop(1)
+    judge.stop(job(1))
     assert judge.alive_until_ms(now_ms=1500) == {}
 
 
