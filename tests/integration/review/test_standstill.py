@@ -1,9 +1,13 @@
 """After a standstill the missed minutes are played in one commit, before any job acts on what it believes."""
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from finagent.domain.steps import Step
 from finagent.ports import NewJob
+from finagent.runtime import failpoints
 from finagent.runtime.clock import VirtualClock
 from tests.integration.services.invariants import violations
 from tests.integration.services.market import local
@@ -11,6 +15,13 @@ from tests.integration.services.world import DAY, NEXT, Stage
 
 BREAK_OUT = {"planning": {"classic_entry": "opening_range_break"}}
 NO_TIME_STOP = {"planning": {"time_stop_minutes": None}}
+
+
+@pytest.fixture
+def armed() -> Iterator[None]:
+    """No failpoint outlives its test."""
+    yield
+    failpoints.disarm_all()
 
 
 class RealPace:
@@ -68,21 +79,24 @@ async def test_stop_that_lay_in_the_missed_bars_closes_at_its_bar_and_is_not_fla
     assert violations(stage.path, is_day_over=True) == []
 
 
-async def test_missed_minutes_are_one_commit(home: Path) -> None:
-    """All jobs that the backlog leaves carry one instant: none could run between two of its minutes."""
+async def test_missed_minutes_are_one_commit(home: Path, armed: None) -> None:
+    """A fault in the 100th missed minute takes back the stop's fill in the 31st; the next try plays all of them."""
     async with Stage(home) as stage:
         stage.market.day("AAA", DAY, {"10:10": (100, 100, 96, 96.5)})
         await stage.until("09:40")
-        last = await stage.value("SELECT max(id) FROM job_queue")
-        await stand_still(stage, "15:51")
-        rows = await stage.engine.database.read(
-            "SELECT type, created_at FROM job_queue WHERE id > ? AND type IN ('broker_event', 'flatten')"
-            " ORDER BY id",
-            (last,),
-        )
-        assert str(rows[0][0]) == "broker_event"
-        assert {at for _, at in rows} == {local(DAY, "15:51")}
-        assert len(rows) >= 2
+        feed = "SELECT at FROM feed WHERE source = 'tick'"
+        before_ms = await stage.value(feed)
+        failpoints.arm("tick.in_commit", at=100)
+        with pytest.raises(failpoints.FailpointError):
+            await stand_still(stage, "15:51")
+        assert await stage.value(feed) == stage.engine.driver.at_ms == before_ms
+        assert await exit_fills(stage) == []
+        assert (await stage.venue_states())["stop-1"] == "accepted"
+        failpoints.disarm_all()
+        assert await catch_up(stage) > 300
+        assert [leg for leg, _, _ in await exit_fills(stage)] == ["stop"]
+        await stage.finish()
+    assert violations(stage.path, is_day_over=True) == []
 
 
 async def test_exit_accepted_now_is_not_expired_by_the_last_bar_of_an_earlier_session(home: Path) -> None:
