@@ -1,0 +1,105 @@
+"""finagent's queue with all its features: processor, leases, hang judge, metrics, synchronous=FULL."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.queue.workload import PAYLOAD, Sample, spread_ms, stopwatch
+from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.queue import SqliteJobQueue
+from finagent.queue.job import Job, JobPolicy, JobTypes, NewJob
+from finagent.queue.port import Tx
+from finagent.queue.processor import EventLoopProcessor
+from finagent.queue.worker import ServiceWorker
+from finagent.runtime.clock import SystemClock, SystemTicker
+from finagent.runtime.metrics import Metrics
+from finagent.runtime.service import ServiceContract
+from finagent.runtime.tasks import spawn
+
+COUNT = """
+SELECT status, attempts, count(*) FROM job_queue WHERE idem_key NOT LIKE 'old%' GROUP BY 1, 2"""
+TYPES = JobTypes({"scan": JobPolicy(priority=5, credits=256)})
+
+
+@dataclass(slots=True)
+class Counting:
+    """A handler that reads its payload, counts, and notes when it began."""
+
+    wanted: int
+    seen: int = 0
+    began: dict[str, float] = field(default_factory=dict)
+    all_seen: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        self.began[job.idem_key] = stopwatch()
+        self.seen += job.payload["qty"] == 100
+        if self.seen >= self.wanted:
+            self.all_seen.set()
+
+
+@asynccontextmanager
+async def running(path: Path, handler: Counting) -> AsyncIterator[SqliteJobQueue]:
+    """The queue with a processor and one worker, as the agent wires them."""
+    clock, ticker, metrics = SystemClock(), SystemTicker(), Metrics()
+    database = await Database.open(path, clock=clock)
+    queue = SqliteJobQueue(database, TYPES, clock, ticker, metrics=metrics)
+    await queue.start()
+    processor = EventLoopProcessor(
+        queue, TYPES, clock=clock, ticker=ticker, on_halt=raise_halt, metrics=metrics
+    )
+    worker: ServiceWorker = processor.worker(ServiceContract(name="bench", consumes=("scan",)), handler)
+    stop = asyncio.Event()
+    services = [spawn(processor.run(stop), "processor"), spawn(worker.run(stop), "worker")]
+    try:
+        await asyncio.sleep(0.01)
+        yield queue
+        stop.set()
+        await asyncio.gather(*services)
+        await queue.close()
+    finally:
+        await database.close()
+
+
+def new_job(number: int) -> NewJob:
+    """The job all contestants run."""
+    return NewJob("scan", PAYLOAD, f"k{number}")
+
+
+def raise_halt(reason: str) -> None:
+    raise RuntimeError(reason)
+
+
+async def cycle(path: Path, *, jobs: int, in_flight: int) -> Sample:
+    """Publish, handle and complete `jobs` jobs with so many publishers."""
+    handler = Counting(jobs)
+    latencies: list[float] = []
+    acknowledged: dict[str, float] = {}
+    async with running(path, handler) as queue:
+        numbers = iter(range(jobs))
+
+        async def publisher() -> None:
+            for number in numbers:
+                began = stopwatch()
+                await queue.publish(new_job(number))
+                acknowledged[f"k{number}"] = now = stopwatch()
+                latencies.append(now - began)
+
+        began = stopwatch()
+        await asyncio.gather(*(publisher() for _ in range(in_flight)))
+        await handler.all_seen.wait()
+        await queue.wait_quiescent()
+        seconds = stopwatch() - began
+        rows = await queue.database.read(COUNT)
+        if rows != [("done", 1, jobs)]:
+            raise RuntimeError(f"{jobs} jobs were published, the table says {json.dumps(rows)}")
+        commits = queue.counters.commits
+    waits = [max(0.0, at - acknowledged[name]) for name, at in handler.began.items()]
+    found = {
+        **spread_ms("publish", latencies),
+        **spread_ms("start", waits),
+        "jobs_per_commit": jobs / commits,
+    }
+    return Sample(jobs / seconds, found)
