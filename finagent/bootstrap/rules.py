@@ -21,6 +21,9 @@ from finagent.queue.job import JobPolicy, JobTypes
 from finagent.services.schedule import ScanTime, ScheduleRules
 from finagent.settings import Settings, SettingsError
 
+MOST_ATTEMPTS = 50
+"""A kill counts as an attempt too, and an evening of kills must not bury a job that harmed nobody."""
+
 AUTO_DIVISOR = 2
 """In ``auto`` mode nobody looks at a plan, so it may risk and hold half of what a person may approve."""
 
@@ -222,7 +225,7 @@ def job_types() -> JobTypes:
         {
             step: JobPolicy(
                 priority=priority,
-                max_attempts=50 if step in patient else 8,
+                max_attempts=MOST_ATTEMPTS,
                 backoff_base_s=0.2,
                 backoff_cap_s=5.0 if step in patient else 30.0,
                 timeout_s=30.0,

@@ -54,5 +54,9 @@ def _replay(settings: Settings, home: Path, calendar: CalendarPort) -> World:
 
     store = BarStore(home)
     market = ReplayVendor(store, calendar)
-    news: NewsPort = NewsArchive(store) if settings.news.enabled else NoNews()
+    news: NewsPort = NoNews()
+    if settings.news.enabled:
+        archive = NewsArchive(store)
+        archive.load()
+        news = archive
     return World(calendar=calendar, market=market, news=news, data_id=market.data_id)

@@ -151,3 +151,9 @@ def test_every_step_is_a_job_type_and_a_send_outlives_its_time_to_live() -> None
     )
     assert shortest_s > 60
     assert types.policy(Step.RISK).credits == 1
+
+
+def test_no_step_is_buried_by_an_evening_of_kills() -> None:
+    """A kill counts as an attempt: 25 in the same step must leave its job alive."""
+    types = rules.job_types()
+    assert all(types.policy(step).max_attempts > 25 for step in types)

@@ -24,6 +24,10 @@ class NewsArchive:
     def __init__(self, source: TextSource) -> None:
         self._source = source
 
+    def load(self) -> None:
+        """Read everything at once, so that no scan waits for it."""
+        self._texts, self._earnings  # noqa: B018  # reading a cached property fills it
+
     async def headlines(
         self, symbols: Sequence[str], since_ms: int, as_of_ms: int
     ) -> Mapping[str, Sequence[Headline]]:
