@@ -10,6 +10,7 @@ from finagent.queue.errors import PayloadError, UnknownJobTypeError
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 MAX_PAYLOAD_BYTES = 1 << 20
+ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
 
 
 class JobStatus(StrEnum):
@@ -135,7 +136,7 @@ class JobTypes:
                 f" knows 1 to {known}: update it"
             )
         try:
-            text = json.dumps(job.payload, separators=(",", ":"), sort_keys=True, allow_nan=False)
+            text = ENCODER.encode(job.payload)
         except (TypeError, ValueError, RecursionError) as error:
             raise PayloadError(
                 f"the payload of job {job.type} {job.idem_key!r} is no JSON: {error}"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from prometheus_client import Counter, Histogram
+
 from finagent.queue.errors import GuardFailedError, LeaseLostError, QueueClosedError, QueueError
 from finagent.queue.job import Job, JobTypes
 from finagent.queue.port import FailOutcome, JobQueue, Tx
@@ -62,6 +64,8 @@ class ServiceWorker:
     _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _hung: set[asyncio.Task[None]] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _attempts: dict[tuple[str, str], Counter] = field(default_factory=dict)
+    _seconds: dict[tuple[str, str], Histogram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         credits = sum(self.tools.types.policy(job_type).credits for job_type in self.consumes)
@@ -130,7 +134,8 @@ class ServiceWorker:
             # The commit that recorded a failure may have claimed the job again: its next try stands there now.
             if self._tasks.get(job.id) is current:
                 del self._tasks[job.id]
-            self._hung = {task for task in self._hung if task is not current}
+            if self._hung:
+                self._hung = {task for task in self._hung if task is not current}
             self.tools.judge.stop(job)
             self.in_flight[job.type] -= 1
             if not any(self.in_flight.values()):
@@ -195,7 +200,9 @@ class ServiceWorker:
         finally:
             if self.tools.metrics is not None:
                 seconds = (self.tools.ticker.monotonic_ms() - started_ms) / 1000
-                self.tools.metrics.stage_duration_seconds.labels(stage=job.type).observe(seconds)
+                self._seconds_of(self.tools.metrics.stage_duration_seconds, "stage", job.type).observe(
+                    seconds
+                )
 
     async def _fail(
         self, job: Job, error: str, outcome: FailOutcome, *, retry_after_s: float | None = None
@@ -216,9 +223,20 @@ class ServiceWorker:
     def _measure(self, job: Job, outcome: str, started_ms: int) -> None:
         metrics = self.tools.metrics
         if metrics is not None:
-            metrics.job_attempts_total.labels(type=job.type, outcome=outcome).inc()
+            attempts = self._attempts.get((job.type, outcome))
+            if attempts is None:
+                attempts = metrics.job_attempts_total.labels(type=job.type, outcome=outcome)
+                self._attempts[job.type, outcome] = attempts
+            attempts.inc()
             seconds = (self.tools.ticker.monotonic_ms() - started_ms) / 1000
-            metrics.job_latency_seconds.labels(type=job.type).observe(seconds)
+            self._seconds_of(metrics.job_latency_seconds, "type", job.type).observe(seconds)
+
+    def _seconds_of(self, family: Histogram, label: str, job_type: str) -> Histogram:
+        """A histogram's child; looking it up by its label each time costs more than observing."""
+        child = self._seconds.get((label, job_type))
+        if child is None:
+            child = self._seconds[label, job_type] = family.labels(**{label: job_type})
+        return child
 
 
 def _text(error: Exception) -> str:

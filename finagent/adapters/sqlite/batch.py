@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from finagent.adapters.sqlite import jobs, leases
+from finagent.adapters.sqlite.jobs import EncodedJob
 from finagent.adapters.sqlite.session import ApplyFact, WriteSession
 from finagent.queue.job import Job, JobTypes
 from finagent.runtime.failpoints import hit
@@ -25,6 +26,7 @@ FATAL_CODES = frozenset(
         sqlite3.SQLITE_CANTOPEN,
     }
 )
+MIN_TOGETHER = 4
 TICK_CLOCK = "UPDATE clock SET now_ms = ?1 WHERE id = 1 AND now_ms < ?1"
 STATE = """
 SELECT (SELECT min(run_at) FROM job_queue WHERE status = 'scheduled'),
@@ -47,7 +49,8 @@ class Request:
     """A closed request: what to run in the transaction, and the future that waits for its commit.
 
     `frees`: the job type whose handler credit this request gives back. `is_atomic`: the work is a single
-    statement, so it needs no savepoint to fail alone.
+    statement, so it needs no savepoint to fail alone. `plain`: all it does is publish this job or complete
+    it, so it can be done together with its like; `work` does the same alone.
     """
 
     stage: Stage
@@ -55,6 +58,7 @@ class Request:
     future: "asyncio.Future[object]"
     frees: str | None = None
     is_atomic: bool = False
+    plain: EncodedJob | Job | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +153,15 @@ class BatchRunner:
         )
         outcomes: list[object] = [None] * len(order.requests)
         by_stage = sorted(range(len(order.requests)), key=lambda index: order.requests[index].stage)
-        for index in by_stage:
-            request = order.requests[index]
-            outcomes[index] = _run_one(connection, session, request)
+        start = 0
+        while start < len(by_stage):
+            run = _alike(order.requests, by_stage, start)
+            together = _run_together(connection, session, run) if len(run) >= MIN_TOGETHER else None
+            if together is None:
+                together = [_run_one(connection, session, request) for request in run]
+            for index, outcome in zip(by_stage[start:], together, strict=False):
+                outcomes[index] = outcome
+            start += len(run)
         return outcomes
 
     def _sweep(self, connection: sqlite3.Connection, order: BatchOrder) -> None:
@@ -188,6 +198,43 @@ class BatchRunner:
                 drained.add(job_type)
         claims.sort(key=lambda job: (job.priority, job.run_at_ms, job.id))
         return claims, drained
+
+
+def _alike(requests: list[Request], by_stage: list[int], start: int) -> list[Request]:
+    """The longest run of plain requests of one kind from `start` on; one request when it is not plain."""
+    first = requests[by_stage[start]]
+    run = [first]
+    if first.plain is not None:
+        kind = type(first.plain)
+        for index in by_stage[start + 1 :]:
+            if type(requests[index].plain) is not kind:
+                break
+            run.append(requests[index])
+    return run
+
+
+def _run_together(
+    connection: sqlite3.Connection, session: WriteSession, run: list[Request]
+) -> list[object] | None:
+    """All of a run in few statements; None, and nothing done, when one of them has to fail or to exist."""
+    connection.execute("SAVEPOINT run")
+    session.job = None
+    done: list[object] | None = None
+    try:
+        new = [request.plain for request in run if isinstance(request.plain, EncodedJob)]
+        if new:
+            published = session.insert_many(new)
+            done = None if published is None else list(published)
+        else:
+            held = [request.plain for request in run if isinstance(request.plain, Job)]
+            done = [None] * len(run) if jobs.finish_many(connection, held, now_ms=session.now_ms) else None
+    except Exception as error:
+        if is_fatal(error):
+            raise
+    if done is None:
+        connection.execute("ROLLBACK TO run")
+    connection.execute("RELEASE run")
+    return done
 
 
 def _run_one(connection: sqlite3.Connection, session: WriteSession, request: Request) -> object:

@@ -16,6 +16,8 @@ COLUMNS = (
     " finished_at, error"
 )
 TOO_LATE = "too_late"
+STATUSES = {str(status): status for status in JobStatus}
+DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,9 @@ def job_from_row(row: Sequence[object]) -> Job:
         id=values[0],
         type=texts[1],
         key=texts[2],
-        payload=cast("Mapping[str, JsonValue]", json.loads(texts[3])),
+        payload=cast("Mapping[str, JsonValue]", DECODER.decode(texts[3])),
         payload_version=values[4],
-        status=JobStatus(texts[5]),
+        status=STATUSES[texts[5]],
         priority=values[6],
         run_at_ms=values[7],
         deadline_at_ms=values[8],
@@ -64,12 +66,22 @@ def job_from_row(row: Sequence[object]) -> Job:
     )
 
 
-INSERT = """
+INTO = """
 INSERT INTO job_queue (type, key, payload, payload_version, status, priority, run_at, deadline_at,
-                       max_attempts, idem_key, trace_id, parent_id, created_at)
+                       max_attempts, idem_key, trace_id, parent_id, created_at)"""
+INSERT = f"""{INTO}
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
 WHERE NOT EXISTS (SELECT 1 FROM job_key WHERE type = ?1 AND idem_key = ?10)
 ON CONFLICT (type, idem_key) DO NOTHING"""
+MANY = (64, 16, 4)
+INSERT_MANY = {
+    count: f"""{INTO}
+SELECT * FROM (VALUES {", ".join(["(" + ", ".join("?" * 13) + ")"] * count)})
+WHERE NOT EXISTS (SELECT 1 FROM job_key WHERE type = column1 AND idem_key = column10)
+ON CONFLICT (type, idem_key) DO NOTHING"""
+    for count in MANY
+}
+"""Several rows in one step; the interpreter's lock is given away once, not once per row."""
 EXISTING = """
 SELECT id FROM job_queue WHERE type = ?1 AND idem_key = ?2
 UNION ALL SELECT job_id FROM job_key WHERE type = ?1 AND idem_key = ?2"""
@@ -78,19 +90,44 @@ UNION ALL SELECT job_id FROM job_key WHERE type = ?1 AND idem_key = ?2"""
 def insert(connection: sqlite3.Connection, new: EncodedJob, *, now_ms: int, parent: Job | None) -> Published:
     """Publish one job, or find the one that took its idempotency key (pruned ones too)."""
     job = new.job
+    cursor = connection.execute(INSERT, _values(new, now_ms, parent))
+    if cursor.rowcount == 1:
+        return Published(cast("int", cursor.lastrowid), created=True)
+    return Published(connection.execute(EXISTING, (job.type, job.idem_key)).fetchone()[0], created=False)
+
+
+def _values(new: EncodedJob, now_ms: int, parent: Job | None) -> tuple[str | int | None, ...]:
+    job = new.job
     run_at_ms = now_ms if job.run_at_ms is None else job.run_at_ms
     status = "ready" if run_at_ms <= now_ms else "scheduled"
     trace_id, parent_id = job.trace_id, None
     if parent is not None:
         trace_id, parent_id = trace_id or parent.trace_id, parent.id
-    cursor = connection.execute(
-        INSERT,
-        (job.type, job.key, new.payload, job.payload_version, status, new.priority, run_at_ms,
-         job.deadline_at_ms, new.max_attempts, job.idem_key, trace_id, parent_id, now_ms),
-    )  # fmt: skip
-    if cursor.rowcount == 1:
-        return Published(cast("int", cursor.lastrowid), created=True)
-    return Published(connection.execute(EXISTING, (job.type, job.idem_key)).fetchone()[0], created=False)
+    return (job.type, job.key, new.payload, job.payload_version, status, new.priority, run_at_ms,
+            job.deadline_at_ms, new.max_attempts, job.idem_key, trace_id, parent_id, now_ms)  # fmt: skip
+
+
+def insert_many(
+    connection: sqlite3.Connection, new: Sequence[EncodedJob], *, now_ms: int, parent: Job | None
+) -> list[Published] | None:
+    """Publish jobs in few steps; None when one of them exists already: roll back, then insert one by one."""
+    found: list[Published] = []
+    start = 0
+    for count in MANY:
+        while len(new) - start >= count:
+            chunk = new[start : start + count]
+            cursor = connection.execute(
+                INSERT_MANY[count], [value for job in chunk for value in _values(job, now_ms, parent)]
+            )
+            if cursor.rowcount != count:
+                return None
+            # Rows get max(id) + 1 each, in the order of VALUES.
+            first = cast("int", cursor.lastrowid) - count + 1
+            found += [Published(job_id, created=True) for job_id in range(first, first + count)]
+            start += count
+    for job in new[start:]:
+        found.append(insert(connection, job, now_ms=now_ms, parent=parent))
+    return found
 
 
 FINISH = """
@@ -103,6 +140,22 @@ def finish(connection: sqlite3.Connection, job: Job, *, now_ms: int) -> None:
     lease = held_lease(job)
     if connection.execute(FINISH, (now_ms, job.id, lease.epoch, lease.seq)).rowcount != 1:
         raise LeaseLostError(job.id)
+
+
+FINISH_MANY = """
+UPDATE job_queue SET status = 'done', finished_at = ?, lease_until = NULL
+WHERE id IN (SELECT value FROM json_each(?)) AND epoch = ? AND lease_seq = ? AND status = 'leased'"""
+
+
+def finish_many(connection: sqlite3.Connection, done: Sequence[Job], *, now_ms: int) -> bool:
+    """Mark the jobs done in one step per lease; False when one lease is lost: roll back, then one by one."""
+    by_lease: dict[Lease, list[int]] = {}
+    for job in done:
+        by_lease.setdefault(held_lease(job), []).append(job.id)
+    return all(
+        connection.execute(FINISH_MANY, (now_ms, str(ids), lease.epoch, lease.seq)).rowcount == len(ids)
+        for lease, ids in by_lease.items()
+    )
 
 
 def held_lease(job: Job) -> Lease:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
 from finagent.queue.job import Job, JobTypes
 
-READY_OF_TYPE = f"""
-SELECT {COLUMNS} FROM job_queue WHERE status = 'ready' AND type = ? ORDER BY priority, run_at, id"""
-READY_OF_ALL = f"""
-SELECT {COLUMNS} FROM job_queue WHERE status = 'ready' ORDER BY priority, run_at, id"""
+READY_OF_TYPE = """
+SELECT id, key FROM job_queue WHERE status = 'ready' AND type = ? ORDER BY priority, run_at, id"""
+READY_OF_ALL = """
+SELECT id, type FROM job_queue WHERE status = 'ready' ORDER BY priority, run_at, id"""
 LEASED_KEYS = "SELECT key FROM job_queue WHERE key IS NOT NULL AND status = 'leased'"
 CLAIM = f"""
 UPDATE job_queue SET status = 'leased', attempts = attempts + 1, epoch = ?, lease_seq = lease_seq + 1,
                      lease_until = ?, started_at = ?, error = NULL
-WHERE id = ? RETURNING {COLUMNS}"""
+WHERE id IN (SELECT value FROM json_each(?)) RETURNING {COLUMNS}"""
 
 
 @dataclass(slots=True)
@@ -38,33 +38,36 @@ class Claimer:
         if self.connection.execute("SELECT 1 FROM job_queue WHERE status = 'leased' LIMIT 1").fetchone():
             return []
         row = self.connection.execute(f"{READY_OF_ALL} LIMIT 1").fetchone()
-        return [] if row is None or credits.get(row[1], 0) <= 0 else [self._lease(row[0], row[1])]
+        return [] if row is None or credits.get(row[1], 0) <= 0 else self._lease([row[0]], row[1])
 
     def claim_type(self, job_type: str, free: int, taken_keys: set[str]) -> tuple[list[Job], bool]:
         """Up to `free` jobs of one type, and whether no ready one is left."""
         chosen: list[int] = []
         is_drained = True
         cursor = self.connection.execute(READY_OF_TYPE, (job_type,))
-        for row in cursor:
-            if len(chosen) == free or row[2] in taken_keys:
+        for job_id, key in cursor:
+            if len(chosen) == free or key in taken_keys:
                 is_drained = False
                 if len(chosen) == free:
                     break
                 continue
-            if row[2] is not None:
-                taken_keys.add(row[2])
-            chosen.append(row[0])
+            if key is not None:
+                taken_keys.add(key)
+            chosen.append(job_id)
         cursor.close()
-        return [self._lease(job_id, job_type) for job_id in chosen], is_drained
+        return self._lease(chosen, job_type), is_drained
 
     def leased_keys(self) -> set[str]:
         """Serial keys that are running now."""
         return {row[0] for row in self.connection.execute(LEASED_KEYS)}
 
-    def _lease(self, job_id: int, job_type: str) -> Job:
+    def _lease(self, job_ids: list[int], job_type: str) -> list[Job]:
+        """All in one step, which gives them in no particular order."""
+        if not job_ids:
+            return []
         until_ms = self.monotonic_ms + round(self.types.policy(job_type).timeout_s * 1000)
-        rows = self.connection.execute(CLAIM, (self.epoch, until_ms, self.now_ms, job_id)).fetchall()
-        return job_from_row(rows[0])
+        rows = self.connection.execute(CLAIM, (self.epoch, until_ms, self.now_ms, str(job_ids))).fetchall()
+        return [job_from_row(row) for row in rows]
 
 
 KEEP_ALIVE = "UPDATE job_queue SET lease_until = ? WHERE id = ? AND status = 'leased'"

@@ -113,12 +113,24 @@ class SqliteJobQueue:
     # ------------------------------------------------------------ publish and commit
     async def publish(self, job: NewJob) -> Published:
         new = encode(self._types, job)
-        done = await self._live().submit(Stage.BUSINESS, lambda session: session.insert(new), is_atomic=True)
+        done = await self._live().submit(
+            Stage.BUSINESS, lambda session: session.insert(new), is_atomic=True, plain=new
+        )
         return cast("Published", done)
 
     async def publish_many(self, jobs: Sequence[NewJob]) -> Sequence[Published]:
         new = [encode(self._types, job) for job in jobs]
-        return await self._call(lambda session: [session.insert(job) for job in new])
+
+        def insert(session: WriteSession) -> Sequence[Published]:
+            session.conn.execute("SAVEPOINT many")
+            published = session.insert_many(new)
+            if published is None:
+                session.conn.execute("ROLLBACK TO many")
+                published = [session.insert(job) for job in new]
+            session.conn.execute("RELEASE many")
+            return published
+
+        return await self._call(insert)
 
     async def commit(self, tx: Tx) -> None:
         await self._live().submit(Stage.BUSINESS, self._effects(tx))
@@ -134,7 +146,7 @@ class SqliteJobQueue:
         jobs.held_lease(job)
         if tx.is_empty:
             await self._live().submit(
-                Stage.FINISH, lambda session: _finish(session, job), frees=job.type, is_atomic=True
+                Stage.FINISH, lambda session: _finish(session, job), frees=job.type, is_atomic=True, plain=job
             )
             return
         effects = self._effects(tx)

@@ -1,9 +1,9 @@
 """What code inside the writer's transaction may do: publish, apply facts, check and move row versions."""
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from finagent.adapters.sqlite.jobs import EncodedJob, encode, insert
+from finagent.adapters.sqlite.jobs import EncodedJob, encode, insert, insert_many
 from finagent.queue.errors import GuardFailedError
 from finagent.queue.job import Job, JobTypes, NewJob
 from finagent.queue.port import CronTick, Published
@@ -48,6 +48,11 @@ class WriteSession:
         """Publish a job that was encoded before."""
         self.ready_types.add(new.job.type)
         return insert(self.conn, new, now_ms=self.now_ms, parent=self.job)
+
+    def insert_many(self, new: Sequence[EncodedJob]) -> list[Published] | None:
+        """Publish encoded jobs in few steps; None when one exists already, and the caller must roll back."""
+        self.ready_types.update([job.job.type for job in new])
+        return insert_many(self.conn, new, now_ms=self.now_ms, parent=self.job)
 
     def apply(self, fact: object) -> None:
         """Store a business fact through the injected store."""

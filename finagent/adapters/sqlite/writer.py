@@ -17,7 +17,9 @@ from finagent.adapters.sqlite.batch import (
     Work,
 )
 from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.jobs import EncodedJob
 from finagent.queue.errors import QueueClosedError
+from finagent.queue.job import Job
 from finagent.queue.port import Consumer
 from finagent.runtime.clock import Clock, Ticker
 from finagent.runtime.errors import HaltError
@@ -80,14 +82,20 @@ class GroupCommitWriter:
         self._task = spawn(self._run(), "sqlite-writer")
 
     async def submit(
-        self, stage: Stage, work: Work, *, frees: str | None = None, is_atomic: bool = False
+        self,
+        stage: Stage,
+        work: Work,
+        *,
+        frees: str | None = None,
+        is_atomic: bool = False,
+        plain: EncodedJob | Job | None = None,
     ) -> object:
         """Run `work` in the next batch and return its result once it is on disk; raises what it raised."""
         while not self._room.is_set():
             await self._room.wait()
         self._refuse_when_closed()
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._pending.append(Request(stage, work, future, frees, is_atomic))
+        self._pending.append(Request(stage, work, future, frees, is_atomic, plain))
         if len(self._pending) >= MAX_PENDING:
             self._room.clear()
         self._quiescent.clear()
