@@ -1,17 +1,21 @@
 """Named points where a test can kill, break or leave the process at the N-th pass.
 
-`FINAGENT_FAILPOINTS="writer.before_commit@3=kill,processor.after_effect@1=raise"` arms points for a whole
-process; `arm` does it from a test. Without either a point costs one look at an empty table.
+`FINAGENT_FAILPOINTS="writer.before_commit@3=kill,processor.after_effect[score]@1=raise"` arms points for a whole
+process; `arm` does it from a test. A point with a kind in brackets counts only the passes that are about that
+kind (a job type). Without an armed point a pass costs one look at an empty table.
 """
 
 import os
+import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 VARIABLE = "FINAGENT_FAILPOINTS"
 EXIT_CODE = 77
 Action = Literal["kill", "raise", "exit"]
+ITEM = re.compile(r"(?P<point>[^\[\]@=]+(\[[^\[\]@=]+\])?)@(?P<count>[1-9][0-9]*)=(?P<action>\w+)")
 
 
 class FailpointError(Exception):
@@ -27,20 +31,25 @@ class _Point:
 _points: dict[str, _Point] | None = None
 
 
-def hit(name: str) -> None:
-    """Pass the point `name`; does nothing unless that point is armed and its turn has come."""
+def hit(name: str, kinds: Sequence[str] = ()) -> None:
+    """Pass the point `name`, about these `kinds`; does nothing unless it is armed and its turn has come."""
     points = _points if _points is not None else _load()
     if not points:
         return
-    point = points.get(name)
-    if point is not None:
-        _pass(name, point)
+    _pass(points, name)
+    for kind in dict.fromkeys(kinds):
+        _pass(points, f"{name}[{kind}]")
 
 
-def arm(name: str, *, at: int = 1, action: Action = "raise") -> None:
-    """Let the `at`-th pass of `name` from now on do `action`."""
+def is_armed() -> bool:
+    """Whether any point is armed: only then is it worth working out the kinds of a pass."""
+    return bool(_points if _points is not None else _load())
+
+
+def arm(name: str, *, at: int = 1, action: Action = "raise", kind: str | None = None) -> None:
+    """Let the `at`-th pass of `name` (about `kind`, if given) from now on do `action`."""
     points = _points if _points is not None else _load()
-    points[name] = _Point(hits_left=at, action=action)
+    points[name if kind is None else f"{name}[{kind}]"] = _Point(hits_left=at, action=action)
 
 
 def disarm_all() -> None:
@@ -50,16 +59,18 @@ def disarm_all() -> None:
 
 
 def parse(text: str) -> dict[str, tuple[int, Action]]:
-    """Read `name@N=action` items parted by commas; raises ValueError naming the item that is wrong."""
+    """Read `name@N=action` or `name[kind]@N=action` items parted by commas; ValueError names the wrong one."""
     found: dict[str, tuple[int, Action]] = {}
     for item in (part.strip() for part in text.split(",")):
         if not item:
             continue
-        name, _, rest = item.partition("@")
-        count, _, action = rest.partition("=")
-        if not name or not count.isdigit() or int(count) < 1 or action not in get_args(Action):
-            raise ValueError(f"{VARIABLE} has {item!r}: write name@N=kill, name@N=raise or name@N=exit")
-        found[name] = (int(count), cast(Action, action))
+        match = ITEM.fullmatch(item)
+        if match is None or match["action"] not in get_args(Action):
+            raise ValueError(
+                f"{VARIABLE} has {item!r}: write name@N=kill, name@N=raise or name@N=exit, N at least 1,"
+                " or name[type]@N=kill for the passes of one job type"
+            )
+        found[match["point"]] = (int(match["count"]), cast(Action, match["action"]))
     return found
 
 
@@ -70,7 +81,10 @@ def _load() -> dict[str, _Point]:
     return _points
 
 
-def _pass(name: str, point: _Point) -> None:
+def _pass(points: dict[str, _Point], name: str) -> None:
+    point = points.get(name)
+    if point is None:
+        return
     point.hits_left -= 1
     if point.hits_left != 0:
         return
