@@ -185,8 +185,10 @@ class Engine:
 
     async def close(self) -> None:
         """Commit what is queued, mark the boot clean, free the lock."""
-        await self.queue.close()
-        await self.database.close()
+        try:
+            await self.queue.close()
+        finally:
+            await self.database.close()
 
     def _slippage_bound_e6(self, venue: VenueRules) -> int:
         return venue.costs.slippage_e6 * venue.costs.open_multiplier

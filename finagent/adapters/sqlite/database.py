@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from finagent.adapters.sqlite.connection import Connect, Door, InlineDoor, ThreadedDoor
+from finagent.adapters.sqlite.faults import halt_error, is_disk_error
 from finagent.adapters.sqlite.migrate import check_version, migrate
 from finagent.runtime.clock import Clock
 from finagent.runtime.lock import FileLock
@@ -52,6 +53,7 @@ class Database:
         self._reader = reader
         self._lock = lock
         self._closed = False
+        self._is_given_up = False
 
     @classmethod
     async def open(
@@ -131,7 +133,29 @@ class Database:
         """Run a function on the writing connection; only the group-commit writer may call this."""
         if self._writer is None:
             raise ReadOnlyError
-        return await self._writer.run(work)
+        try:
+            return await self._writer.run(work)
+        except sqlite3.Error as error:
+            if is_disk_error(error):
+                self.give_up()
+            raise
+
+    async def write_last(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """The last word of an owner that closes; nothing after a halt. Raises HaltError, no error of SQLite's."""
+        if self._is_given_up:
+            return None
+        try:
+            return await self.write_fn(work)
+        except sqlite3.Error as error:
+            raise halt_error(error) from error
+
+    def give_up(self) -> None:
+        """The disk failed: from now on nothing of this file is written or synced, not even by `close`.
+
+        A failed fsync cannot be repeated: the kernel may have dropped the pages it could not write, and a
+        second one that succeeds would say that they are safe.
+        """
+        self._is_given_up = True
 
     async def clock_ms(self) -> int:
         """Where the business clock stood at the last commit, 0 before any: a replay goes on from here."""
@@ -150,14 +174,18 @@ class Database:
         return wal.stat().st_size if wal.exists() else 0
 
     async def close(self) -> None:
-        """Close the reader, then the writer (which checkpoints), then free the lock. Twice does nothing."""
+        """Close the reader, then the writer (which checkpoints), then free the lock. Twice does nothing.
+
+        After `give_up` the writer goes first: SQLite checkpoints only when the last connection closes, and the
+        last one then is the reader's, which cannot write. Python 3.11 cannot set NO_CKPT_ON_CLOSE.
+        """
         if self._closed:
             return
         self._closed = True
+        doors = [self._reader, *([self._writer] if self._writer is not None else [])]
         try:
-            await self._reader.close()
-            if self._writer is not None:
-                await self._writer.close()
+            for door in reversed(doors) if self._is_given_up else doors:
+                await door.close()
         finally:
             if self._lock is not None:
                 self._lock.release()

@@ -1,0 +1,39 @@
+"""What an error of SQLite means for the program: the disk failed, it is full, or something else."""
+
+import sqlite3
+
+from finagent.runtime.errors import HaltError
+
+DISK_CODES = (
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+)
+"""After one of these the file must not be written or synced again by this process."""
+
+
+def error_code(error: BaseException | None) -> int:
+    """The primary result code of a SQLite error, 0 for any other."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Whether the file or its disk failed; a busy database and a broken constraint are no such thing."""
+    return error_code(error) in DISK_CODES
+
+
+def halt_error(error: Exception) -> HaltError:
+    """The halt that an error of the writing connection means, with the mend."""
+    code = error_code(error)
+    if code == sqlite3.SQLITE_FULL:
+        text = f"the disk is full ({error}): free space on the home's disk, then start again"
+    elif code == sqlite3.SQLITE_IOERR:
+        text = f"the disk failed ({error}): nothing was tried again; check the disk, then start again"
+    else:
+        text = f"the database writer failed ({type(error).__name__}: {error})"
+    halted = HaltError(text)
+    halted.__cause__ = error
+    return halted
