@@ -14,6 +14,9 @@ from finagent.queue.port import Tx
 from tests.contract.queue_world import QueueWorld, job
 
 PAGE = 4096
+SECTOR = 512
+HEAD, FRAME = 32, 24 + PAGE
+"""Bytes before the first frame of a log, and of a frame: its header and one page."""
 CI_CUTS = 100
 FULL_CUTS = 1_000
 
@@ -29,6 +32,11 @@ class Recording:
     done: list[tuple[int, str]] = field(default_factory=list)
 
 
+def size_of(number: int) -> int:
+    """How many jobs the call of this number publishes: a few, now and then as many as need several steps."""
+    return 70 if number % 20 == 19 else number % 3 + 1
+
+
 async def record(folder: Path) -> Recording:
     """A few hundred commits of every kind over a file that was checkpointed before."""
     recording, path = Recording(), folder / "jobs.db"
@@ -41,7 +49,7 @@ async def record(folder: Path) -> Recording:
     await world.open()
     hands = world.hands()
     for number in range(120):
-        names = [f"new-{number}-{side}" for side in range(number % 3 + 1)]
+        names = [f"new-{number}-{side}" for side in range(size_of(number))]
         await world.queue.publish_many([job(name) for name in names])
         recording.published += [(world.database.wal_bytes(), name) for name in names]
         claimed = await hands.take()
@@ -82,7 +90,7 @@ async def check(folder: Path, recording: Recording, kept: int) -> None:
     }
     assert facts == {name: 1 for name, status in statuses.items() if status == "done"}, "half a commit"
     stored = Counter(name.rpartition("-")[0] for name in statuses if name.startswith("new-"))
-    assert all(count == int(name.split("-")[1]) % 3 + 1 for name, count in stored.items()), "half a commit"
+    assert all(count == size_of(int(name.split("-")[1])) for name, count in stored.items()), "half a commit"
 
 
 def lay(folder: Path, database: bytes, wal: bytes) -> None:
@@ -91,25 +99,63 @@ def lay(folder: Path, database: bytes, wal: bytes) -> None:
     (folder / "jobs.db-wal").write_bytes(wal)
 
 
-def torn(chance: random.Random, wal: bytes) -> tuple[bytes, int]:
-    """A log cut at a random byte; now and then the last sectors before the cut are rubbish. And what must survive."""
-    cut = chance.randint(0, len(wal))
-    kept, text = cut, bytearray(wal[:cut])
-    if chance.random() < 0.5 and cut > 512:
-        kept = max(0, cut - 512 * chance.randint(1, 16))
-        for start in range(kept, cut, 512):
-            if chance.random() < 0.6:
-                text[start : start + 512] = chance.randbytes(len(text[start : start + 512]))
-    return bytes(text), kept
+def cut(chance: random.Random, recording: Recording) -> tuple[bytes, bytes, int]:
+    """The log ends at a random byte."""
+    at = chance.randint(0, len(recording.wal))
+    return recording.before, recording.wal[:at], at
 
 
-def half_copied(chance: random.Random, recording: Recording) -> bytes:
-    """A database in the middle of a checkpoint: some pages are new, some old, the last one may be missing."""
+def cut_in_a_page(chance: random.Random, recording: Recording) -> tuple[bytes, bytes, int]:
+    """The log ends in the middle of one write of 4 KiB: the frame's header is there, its page is not whole."""
+    start = frame_start(chance, recording)
+    at = start + 24 + chance.choice((chance.randint(1, PAGE - 1), SECTOR * chance.randint(1, 7)))
+    return recording.before, recording.wal[:at], start
+
+
+def rubbish(chance: random.Random, recording: Recording) -> tuple[bytes, bytes, int]:
+    """Cut, and some of the last sectors before it never reached the disk and hold what was there before."""
+    at = chance.randint(SECTOR, len(recording.wal))
+    text, kept = bytearray(recording.wal[:at]), max(0, at - SECTOR * chance.randint(1, 16))
+    for start in range(kept, at, SECTOR):
+        if chance.random() < 0.6:
+            text[start : start + SECTOR] = chance.randbytes(len(text[start : start + SECTOR]))
+    return recording.before, bytes(text), kept
+
+
+def zeroed_tail(chance: random.Random, recording: Recording) -> tuple[bytes, bytes, int]:
+    """The length was stored and the data was not: from some byte on (or sector, or page) all is zero."""
+    at = chance.randint(0, len(recording.wal))
+    at -= at % chance.choice((1, SECTOR, PAGE))
+    return recording.before, recording.wal[:at] + bytes(len(recording.wal) - at), at
+
+
+def hole(chance: random.Random, recording: Recording) -> tuple[bytes, bytes, int]:
+    """One page in the middle of the log is zero, what comes after it is there: nothing of that may count."""
+    start = frame_start(chance, recording)
+    text = bytearray(recording.wal)
+    text[start + 24 : start + FRAME] = bytes(PAGE)
+    return recording.before, bytes(text), start
+
+
+def half_copied(chance: random.Random, recording: Recording) -> tuple[bytes, bytes, int]:
+    """The database in the middle of a checkpoint, the log whole: pages are old, new, or some sectors of both."""
     pages = []
     for start in range(0, len(recording.after), PAGE):
         old, new = recording.before[start : start + PAGE], recording.after[start : start + PAGE]
-        pages.append(new if chance.random() < 0.5 or not old else old)
-    return b"".join(pages)[: max(len(recording.before), PAGE * chance.randint(1, len(pages)))]
+        if old and chance.random() < 0.2:
+            split = SECTOR * chance.randint(1, 7)
+            pages.append(new[:split] + old[split:])
+        else:
+            pages.append(new if chance.random() < 0.5 or not old else old)
+    length = max(len(recording.before), PAGE * chance.randint(1, len(pages)) - chance.choice((0, 0, 1_000)))
+    return b"".join(pages)[:length], recording.wal, len(recording.wal)
+
+
+def frame_start(chance: random.Random, recording: Recording) -> int:
+    return HEAD + FRAME * chance.randrange((len(recording.wal) - HEAD) // FRAME)
+
+
+DAMAGES = (cut, cut_in_a_page, rubbish, zeroed_tail, hole, half_copied)
 
 
 async def test_database_with_a_torn_log_opens_and_holds_what_was_synced(
@@ -120,15 +166,14 @@ async def test_database_with_a_torn_log_opens_and_holds_what_was_synced(
     recording = await record(tmp_path / "origin")
     cuts = FULL_CUTS if is_full else CI_CUTS
     for number in range(cuts):
-        folder = tmp_path / f"cut-{number}"
-        if number % 5 == 4:  # the whole log, the database half way through a checkpoint
-            lay(folder, half_copied(chance, recording), recording.wal)
-            kept = len(recording.wal)
-        else:
-            wal, kept = torn(chance, recording.wal)
-            lay(folder, recording.before, wal)
+        damage = DAMAGES[number % len(DAMAGES)]
+        database, wal, kept = damage(chance, recording)
+        folder = tmp_path / f"{number}-{damage.__name__}"
+        lay(folder, database, wal)
         await check(folder, recording, kept)
         shutil.rmtree(folder)
+    frames = (len(recording.wal) - HEAD) // FRAME
+    print(f"{cuts} copies of {frames} pages of log, damaged in {len(DAMAGES)} ways: all recovered")
     record_property("proof.torn copies recovered", cuts)
 
 
