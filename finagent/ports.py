@@ -27,6 +27,7 @@ from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import Trade
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
+from finagent.queue.compute import ComputePool, ComputeTask
 from finagent.queue.job import Job, JobStatus, JsonValue, NewJob
 from finagent.queue.port import JobQueue, Tx
 from finagent.runtime.clock import Clock, Ticker
@@ -35,6 +36,8 @@ from finagent.runtime.errors import GiveUpError, HaltError, RetryError
 __all__ = [
     "CalendarPort",
     "Clock",
+    "ComputePool",
+    "ComputeTask",
     "DuplicateClientOrderIdError",
     "GiveUpError",
     "HaltError",

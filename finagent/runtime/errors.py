@@ -18,3 +18,11 @@ class GiveUpError(Exception):
 
 class HaltError(Exception):
     """Going on would do harm (a failed fsync, a broken invariant): stop everything with this reason."""
+
+
+class CancelJobError(GiveUpError):
+    """Somebody asked for the end of this step while it ran: record the reason, the job ends cancelled."""
+
+
+class ReturnJobError(RetryError):
+    """The step was interrupted and has not failed: give the job back, this attempt is not counted."""
