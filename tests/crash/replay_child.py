@@ -6,9 +6,11 @@ that what is killed is otherwise the program itself.
 
 import asyncio
 import json
+import os
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from finagent.adapters.sqlite import database, queue
@@ -24,12 +26,14 @@ READY = "ready"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
-    """What to replay, and with what planted bug or stress."""
+    """What to replay, with which settings (as the environment gives them), and with what planted bug or stress."""
 
     home: str
     vendor: str
     first: str
     last: str
+    mode: str = "policy"
+    settings: Mapping[str, str] = field(default_factory=dict)
     mutant: str = ""
     stall_seed: int | None = None
 
@@ -39,12 +43,17 @@ class Errand:
 
 async def run(errand: Errand) -> float:
     """Replay to the end; the seconds from the first step to the last."""
+    os.environ.update(errand.settings)
     settings, home = load_settings(), Path(errand.home)
     world = load_world(settings, home, vendor=errand.vendor)
     plan = plan_of(settings, world, home, errand.first, errand.last)
     print(READY, flush=True)
     began_s = time.perf_counter()
-    await runs.play(settings, world, plan, ImmediatePacer())
+    engine = await runs.open_run(settings, world, plan, approval_mode=lambda: errand.mode)
+    try:
+        await runs.drive(engine, plan, ImmediatePacer(), progress=None)
+    finally:
+        await engine.close()
     return time.perf_counter() - began_s
 
 

@@ -1,30 +1,34 @@
-"""A process that works until it is killed: publishes, handles, retries; each acknowledgement goes to the witness."""
+"""A process that works until it is killed: publishes, handles, retries; each acknowledgement goes to the witness.
+
+What it does is a list of ways of working (`WAYS`); a new feature of the queue joins the SIGKILL loop by an entry.
+"""
 
 import asyncio
 import os
 import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.queue.job import Job, JobPolicy, JobTypes, NewJob
-from finagent.queue.port import Tx
+from finagent.queue.port import JobQueue, Tx
 from finagent.queue.processor import EventLoopProcessor
+from finagent.queue.worker import JobHandler
 from finagent.runtime.clock import SystemClock, SystemTicker
 from finagent.runtime.errors import RetryError
 from finagent.runtime.service import ServiceContract
 from finagent.runtime.tasks import spawn
 from tests.proof.queue.witness import Witness
 
-TYPES = JobTypes(
-    {
-        "parent": JobPolicy(priority=1, credits=8, max_attempts=1000, backoff_base_s=0.01),
-        "child": JobPolicy(priority=2, credits=8, max_attempts=1000, backoff_base_s=0.01),
-    }
-)
-PUBLISHERS = 8
 CHILDREN = 2
+BULK = 6
+
+
+def policy(priority: int) -> JobPolicy:
+    return JobPolicy(priority=priority, credits=8, max_attempts=1000, backoff_base_s=0.01)
 
 
 def count_fact(session: WriteSession, fact: object) -> None:
@@ -53,6 +57,68 @@ class Handler:
                 tx.enqueue(NewJob("child", {}, f"{job.idem_key}.{number}", key=f"key-{job.id % 5}"))
 
 
+class Plain:
+    """A fact, nothing else: such completions may share one statement."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        self._witness.say(f"effect {job.type}:{job.idem_key}")
+        tx.put(f"{job.type}:{job.idem_key}")
+
+
+class Silent:
+    """Nothing at all is stored beside the completion."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        self._witness.say(f"effect {job.type}:{job.idem_key}")
+
+
+async def publish_parent(queue: JobQueue, name: str) -> list[str]:
+    await queue.publish(NewJob("parent", {"text": "x" * 200}, name))
+    return [f"parent:{name}"]
+
+
+async def publish_bulk(queue: JobQueue, name: str) -> list[str]:
+    """All of a call or nothing; every second one has a key that it shares."""
+    names = [f"{name}.{number}" for number in range(BULK)]
+    await queue.publish_many(
+        [NewJob("bulk", {}, each, key="bulk" if number % 2 else None) for number, each in enumerate(names)]
+    )
+    return [f"bulk:{each}" for each in names]
+
+
+async def publish_silent(queue: JobQueue, name: str) -> list[str]:
+    await queue.publish(NewJob("silent", {}, name))
+    return [f"silent:{name}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of working: job types, who handles them, and how they are published.
+
+    `publish` gives the `type:key` of each job that was acknowledged. The proof asks of every type but `silent`
+    that its jobs are done exactly where their fact is stored, once.
+    """
+
+    policies: Mapping[str, JobPolicy]
+    handler: Callable[[Witness], JobHandler]
+    publish: Callable[[JobQueue, str], Awaitable[list[str]]]
+    publishers: int
+
+
+WAYS = (
+    Way({"parent": policy(1), "child": policy(2)}, Handler, publish_parent, publishers=5),
+    Way({"bulk": policy(3)}, Plain, publish_bulk, publishers=2),
+    Way({"silent": policy(4)}, Silent, publish_silent, publishers=2),
+)
+TYPES = JobTypes({name: rules for way in WAYS for name, rules in way.policies.items()})
+
+
 class WitnessedQueue(SqliteJobQueue):
     """Says which completions were acknowledged."""
 
@@ -72,21 +138,31 @@ async def main(arguments: dict[str, str]) -> None:
     queue.witness = witness
     await queue.start()
     processor = EventLoopProcessor(queue, TYPES, clock=clock, ticker=ticker, on_halt=print, poll_s=0.02)
-    contract = ServiceContract(name="family", consumes=("parent", "child"))
-    worker, stop = processor.worker(contract, Handler(witness)), asyncio.Event()
-    tasks = [spawn(processor.run(stop), "processor"), spawn(worker.run(stop), "worker")]
+    stop = asyncio.Event()
+    workers = [
+        processor.worker(
+            ServiceContract(name=f"way-{number}", consumes=tuple(way.policies)), way.handler(witness)
+        )
+        for number, way in enumerate(WAYS)
+    ]
+    tasks = [spawn(each.run(stop), each.name) for each in (processor, *workers)]
     os.write(1, b"ready\n")
 
-    async def publish_forever(publisher: int) -> None:
+    async def publish_forever(way: Way, publisher: str) -> None:
         number = 0
         while True:
-            name = f"{arguments['name']}-{publisher}-{number}"
-            await queue.publish(NewJob("parent", {"text": "x" * 200}, name))
-            witness.say(f"published {name}")
+            for job in await way.publish(queue, f"{publisher}-{number}"):
+                witness.say(f"published {job}")
             number += 1
 
     if "drain" not in arguments:
-        await asyncio.gather(*(publish_forever(number) for number in range(PUBLISHERS)))
+        await asyncio.gather(
+            *(
+                publish_forever(way, f"{arguments['name']}-{publisher}")
+                for way in WAYS
+                for publisher in range(way.publishers)
+            )
+        )
     while queue.next_run_at_ms() is not None or (await queue.stats()).by_status["scheduled"]:
         queue.poke()
         await ticker.sleep(0.02)

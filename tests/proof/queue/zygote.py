@@ -9,9 +9,9 @@ import os
 import sys
 import traceback
 
-from tests.proof.queue import family, starter
+from tests.proof.queue import family, starter, steps
 
-ERRANDS = {"family": family.main, "start": starter.main}
+ERRANDS = {"family": family.main, "start": starter.main, "steps": steps.main}
 
 
 def tell(line: str) -> None:
