@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from finagent.cli import approvals, config, controls, data, day, init, jobs, journal, operations
+from finagent.cli import approvals, config, controls, data, database, day, init, jobs, journal, operations
 from finagent.cli.failures import BROKEN_PIPE, INTERRUPTED, explain, show
 from finagent.cli.invocation import HOME_VARIABLE, Invocation, default_home
 from finagent.context import ExitCode
@@ -55,6 +55,7 @@ app.add_typer(journal.app, name="journal")
 app.add_typer(data.app, name="data")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(config.app, name="config")
+app.add_typer(database.app, name="db")
 
 WITH_VALUE = ("--home", "--config", "-c")
 WITHOUT_VALUE = ("-v", "--verbose")

@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 from finagent.adapters.sqlite.connection import Connect, Door, InlineDoor, ThreadedDoor
 from finagent.adapters.sqlite.faults import halt_error, is_disk_error
 from finagent.adapters.sqlite.migrate import check_version, migrate
+from finagent.adapters.sqlite.swap import finish_restore
 from finagent.runtime.clock import Clock
 from finagent.runtime.lock import FileLock
 
@@ -81,6 +82,8 @@ class Database:
         if held is not None:
             held.acquire()
         try:
+            if held is not None:
+                finish_restore(path)
             writer = await _door(lambda: connect_writer(path), threaded)
             try:
                 now_ms = clock.now_ms()
