@@ -61,8 +61,8 @@ DAMAGES = (
     (
         "a constraint was taken out",
         (
-            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql,
-'attempts >= 0', 'attempts >= -9')"
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema"
+            " SET sql = replace(sql, 'attempts >= 0', 'attempts >= -9')"
             " WHERE name = 'job_queue'"
         ),
         "schema: table job_queue was changed",
