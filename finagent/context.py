@@ -5,6 +5,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
+from finagent.queue.query import JobQuery
+
+EVERY_JOB = JobQuery()
+DAMAGE_HINT = (
+    "Keep the home: finagent db check says what is damaged, finagent db restore brings a backup back;"
+    " compare positions with the broker first"
+)
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Document = dict[str, Json]
 
@@ -83,14 +90,14 @@ class Views(Protocol):
     async def risk(self) -> Document:
         """Profile, limits with the part used, loss tier, reservations, locks."""
 
-    async def jobs(self, *, status: str | None = None, type: str | None = None, limit: int = 100) -> Document:
-        """``{jobs: [...]}`` newest first."""
+    async def jobs(self, query: JobQuery = EVERY_JOB) -> Document:
+        """``{jobs: [...], matching}`` newest first; SurfaceError for a filter that is none."""
 
     async def job(self, job_id: int) -> Document:
-        """One job with its attempts and errors; SurfaceError when unknown."""
+        """One job with its payload, lease, kin, attempts and errors; SurfaceError when unknown."""
 
     async def jobs_stats(self) -> Document:
-        """``{by_status, by_type, oldest_ready_s, dead: [...]}``."""
+        """``{by_status, by_type, oldest_ready_s, dead: [...], attempts, times}``."""
 
     async def verify_journal(self) -> Document:
         """``{entries, valid, first_bad_seq, detail}``."""
@@ -130,8 +137,8 @@ class Commands(Protocol):
     async def rearm(self, *, identity: str) -> CommandResult:
         """Opens the entry gate again after kill, loss limit or restore."""
 
-    async def lock(self, symbol: str, *, identity: str) -> CommandResult:
-        """No entries in one symbol."""
+    async def lock(self, symbol: str, *, identity: str, force: bool = False) -> CommandResult:
+        """No entries in one symbol; one that the market does not know is refused without ``force``."""
 
     async def unlock(self, symbol: str, *, identity: str) -> CommandResult:
         """Entries in the symbol again."""
@@ -141,6 +148,9 @@ class Commands(Protocol):
 
     async def retry_job(self, job_id: int) -> CommandResult:
         """Runs a scheduled, dead or cancelled job again now."""
+
+    async def cancel_job(self, job_id: int) -> CommandResult:
+        """Cancels a job that waits; code ``not_cancelled`` for one that runs or is over."""
 
     async def redrive_jobs(self, type: str | None) -> CommandResult:
         """Puts all dead jobs (of one type) back to ready."""

@@ -33,6 +33,12 @@ class InSymbol(By):
     symbol: Symbol
 
 
+class Lock(InSymbol):
+    """A lock; ``force`` takes a symbol that the market does not know."""
+
+    force: bool = False
+
+
 class Scope(By):
     """A command about one symbol or all."""
 
@@ -86,9 +92,9 @@ def control_router(context: ApplicationContext) -> APIRouter:
         return outcome(await commands_of(context).rearm(identity=(body or By()).identity))
 
     @router.post("/control/lock")
-    async def lock(body: InSymbol) -> Response:
+    async def lock(body: Lock) -> Response:
         """No entries in one symbol."""
-        return outcome(await commands_of(context).lock(body.symbol, identity=body.identity))
+        return outcome(await commands_of(context).lock(body.symbol, identity=body.identity, force=body.force))
 
     @router.post("/control/unlock")
     async def unlock(body: InSymbol) -> Response:

@@ -1,4 +1,4 @@
-"""The queue over HTTP: list, show, stats, retry, redrive."""
+"""The queue over HTTP: list, show, stats, retry, redrive, cancel."""
 
 from typing import Annotated
 
@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from finagent.api.control import commands_of
 from finagent.api.replies import outcome, reply
 from finagent.context import ApplicationContext
+from finagent.queue.query import JobQuery
 
 JobId = Annotated[int, Path(ge=1)]
-Word = Annotated[str | None, Query(max_length=64)]
+Text = Annotated[str | None, Query(max_length=200)]
+Words = Annotated[list[Annotated[str, Field(max_length=64)]] | None, Query(max_length=32)]
 
 
 class Redrive(BaseModel):
@@ -29,10 +31,22 @@ def jobs_router(context: ApplicationContext) -> APIRouter:
 
     @router.get("/jobs")
     async def jobs(
-        status: Word = None, type: Word = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+        status: Words = None,
+        type: Words = None,
+        key: Text = None,
+        idem: Text = None,
+        since: Text = None,
+        until: Text = None,
+        error: Text = None,
+        trace: Text = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Response:
-        """Jobs, newest first."""
-        return reply(await views.jobs(status=status, type=type, limit=limit))
+        """Jobs that match every filter, newest first; ``since`` and ``until`` are spans (2h) or ISO instants."""
+        query = JobQuery(
+            statuses=status or (), types=type or (), key=key, idem=idem, since=since, until=until, error=error,
+            trace=trace, limit=limit,
+        )  # fmt: skip
+        return reply(await views.jobs(query))
 
     @router.get("/jobs/stats")
     async def stats() -> Response:
@@ -53,5 +67,10 @@ def jobs_router(context: ApplicationContext) -> APIRouter:
     async def retry(job_id: JobId) -> Response:
         """Run a job again now."""
         return outcome(await commands_of(context).retry_job(job_id))
+
+    @router.post("/jobs/{job_id}/cancel")
+    async def cancel(job_id: JobId) -> Response:
+        """Cancel a job that waits; 409 for one that runs or is over."""
+        return outcome(await commands_of(context).cancel_job(job_id))
 
     return router

@@ -4,6 +4,7 @@ from finagent.bootstrap.agent import Agent, open_local, open_reader, start_agent
 from finagent.bootstrap.demo import Demo, DemoOptions, start_demo
 from finagent.bootstrap.research import data_check, data_list, doctor, import_data, run_scan
 from finagent.bootstrap.runs import run_replay
+from finagent.bootstrap.watching import watch_queue
 
 __all__ = [
     "Agent",
@@ -19,4 +20,5 @@ __all__ = [
     "run_scan",
     "start_agent",
     "start_demo",
+    "watch_queue",
 ]

@@ -18,19 +18,21 @@ from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabas
 from finagent.adapters.sqlite.views import SqliteViews, UnknownRecordError, ViewFacts
 from finagent.bootstrap import rules
 from finagent.bootstrap.commands import EngineCommands
+from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
 from finagent.bootstrap.flags import FlagWatch
 from finagent.bootstrap.gauges import GaugeService
 from finagent.bootstrap.live import LiveFeed, ReconcileTimer
 from finagent.bootstrap.runs import run_path
 from finagent.bootstrap.world import World, load_world
-from finagent.context import ApplicationContext, Commands, Document, SurfaceError, Views
+from finagent.context import EVERY_JOB, ApplicationContext, Commands, Document, ExitCode, SurfaceError, Views
 from finagent.domain.facts import ControlChanged
 from finagent.domain.market import Session
 from finagent.domain.orders import Scope
 from finagent.domain.steps import Step
 from finagent.ports import JsonValue, NewJob
 from finagent.queue.port import Tx
+from finagent.queue.query import JobQuery, QueryError
 from finagent.runtime.clock import Clock, OffsetClock, SystemClock, SystemTicker, VirtualClock
 from finagent.runtime.lock import HomeInUseError
 from finagent.runtime.logs import SecretKeeper, set_up_logs
@@ -71,10 +73,10 @@ class SurfaceViews(SqliteViews):
         with _shown():
             return await super().plans(session=session, state=state)
 
-    async def jobs(self, *, status: str | None = None, type: str | None = None, limit: int = 100) -> Document:
-        """Jobs of a status and type."""
+    async def jobs(self, query: JobQuery = EVERY_JOB) -> Document:
+        """Jobs that match."""
         with _shown():
-            return await super().jobs(status=status, type=type, limit=limit)
+            return await super().jobs(query)
 
 
 @contextlib.contextmanager
@@ -83,6 +85,8 @@ def _shown() -> Iterator[None]:
         yield
     except UnknownRecordError as error:
         raise SurfaceError(error.message, hint=error.hint, code="unknown") from None
+    except QueryError as error:
+        raise SurfaceError(error.message, hint=error.hint, code="usage", exit_code=ExitCode.USAGE) from None
 
 
 class Agent:
@@ -93,7 +97,9 @@ class Agent:
         self.metrics = engine.metrics
         views = engine_views(engine, home, mode=mode, run_id=run_id, health=self._services)
         self.control = ControlService(engine.store, engine.queue, engine.world.calendar, engine.clock)
-        commands = EngineCommands(engine.approvals, self.control, engine.queue, views, engine.options.scope)
+        commands = EngineCommands(
+            engine.approvals, self.control, engine.queue, views, engine.options.scope, engine.world.symbols
+        )
         self.context = ApplicationContext(views=views, commands=commands, home=str(home), version=__version__)
         self.flags = FlagWatch(home, self.control, engine.ticker)
         self._watchdog = LoopWatchdog(metrics=engine.metrics)
@@ -259,18 +265,29 @@ async def open_reader(
     settings: Settings, home: Path, run: str | None = None
 ) -> AsyncIterator[ApplicationContext]:
     """Views over a home's database, or a run's (an id, a prefix, ``last``); beside a running agent or without."""
-    path = home / DATABASE if run is None else _run_file(home, run)
-    with _openable(home):
+    path = database_path(home, run)
+    database = await open_stored(home, path, run)
+    try:
+        with reading(path):
+            views = await _reader_views(settings, home, database, run=run)
+            yield ApplicationContext(views=views, commands=None, home=str(home), version=__version__)
+    finally:
+        await database.close()
+
+
+def database_path(home: Path, run: str | None) -> Path:
+    """The database of a home or of one of its runs."""
+    return home / DATABASE if run is None else _run_file(home, run)
+
+
+async def open_stored(home: Path, path: Path, run: str | None) -> Database:
+    """A database for reading; SurfaceError with how to get one where it is missing or cannot be read."""
+    with _openable(home), reading(path):
         try:
-            database = await Database.open_readonly(path)
+            return await Database.open_readonly(path)
         except DatabaseMissingError:
             hint = "finagent replay or finagent demo" if run else HOME_HINT
             raise SurfaceError(f"no database at {path}", hint=hint, code="no_database") from None
-    try:
-        views = await _reader_views(settings, home, database, run=run)
-        yield ApplicationContext(views=views, commands=None, home=str(home), version=__version__)
-    finally:
-        await database.close()
 
 
 @contextlib.asynccontextmanager
@@ -289,10 +306,11 @@ async def open_local(settings: Settings, home: Path) -> AsyncIterator[Applicatio
     options = EngineOptions(
         path=home / DATABASE, scope=scope, approval_mode=lambda: settings.account.mode, is_virtual=False
     )
-    with _openable(home):
+    with _openable(home), reading(options.path):
         engine = await open_engine(settings, world, options, clock=clock, ticker=SystemTicker())
     try:
-        yield Agent(engine, home, mode=settings.account.mode).context
+        with reading(options.path):
+            yield Agent(engine, home, mode=settings.account.mode).context
     finally:
         await engine.close()
 
@@ -332,13 +350,7 @@ async def _reader_views(settings: Settings, home: Path, database: Database, *, r
     from finagent.adapters.vendors.calendar import load_calendar
 
     calendar = load_calendar(home)
-    clock: Clock = SystemClock()
-    if run is not None:
-        rows = await database.read("SELECT now_ms FROM clock WHERE id = 1")
-        stored = rows[0][0] if rows else 0
-        clock = VirtualClock(stored if isinstance(stored, int) else 0)
-    elif (offset := _stored_offset(home)) is not None:
-        clock = OffsetClock(offset)
+    clock = await stored_clock(home, database, run)
     facts = ViewFacts(
         home=str(home),
         version=__version__,
@@ -357,6 +369,14 @@ async def _reader_views(settings: Settings, home: Path, database: Database, *, r
         else DaySchedule(calendar, rules.schedule_rules(settings)).upcoming,
     )
     return SurfaceViews(database, facts)
+
+
+async def stored_clock(home: Path, database: Database, run: str | None) -> Clock:
+    """The clock that the stored instants belong to: a run's stands where its last commit left it."""
+    if run is not None:
+        return VirtualClock(await database.clock_ms())
+    offset = _stored_offset(home)
+    return SystemClock() if offset is None else OffsetClock(offset)
 
 
 def _run_file(home: Path, run: str) -> Path:

@@ -1,6 +1,7 @@
 """The commands of a surface over one engine: answers to plans, controls, jobs; each result is one sentence."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Callable, Collection, Mapping
 
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.context import CommandResult, ExitCode, Json, SurfaceError, Views
@@ -8,6 +9,7 @@ from finagent.domain.approvals import Verdict
 from finagent.domain.money import PRICE_SCALE, SHARE_E4, parse_scaled
 from finagent.domain.orders import Scope
 from finagent.queue.errors import QueueError
+from finagent.queue.job import JobStatus
 from finagent.services.approval import ApprovalService, Outcome, Reply
 from finagent.services.control import ControlService
 
@@ -24,6 +26,8 @@ MENDS: Mapping[str, str] = {
     "expired": "the next scan may bring a new plan",
 }
 
+STATES: Mapping[JobStatus, str] = {JobStatus.LEASED: "running", JobStatus.READY: "ready already"}
+
 
 class EngineCommands:
     """Commands of context.Commands."""
@@ -35,12 +39,14 @@ class EngineCommands:
         queue: SqliteJobQueue,
         views: Views,
         scope: Scope,
+        symbols: Callable[[], Collection[str]],
     ) -> None:
         self._approvals = approvals
         self._control = control
         self._queue = queue
         self._views = views
         self._scope = scope
+        self._symbols = symbols
 
     async def approve(
         self,
@@ -103,7 +109,14 @@ class EngineCommands:
         await self._control.rearm(identity=identity)
         return CommandResult(code="rearmed", message="Rearmed: entries are possible again.")
 
-    async def lock(self, symbol: str, *, identity: str) -> CommandResult:
+    async def lock(self, symbol: str, *, identity: str, force: bool = False) -> CommandResult:
+        known = self._symbols()
+        if known and symbol not in known and not force:
+            raise SurfaceError(
+                f"no symbol {symbol} among the {len(known)} of this market",
+                hint=_nearest(symbol, known) + "--force locks it all the same",
+                code="unknown_symbol",
+            )
         await self._control.lock(symbol, is_locked=True, identity=identity)
         rests = await self._control.resting_entries(symbol)
         note = f" {rests} entry orders rest in it: finagent flatten {symbol} cancels them." if rests else ""
@@ -123,12 +136,29 @@ class EngineCommands:
         except QueueError as error:
             raise SurfaceError(str(error), hint="finagent jobs ls", code="unknown_job") from None
         if not is_done:
-            return CommandResult(
-                code="not_retried",
-                message=f"Job {job_id} is running or done: nothing to retry.",
-                exit_code=ExitCode.REFUSED,
+            return await self._not_done(
+                job_id, "not_retried", "only one that is scheduled, dead or cancelled can be retried"
             )
         return CommandResult(code="retried", message=f"Job {job_id} is ready again.")
+
+    async def cancel_job(self, job_id: int) -> CommandResult:
+        try:
+            is_done = await self._queue.cancel(job_id)
+        except QueueError as error:
+            raise SurfaceError(str(error), hint="finagent jobs ls", code="unknown_job") from None
+        if is_done:
+            return CommandResult(code="cancelled", message=f"Job {job_id} is cancelled: it will not run.")
+        return await self._not_done(job_id, "not_cancelled", "only one that waits can be cancelled")
+
+    async def _not_done(self, job_id: int, code: str, rule: str) -> CommandResult:
+        job = await self._queue.get(job_id)
+        state = "gone" if job is None else STATES.get(job.status, job.status.value)
+        return CommandResult(
+            code=code,
+            message=f"Job {job_id} is {state}: {rule}.",
+            exit_code=ExitCode.REFUSED,
+            data={"status": job.status.value if job is not None else None},
+        )
 
     async def redrive_jobs(self, type: str | None) -> CommandResult:
         try:
@@ -136,7 +166,9 @@ class EngineCommands:
         except QueueError as error:
             raise SurfaceError(str(error), hint="finagent jobs stats", code="unknown_type") from None
         return CommandResult(
-            code="redriven", message=f"{count} dead jobs are ready again.", data={"jobs": count}
+            code="redriven",
+            message=f"{count} dead {'job is' if count == 1 else 'jobs are'} ready again.",
+            data={"jobs": count},
         )
 
     async def _answer(self, plan_id: str, reply: Reply) -> CommandResult:
@@ -156,6 +188,11 @@ def _result(outcome: Outcome) -> CommandResult:
             exit_code=ExitCode.REFUSED, data=data,
         )  # fmt: skip
     return CommandResult(code=outcome.code, message=f"{outcome.detail}.", data=data)
+
+
+def _nearest(symbol: str, known: Collection[str]) -> str:
+    found = difflib.get_close_matches(symbol, sorted(known), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(found)}? " if found else ""
 
 
 def _scaled(text: str | None, scale: int, flag: str) -> int | None:

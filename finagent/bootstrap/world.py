@@ -1,5 +1,6 @@
 """The market the agent looks at: calendar, prices and news, by vendor."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ class World:
     market: MarketDataPort
     news: NewsPort
     data_id: str
+    symbols: Callable[[], Collection[str]] = tuple
+    """Every symbol the market knows; empty where that cannot be told."""
 
 
 class NoNews:
@@ -44,7 +47,9 @@ def load_world(
     number = settings.data.seed if seed is None else seed
     market = SimulatedVendor(number, calendar, settings.data.symbols)
     news: NewsPort = SimulatedNews(number, calendar, market) if settings.news.enabled else NoNews()
-    return World(calendar=calendar, market=market, news=news, data_id=market.data_id)
+    return World(
+        calendar=calendar, market=market, news=news, data_id=market.data_id, symbols=lambda: market.symbols
+    )
 
 
 def _replay(settings: Settings, home: Path, calendar: CalendarPort) -> World:
@@ -59,4 +64,6 @@ def _replay(settings: Settings, home: Path, calendar: CalendarPort) -> World:
         archive = NewsArchive(store)
         archive.load()
         news = archive
-    return World(calendar=calendar, market=market, news=news, data_id=market.data_id)
+    return World(
+        calendar=calendar, market=market, news=news, data_id=market.data_id, symbols=lambda: store.symbols
+    )

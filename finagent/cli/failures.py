@@ -5,11 +5,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from finagent.context import ExitCode, SurfaceError
+from finagent.context import DAMAGE_HINT, ExitCode, SurfaceError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-DAMAGE_HINT = "Keep the home, compare positions with the broker, and go on in a new --home or from a backup"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +12,7 @@ import typer
 
 from finagent.cli.failures import usage
 from finagent.cli.page import Page
-from finagent.context import Commands, Document, SurfaceError, Views
+from finagent.context import ApplicationContext, Commands, Document, SurfaceError, Views
 
 if TYPE_CHECKING:
     from finagent.cli.agent import RunningAgent
@@ -97,6 +97,40 @@ def act(call: Invocation, action: Action) -> "CommandResult":
     return result
 
 
+def act_each(call: Invocation, actions: Sequence[Action]) -> "list[CommandResult]":
+    """Carry out actions one by one; one that fails stops no other and is a result with its code and hint.
+
+    SurfaceError where none can be carried out: no database, or an agent that does not answer.
+    """
+    from finagent.cli.agent import find_agent
+
+    agent = find_agent(call.home)
+    if agent is None:
+        return wait_for(_act_each_here(call, actions))
+    return [_ask(call, agent, action) for action in actions]
+
+
+async def _act_each_here(call: Invocation, actions: Sequence[Action]) -> "list[CommandResult]":
+    from finagent.bootstrap import open_local
+    from finagent.context import CommandResult
+
+    results = []
+    async with open_local(call.settings(), call.home) as context:
+        for action in actions:
+            try:
+                results.append(await action.carry_out(_commands(context, call)))
+            except SurfaceError as error:
+                results.append(
+                    CommandResult(
+                        code=error.code,
+                        message=error.message,
+                        exit_code=error.exit_code,
+                        data={"hint": error.hint},
+                    )
+                )
+    return results
+
+
 def _ask(call: Invocation, agent: "RunningAgent", action: Action) -> "CommandResult":
     """Over HTTP; an order to stop that gets no answer is left as a flag file, which the agent obeys when it can."""
     from finagent.cli.agent import STOPPING, leave_flag, post
@@ -120,11 +154,15 @@ async def _act_here(call: Invocation, action: Action) -> "CommandResult":
     from finagent.bootstrap import open_local
 
     async with open_local(call.settings(), call.home) as context:
-        if context.commands is None:
-            raise SurfaceError(
-                f"{call.home} can only be read here", hint="Start the agent, or mend its permissions"
-            )
-        return await action.carry_out(context.commands)
+        return await action.carry_out(_commands(context, call))
+
+
+def _commands(context: ApplicationContext, call: Invocation) -> Commands:
+    if context.commands is None:
+        raise SurfaceError(
+            f"{call.home} can only be read here", hint="Start the agent, or mend its permissions"
+        )
+    return context.commands
 
 
 def identity() -> str:

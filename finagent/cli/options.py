@@ -26,6 +26,31 @@ def checked_time(value: str | None) -> str | None:
     return value
 
 
+def checked_instant(value: str | None) -> str | None:
+    """A span (2h) as it was given, an instant with its zone; exchange time where it names none."""
+    from datetime import datetime
+
+    from finagent.cli.values import EXCHANGE
+
+    if value is None or re.fullmatch(r"\d{1,9}(ms|s|m|h|d|w)", value):
+        return value
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        raise usage(
+            f"{value} is neither a span nor an instant",
+            "Write it like 30m, 2h, 3d, 2018-02-20 or 2018-02-20T09:31",
+        ) from None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=EXCHANGE)).isoformat()
+
+
+def checked_end(value: str | None) -> str | None:
+    """The same; a date alone means its whole day."""
+    if value is not None and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        return checked_instant(f"{value}T23:59:59.999")
+    return checked_instant(value)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")]

@@ -18,12 +18,16 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; columns of higher ``rank`` leave first on a narrow page, a flexible one wraps."""
+    """A column of a table; columns of higher ``rank`` leave first on a narrow page.
+
+    A flexible one wraps, or with ``is_cut`` is shortened to one line.
+    """
 
     title: str
     right: bool = False
     rank: int = 0
     flexible: bool = False
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +172,22 @@ def _line(
 def _wrapped_row(
     row: Sequence[str], kept: Sequence[int], columns: Sequence[Column], widths: dict[int, int], indent: int
 ) -> list[str]:
-    parts = [wrap(row[i], widths[i]) if columns[i].flexible else [row[i]] for i in kept]
+    parts = [_cell(row[i], columns[i], widths[i]) for i in kept]
     height = max((len(part) for part in parts), default=0)
     return [
         _line([part[n] if n < len(part) else "" for part in parts], kept, columns, widths, indent)
         for n in range(height)
     ]
+
+
+def _cell(words: str, column: Column, width: int) -> list[str]:
+    if not column.flexible:
+        return [words]
+    return [shortened(words, width)] if column.is_cut else wrap(words, width)
+
+
+def shortened(words: str, width: int) -> str:
+    """The words on one line of at most ``width`` characters; what is left out becomes an ellipsis."""
+    if visible(words) <= width:
+        return words
+    return _ESCAPE.sub("", words)[: max(0, width - 1)].rstrip() + "…"

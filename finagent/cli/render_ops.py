@@ -1,4 +1,4 @@
-"""Documents of operations as pages: status, journal, jobs, market data, doctor, replay."""
+"""Documents of operations as pages: status, journal, market data, doctor, replay."""
 
 from decimal import Decimal
 
@@ -135,80 +135,6 @@ def verification(document: Document, page: Page) -> str:
     return page.paint(
         f"The chain breaks at entry {text(document, 'first_bad_seq')}: {text(document, 'detail')}", "red"
     )
-
-
-def jobs(document: Document, page: Page) -> str:
-    """Jobs, newest first."""
-    columns = (
-        Column("ID", right=True),
-        Column("Type"),
-        Column("Status"),
-        Column("Tries", right=True, rank=1),
-        Column("Run at", rank=1),
-        Column("Key", rank=3, flexible=True),
-        Column("Error", flexible=True, rank=2),
-    )
-    cells = [
-        [
-            text(row, "id", "job_id"),
-            text(row, "type"),
-            text(row, "status"),
-            text(row, "attempts"),
-            moment(text(row, "run_at"), "%m-%d %H:%M:%S"),
-            text(row, "idempotency_key", "key"),
-            text(row, "last_error", "error"),
-        ]
-        for row in rows(document, "jobs")
-    ]
-    return page.table(columns, cells) or "No jobs."
-
-
-def job(document: Document, page: Page) -> str:
-    """One job with its attempts."""
-    inner = section(document, "job") or document
-    plain = [
-        (clean(key), _plain(value)) for key, value in inner.items() if not isinstance(value, list | dict)
-    ]
-    parts = [page.pairs(plain)]
-    payload = inner.get("payload")
-    if payload:
-        parts.append(page.pairs([("payload", _facts(payload))]))
-    attempts = (
-        document.get("attempts") if isinstance(document.get("attempts"), list) else inner.get("attempts")
-    )
-    tried = rows({"attempts": attempts}, "attempts")
-    columns = (
-        Column("Try", right=True),
-        Column("Started"),
-        Column("Outcome"),
-        Column("Error", flexible=True),
-    )
-    cells = [
-        [
-            text(row, "attempt", "number"),
-            moment(text(row, "started_at", "at"), "%m-%d %H:%M:%S"),
-            text(row, "outcome"),
-            text(row, "error", "detail"),
-        ]
-        for row in tried
-    ]
-    table = page.table(columns, cells)
-    return "\n\n".join([*parts, table] if table else parts)
-
-
-def jobs_stats(document: Document, page: Page) -> str:
-    """Counts by status and type, and what is dead."""
-    lines = [
-        ("Jobs", counts(document, "by_status") or "none"),
-        ("Oldest ready", seconds(number(document, "oldest_ready_s"))),
-    ]
-    by_type = section(document, "by_type")
-    cells = [[clean(name), counts(by_type, name) or _plain(by_type[name])] for name in by_type]
-    parts = [page.pairs(lines), page.table((Column("Type"), Column("Jobs", flexible=True)), cells)]
-    dead = rows(document, "dead")
-    if dead:
-        parts.append(page.paint("Dead", "red") + "\n" + jobs({"jobs": list(dead)}, page))
-    return "\n\n".join(part for part in parts if part)
 
 
 def doctor(document: Document, page: Page) -> str:

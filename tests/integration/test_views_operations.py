@@ -26,6 +26,7 @@ from finagent.domain.orders import OrderState, Scope, body_hash
 from finagent.domain.risk import standard_profile
 from finagent.queue.job import NewJob
 from finagent.queue.port import Tx
+from finagent.queue.query import JobQuery, QueryError
 from finagent.runtime.clock import VirtualClock
 from tests.contract.queue_world import Hands
 from tests.integration.views_world import (
@@ -135,8 +136,8 @@ async def test_jobs_show_their_state_attempts_and_errors(desk: Desk) -> None:
         "2018-02-20/open",
         "WMT",
     )
-    assert [j["id"] for j in (await views.jobs(status="dead"))["jobs"]] == [job.id]
-    assert [j["type"] for j in (await views.jobs(type="send", limit=1))["jobs"]] == ["send"]
+    assert [j["id"] for j in (await views.jobs(JobQuery(statuses=["dead"])))["jobs"]] == [job.id]
+    assert [j["type"] for j in (await views.jobs(JobQuery(types=["send"], limit=1)))["jobs"]] == ["send"]
     shown = await views.job(job.id)
     assert (shown["payload"], shown["attempts"]) == (
         {"session": DAY.date},
@@ -146,6 +147,7 @@ async def test_jobs_show_their_state_attempts_and_errors(desk: Desk) -> None:
                 "boot": 1,
                 "started_at": "2018-02-20T14:31:00Z",
                 "finished_at": "2018-02-20T14:31:00Z",
+                "duration_s": 0.0,
                 "outcome": "dead",
                 "error": "ValueError: boom",
             }
@@ -177,8 +179,8 @@ async def test_a_job_under_way_and_a_done_one_show_their_last_attempt(desk: Desk
         await desk.views().job(job.id)
     with pytest.raises(UnknownRecordError, match="no job 99"):
         await desk.views().job(99)
-    with pytest.raises(UnknownRecordError, match="never 'lost'"):
-        await desk.views().jobs(status="lost")
+    with pytest.raises(QueryError, match="never 'lost'"):
+        await desk.views().jobs(JobQuery(statuses=["lost"]))
 
 
 # ---------------------------------------------------------------- risk and status

@@ -22,6 +22,7 @@ from finagent.adapters.sqlite.views_values import Document, Json, UnknownRecordE
 from finagent.domain.market import Session
 from finagent.domain.risk import RiskProfile
 from finagent.ports import CalendarPort, Clock
+from finagent.queue.query import JobQuery
 from finagent.runtime.clock import SystemClock
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "trade_document",
 ]
 
+EVERY_JOB = JobQuery()
 Marks = Callable[[Sequence[str], Session, int], Awaitable[Mapping[str, int]]]
 HealthReport = Callable[[], Mapping[str, Mapping[str, Json]]]
 NextTicks = Callable[[int, int], Sequence[tuple[str, int]]]
@@ -162,15 +164,15 @@ class SqliteViews:
         """Profile, limits with the part used, loss tier, reservations, locks."""
         return views_account.risk_document(await self._account(), self._facts.currency)
 
-    async def jobs(self, *, status: str | None = None, type: str | None = None, limit: int = 100) -> Document:
-        """Jobs, newest first; UnknownRecordError for a status that is none."""
-        return await self._database.read_fn(
-            lambda conn: views_jobs.read_jobs(conn, status=status, type=type, limit=limit)
-        )
+    async def jobs(self, query: JobQuery = EVERY_JOB) -> Document:
+        """Jobs that match, newest first, and how many do; QueryError for a filter that is none."""
+        now_ms = self._facts.clock.now_ms()
+        return await self._database.read_fn(lambda conn: views_jobs.read_jobs(conn, query, now_ms=now_ms))
 
     async def job(self, job_id: int) -> Document:
-        """One job with payload and attempts."""
-        return await self._database.read_fn(lambda conn: views_jobs.read_job(conn, job_id))
+        """One job with payload, lease, kin and attempts."""
+        now_ms = self._facts.clock.now_ms()
+        return await self._database.read_fn(lambda conn: views_jobs.read_job(conn, job_id, now_ms=now_ms))
 
     async def jobs_stats(self) -> Document:
         """Counts by state and type, the oldest that waits, what is dead."""

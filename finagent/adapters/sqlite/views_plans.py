@@ -48,6 +48,10 @@ ONE = f"{COLUMNS} WHERE p.plan_id = ?"
 MATCHES = """
 SELECT plan_id, symbol, state FROM plan WHERE plan_id >= ?1 AND plan_id < ?1 || 'zzzz'
 ORDER BY plan_id LIMIT 9"""
+OF_SYMBOL = """
+SELECT plan_id, symbol, state FROM plan
+WHERE symbol = upper(?1) AND session = (SELECT max(session) FROM plan WHERE symbol = upper(?1))
+ORDER BY plan_id"""
 TRADE = "SELECT body FROM trade WHERE plan_id = ?"
 
 
@@ -61,7 +65,7 @@ def read_plans(conn: sqlite3.Connection, session: str | None, state: str | None,
 
 
 def read_plan(conn: sqlite3.Connection, plan_id: str, *, now_ms: int) -> Document:
-    """One plan by id or unique prefix, with its orders, fills, trade and journal."""
+    """One plan by id, unique prefix or symbol, with its orders, fills, trade and journal."""
     row = conn.execute(ONE, (_resolve(conn, plan_id),)).fetchone()
     plan_id = row[-1]
     orders = read_plan_orders(conn, plan_id)
@@ -79,16 +83,23 @@ def read_plan(conn: sqlite3.Connection, plan_id: str, *, now_ms: int) -> Documen
     }
 
 
-def _resolve(conn: sqlite3.Connection, prefix: str) -> str:
-    found = conn.execute(MATCHES, (prefix,)).fetchall() if prefix else []
-    if len(found) == 1 or (found and found[0][0] == prefix):
+def _resolve(conn: sqlite3.Connection, wanted: str) -> str:
+    """The plan meant by an id, the first letters of one, or a symbol: only where exactly one fits."""
+    begun = conn.execute(MATCHES, (wanted,)).fetchall() if wanted else []
+    if begun and begun[0][0] == wanted:
+        return str(begun[0][0])
+    of_symbol = conn.execute(OF_SYMBOL, (wanted,)).fetchall()
+    waiting = [row for row in of_symbol if row[2] == PlanState.PENDING]
+    found = sorted({*begun, *(waiting or of_symbol)})
+    if len(found) == 1:
         return str(found[0][0])
     if not found:
-        raise UnknownRecordError(f"there is no plan {prefix!r}", "See the ids with: finagent plans")
+        raise UnknownRecordError(f"there is no plan {wanted!r}", "See ids and symbols with: finagent plans")
     shown = ", ".join(f"{plan_id} ({symbol}, {state})" for plan_id, symbol, state in found[:8])
     more = " and more" if len(found) > 8 else ""
+    how = "is the symbol of" if not begun else "may mean" if of_symbol else "begins"
     raise UnknownRecordError(
-        f"{prefix!r} begins several plans: {shown}{more}", "Give more letters of the one you mean"
+        f"{wanted!r} {how} several plans: {shown}{more}", "Give more letters of the id of the one you mean"
     )
 
 

@@ -1,6 +1,14 @@
 """A home in memory: the ports Views and Commands over the documents of a day."""
 
-from finagent.context import ApplicationContext, CommandResult, Document, ExitCode, SurfaceError
+from finagent.context import (
+    EVERY_JOB,
+    ApplicationContext,
+    CommandResult,
+    Document,
+    ExitCode,
+    SurfaceError,
+)
+from finagent.queue.query import JobQuery, QueryError, checked_statuses
 from tests.unit.api import documents
 
 Calls = list[tuple[object, ...]]
@@ -11,6 +19,7 @@ class MemoryViews:
 
     def __init__(self, plans: list[Document]) -> None:
         self.rows = plans
+        self.queries: list[JobQuery] = []
 
     async def status(self) -> Document:
         return documents.STATUS
@@ -56,7 +65,12 @@ class MemoryViews:
     async def risk(self) -> Document:
         return documents.RISK
 
-    async def jobs(self, *, status: str | None = None, type: str | None = None, limit: int = 100) -> Document:
+    async def jobs(self, query: JobQuery = EVERY_JOB) -> Document:
+        try:
+            checked_statuses(query.statuses)
+        except QueryError as error:
+            raise SurfaceError(error.message, code="usage", exit_code=ExitCode.USAGE) from None
+        self.queries.append(query)
         return documents.JOBS
 
     async def job(self, job_id: int) -> Document:
@@ -121,8 +135,8 @@ class MemoryCommands:
     async def rearm(self, *, identity: str) -> CommandResult:
         return self._done("rearmed", identity)
 
-    async def lock(self, symbol: str, *, identity: str) -> CommandResult:
-        return self._done("locked", symbol, identity)
+    async def lock(self, symbol: str, *, identity: str, force: bool = False) -> CommandResult:
+        return self._done("locked", symbol, identity, force)
 
     async def unlock(self, symbol: str, *, identity: str) -> CommandResult:
         return self._done("unlocked", symbol, identity)
@@ -132,6 +146,13 @@ class MemoryCommands:
 
     async def retry_job(self, job_id: int) -> CommandResult:
         return self._done("retried", job_id)
+
+    async def cancel_job(self, job_id: int) -> CommandResult:
+        if job_id == 13:
+            return CommandResult(
+                code="not_cancelled", message="Job 13 is running.", exit_code=ExitCode.REFUSED
+            )
+        return self._done("cancelled", job_id)
 
     async def redrive_jobs(self, type: str | None) -> CommandResult:
         return self._done("redriven", type)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finagent.cli import render_day, render_ops, report
+from finagent.cli import render_day, render_jobs, render_ops, report
 from finagent.cli.fields import flag, number, rows, section, text, words
 from finagent.cli.page import Column, Page, sparkline, visible, wrap
 from finagent.cli.values import left, moment, money, multiple, percent, price, quantity, seconds, short
@@ -43,9 +43,9 @@ PAGES: list[tuple[str, Render, Document, list[str]]] = [
         ["09:34 ET  session", "critical: GME", "100,253.33", "-743.67", "GME", "Thu 12:15"],
     ),
     ("journal", render_ops.journal, day.JOURNAL, ["scan", "More: --after 2"]),
-    ("jobs", render_ops.jobs, day.JOBS, ["12", "send", "done"]),
-    ("job", render_ops.job, day.JOB, ["dead", "boom"]),
-    ("stats", render_ops.jobs_stats, day.STATS, ["120 done, 1 dead", "send"]),
+    ("jobs", render_jobs.jobs, day.JOBS, ["12", "send", "done"]),
+    ("job", render_jobs.job, day.JOB, ["dead", "boom"]),
+    ("stats", render_jobs.jobs_stats, day.STATS, ["120 done, 1 dead", "send"]),
     ("doctor", render_ops.doctor, day.DOCTOR, ["OK", "WARN", "Free some space"]),
     ("import", render_ops.imported, day.IMPORT, ["daily/a.csv", "99", "negative_price", "12 symbols"]),
     ("replay", render_ops.replayed, day.REPLAY, ["2018-03-01", "+3.99", "812 done", "2.4 s"]),
