@@ -125,19 +125,21 @@ class Worker:
             self._channel.send(ended)
 
     def _listen(self) -> None:
-        for line in self._input:
-            message = json.loads(line)
-            if "stop" in message:
-                context = self._context
-                if context is not None and context.number == message["stop"]:
-                    context.stop()
-            else:
-                # Known before the main thread has it, so that a stop right behind the task finds it.
-                self._context = self._context_of(message)
-                self._tasks.put(message)
+        with contextlib.suppress(OSError):  # a function may have closed what is not its own
+            for line in self._input:
+                self._heard(json.loads(line))
         if self._context is not None:
             os._exit(1)  # the parent is gone: nobody waits for the result
         self._tasks.put(None)
+
+    def _heard(self, message: Message) -> None:
+        context = self._context
+        if "stop" not in message:
+            # Known before the main thread has it, so that a stop right behind the task finds it.
+            self._context = self._context_of(message)
+            self._tasks.put(message)
+        elif context is not None and context.number == message["stop"]:
+            context.stop()
 
     def _context_of(self, task: Message) -> TaskContext:
         scratch = cast("str | None", task["scratch"])
