@@ -53,12 +53,13 @@ class Served(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentOptions:
-    """How `orchestrate` was called."""
+    """How `orchestrate` was called; ``ask`` runs beside the services and tells the plans that wait."""
 
     dashboard: bool = False
     port: int | None = None
     at: str | None = None
     announce: Announce
+    ask: Callable[[Views], Coroutine[object, object, None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +161,10 @@ async def run_agent(settings: Settings, home: Path, *, options: AgentOptions) ->
             async with serving(http_surface(agent, settings, home), listening):
                 with announced(home, address(listening), _now()):
                     options.announce(f"finagent runs at {address(listening)} (process {os.getpid()})")
-                    async with page(settings, home, listening, options.announce, is_wanted=options.dashboard):
+                    async with (
+                        page(settings, home, listening, options.announce, is_wanted=options.dashboard),
+                        _beside(options.ask, agent.context.views),
+                    ):
                         await wait_first(stop.wait(), _until_failed(agent), name="agent")
             options.announce(await resting(agent.context))
         finally:
@@ -312,6 +316,22 @@ async def page(
         finally:
             teller.cancel()
             await _end(process)
+
+
+@contextlib.asynccontextmanager
+async def _beside(
+    watcher: Callable[[Views], Coroutine[object, object, None]] | None, views: Views
+) -> AsyncIterator[None]:
+    """A watcher of the views while the block runs; its failure never is the agent's."""
+    if watcher is None:
+        yield
+        return
+    task = spawn(watcher(views), "ask")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def ask_for_first(context: ApplicationContext, request: DemoRequest) -> None:

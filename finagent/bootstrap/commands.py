@@ -191,8 +191,10 @@ def _result(outcome: Outcome) -> CommandResult:
 
 
 def _nearest(symbol: str, known: Collection[str]) -> str:
-    found = difflib.get_close_matches(symbol, sorted(known), n=3, cutoff=0.5)
-    return f"Did you mean {' or '.join(found)}? " if found else ""
+    names = sorted(known)
+    near = difflib.get_close_matches(symbol, names, n=3, cutoff=0.6)
+    near = near or difflib.get_close_matches(symbol, names, n=1, cutoff=0.0)
+    return f"The nearest is {', '.join(near)}; "
 
 
 def _scaled(text: str | None, scale: int, flag: str) -> int | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import csv
 import json
 import os
 import platform
@@ -106,7 +107,23 @@ async def import_data(
         )
     document: Document = json.loads(json.dumps(report.to_json()))
     problems: list[Json] = list(report.problems)
-    return {**document, "problems": problems, "changed": report.is_changed}
+    listed = None if dry_run else _list_issues(home, document)
+    return {**document, "problems": problems, "changed": report.is_changed, "issues_file": listed}
+
+
+def _list_issues(home: Path, document: Document) -> str | None:
+    """Write every issue of an import as a table of its own; gives its path, None where there is none."""
+    issues = document.get("issues")
+    if not isinstance(issues, list) or not issues:
+        return None
+    path = home / "reports" / "import-issues.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = ("kind", "symbol", "count", "example")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(issue for issue in issues if isinstance(issue, dict))
+    return str(path)
 
 
 @contextlib.contextmanager

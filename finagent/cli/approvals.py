@@ -19,7 +19,7 @@ AMOUNT = re.compile(r"\d{1,12}(\.\d{1,4})?")
 def approve(
     context: typer.Context,
     plan_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Plan id or its first letters.")
+        str | None, typer.Argument(metavar="[ID]", help="Plan id, its first letters, or the symbol.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every plan that waits for an answer.")] = False,
     quantity: Annotated[
@@ -32,7 +32,7 @@ def approve(
     """Say yes to one plan, or with --all to every plan that waits."""
     call = invocation(context)
     if every == (plan_id is not None):
-        raise usage("approve takes one plan ID or --all", "finagent plans shows the ids")
+        raise usage("approve takes one plan (ID or SYMBOL) or --all", "finagent plans shows them")
     if every and (quantity is not None or stop is not None):
         raise usage("--qty and --stop go with one plan, not with --all", "Approve that plan by its ID")
     for option, value in (("--qty", quantity), ("--stop", stop)):
@@ -48,7 +48,7 @@ def approve(
 
 def reject(
     context: typer.Context,
-    plan_id: Annotated[str, typer.Argument(metavar="ID", help="Plan id or its first letters.")],
+    plan_id: Annotated[str, typer.Argument(metavar="ID", help="Plan id, its first letters, or the symbol.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for the journal.")] = "",
     dry_run: DryRun = False,
     as_json: AsJson = False,

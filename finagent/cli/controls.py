@@ -43,11 +43,20 @@ def resume(context: typer.Context, dry_run: DryRun = False, as_json: AsJson = Fa
     )  # fmt: skip
 
 
-def lock(context: typer.Context, symbol: Symbol, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+def lock(
+    context: typer.Context,
+    symbol: Symbol,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a symbol that the market does not know.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
     """No entries in one symbol."""
     name = symbol.strip().upper()
+    body: dict[str, Json] = {"symbol": name, "force": True} if force else {"symbol": name}
     _control(
-        context, "lock", {"symbol": name}, lambda c, who: c.lock(name, identity=who),
+        context, "lock", body, lambda c, who: c.lock(name, identity=who, force=force),
         effect=f"refuse entries in {name}", dry_run=dry_run, as_json=as_json,
     )  # fmt: skip
 

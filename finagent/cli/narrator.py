@@ -1,13 +1,15 @@
-"""The demo's day as it happens, one line for each turn of a plan, on stderr."""
+"""What happens while one watches: a demo's day turn by turn, and the plans that wait for an answer."""
 
 import asyncio
 from collections.abc import Callable
 
 from finagent.cli.fields import number, rows, section, text, words
+from finagent.cli.render_day import SHORT_ID
 from finagent.cli.values import clock, money, price, quantity
 from finagent.context import Document, Views
 
 PERIOD_S = 0.5
+ASK_PERIOD_S = 1.0
 
 
 async def narrate(views: Views, tell: Callable[[str], None]) -> None:
@@ -17,6 +19,31 @@ async def narrate(views: Views, tell: Callable[[str], None]) -> None:
         for line in news(await views.plans(), await views.trades(), known):
             tell(f"{clock(section(await views.status(), 'clock'), 'now')}  {line}")
         await asyncio.sleep(PERIOD_S)
+
+
+async def ask(views: Views, tell: Callable[[str], None]) -> None:
+    """Tell each plan that begins to wait for an answer, with the command that gives it, until cancelled."""
+    known: set[str] = set()
+    while True:
+        for line in questions(await views.plans(state="pending"), known):
+            tell(line)
+        await asyncio.sleep(ASK_PERIOD_S)
+
+
+def questions(plans: Document, known: set[str]) -> list[str]:
+    """What was not asked before; ``known`` keeps the plans by their hash, so that a changed one is asked again."""
+    lines = []
+    for row in rows(plans, "plans"):
+        name = text(row, "plan_hash", "plan_id")
+        if name in known:
+            continue
+        known.add(name)
+        until = f" until {clock(row, 'expires_at')} ET" if text(row, "expires_at") else ""
+        lines.append(
+            f"{_line(row, 'pending')}: waits for your answer{until}:"
+            f" finagent approve {text(row, 'plan_id')[:SHORT_ID]} (or reject; finagent plans shows all)"
+        )
+    return lines
 
 
 def news(plans: Document, trades: Document, known: dict[str, str]) -> list[str]:

@@ -33,8 +33,15 @@ def orchestrate(
     call = invocation(context)
     settings = call.settings()
     from finagent.app import AgentOptions, run_agent
+    from finagent.cli.narrator import ask
 
-    options = AgentOptions(dashboard=dashboard or settings.dashboard.enabled, port=port, at=at, announce=tell)
+    options = AgentOptions(
+        dashboard=dashboard or settings.dashboard.enabled,
+        port=port,
+        at=at,
+        announce=tell,
+        ask=lambda views: ask(views, tell),
+    )
     raise typer.Exit(wait_for(run_agent(settings, call.home, options=options)))
 
 
@@ -96,19 +103,38 @@ def replay(
     call = invocation(context)
     from finagent.bootstrap import run_replay
 
-    with steps("replay", sys.stderr) as progress:
-        document = wait_for(
-            run_replay(
-                call.settings(),
-                call.home,
-                first=first,
-                last=last or first,
-                at=at,
-                fresh=fresh,
-                progress=progress,
+    began: list[tuple[str, int, int]] = []
+    try:
+        with steps("replay", sys.stderr) as progress:
+
+            def show(session: str, number: int, count: int) -> None:
+                began.append((session, number, count))
+                progress(session, number, count)
+
+            document = wait_for(
+                run_replay(
+                    call.settings(),
+                    call.home,
+                    first=first,
+                    last=last or first,
+                    at=at,
+                    fresh=fresh,
+                    progress=show,
+                )
             )
-        )
+    except KeyboardInterrupt:
+        tell(_interrupted(began, fresh=fresh))
+        raise
     answer(document, as_json=as_json, render=render_ops.replayed)
+
+
+def _interrupted(began: list[tuple[str, int, int]], *, fresh: bool) -> str:
+    """What an interrupted replay has kept, and how it goes on."""
+    again = "the same command without --fresh" if fresh else "the same command"
+    if not began:
+        return f"replay: stopped before its first session; {again} begins it"
+    session, number, count = began[-1]
+    return f"replay: stopped in {session} ({number} of {count}); what was committed is kept, {again} goes on there"
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:

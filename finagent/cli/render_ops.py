@@ -8,6 +8,8 @@ from finagent.cli.render_day import trades as trades_page
 from finagent.cli.values import clock, left, moment, money, percent, profit, quantity, seconds, share
 from finagent.context import Document, Json
 
+SESSIONS_SHOWN = 8
+ISSUES_NAMED = 4
 _SHADES = {
     "ok": "green",
     "warn": "yellow",
@@ -168,23 +170,41 @@ def imported(document: Document, page: Page) -> str:
         for row in rows(document, "files")
     ]
     parts = [page.table(columns, cells) or "No files."]
-    issues = [
-        [text(row, "kind"), text(row, "symbol"), quantity(number(row, "count")), text(row, "example")]
-        for row in rows(document, "issues")
-    ]
-    issue_columns = (
-        Column("Issue"),
-        Column("Symbol"),
-        Column("Count", right=True),
-        Column("Example", flexible=True, rank=1),
-    )
-    parts.append(page.table(issue_columns, issues))
+    issues = rows(document, "issues")
+    parts += [_issues(issues, page)]
     parts += [page.paragraph(problem, "yellow") for problem in words(document, "problems")]
     outcome = "nothing was written (--dry-run)" if flag(document, "dry_run") else ""
     outcome = outcome or ("" if document.get("changed") is not False else "nothing new")
-    tally = f"{quantity(number(document, 'symbols'))} symbols, {len(issues)} kinds of issue"
+    tally = f"{quantity(number(document, 'symbols'))} symbols"
+    if issues:
+        kinds = len({text(row, "kind") for row in issues})
+        tally += f", {len(issues)} issues of {kinds} kind{'' if kinds == 1 else 's'}"
+        where = text(document, "issues_file")
+        outcome = "; ".join(filter(None, [outcome, f"each of them: {where or '--json'}"]))
     parts.append(f"{tally}; {outcome}" if outcome else tally)
     return "\n\n".join(part for part in parts if part)
+
+
+def _issues(issues: list[Document], page: Page) -> str:
+    """Issues by kind: in how many rows and symbols, and the one that counts most as an example."""
+    columns = (
+        Column("Issue"),
+        Column("Rows", right=True),
+        Column("Symbols", right=True, rank=1),
+        Column("Most in", rank=2, flexible=True, is_cut=True),
+        Column("Example", flexible=True, rank=3, is_cut=True),
+    )
+    cells = []
+    for kind in sorted({text(row, "kind") for row in issues}):
+        of_kind = [row for row in issues if text(row, "kind") == kind]
+        total = sum((number(row, "count") or Decimal(0) for row in of_kind), Decimal(0))
+        names = {text(row, "symbol") for row in of_kind if text(row, "symbol")}
+        most = sorted(of_kind, key=lambda row: (-(number(row, "count") or 0), text(row, "symbol")))
+        examples = ", ".join(filter(None, (text(row, "symbol") for row in most[:ISSUES_NAMED])))
+        cells.append(
+            [kind, quantity(total), quantity(Decimal(len(names))), examples, text(most[0], "example")]
+        )
+    return page.table(columns, cells)
 
 
 def listing(document: Document, page: Page) -> str:
@@ -248,7 +268,29 @@ def replayed(document: Document, page: Page) -> str:
             ("Took", seconds((number(document, "elapsed_ms") or Decimal(0)) / 1000)),
         ]
     )
-    return "\n\n".join([page.table(columns, cells), trades_page(document, page), summary])
+    parts = [
+        page.table(columns, cells),
+        trades_page(document, page),
+        _without_minutes(document, page),
+        summary,
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _without_minutes(document: Document, page: Page) -> str:
+    """Which sessions could not be traded for want of minute bars, and the mend."""
+    found = rows(document, "without_minutes")
+    if not found:
+        return ""
+    shown = [f"{text(row, 'session')} ({', '.join(words(row, 'symbols'))})" for row in found[:SESSIONS_SHOWN]]
+    more = f" and {len(found) - SESSIONS_SHOWN} more" if len(found) > SESSIONS_SHOWN else ""
+    noun = "1 session" if len(found) == 1 else f"{len(found)} sessions"
+    return page.paragraph(
+        f"Daily bars alone in {noun}: {', '.join(shown)}{more}. No fill can be told without minutes, so nothing"
+        " was planned there. Import minute bars (finagent data import DIR), then replay with --fresh;"
+        " finagent data list shows what is held.",
+        "yellow",
+    )
 
 
 def _drawdown(totals: Document) -> str:

@@ -45,7 +45,18 @@ def run_document(conn: sqlite3.Connection, sessions: Sequence[str]) -> Document:
         "trades": [trade_document(trade) for trade in trades],
         "totals": _totals(trades),
         "jobs": {"done": done, "dead": dead, "live": live, "cancelled": cancelled},
+        "without_minutes": _without_minutes(conn, sessions),
     }
+
+
+DAILY_ALONE = """
+SELECT DISTINCT symbol FROM candidate WHERE session = ? AND outcome GLOB 'no_minutes*' ORDER BY symbol"""
+
+
+def _without_minutes(conn: sqlite3.Connection, sessions: Sequence[str]) -> list[Json]:
+    """``[{session, symbols}]``: chosen candidates that got no plan because only their daily bars are stored."""
+    found = {date: [symbol for (symbol,) in conn.execute(DAILY_ALONE, (date,))] for date in sessions}
+    return [{"session": date, "symbols": [*symbols]} for date, symbols in found.items() if symbols]
 
 
 CHOSEN = """
