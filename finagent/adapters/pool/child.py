@@ -125,7 +125,7 @@ class Worker:
             self._channel.send(ended)
 
     def _listen(self) -> None:
-        with contextlib.suppress(OSError):  # a function may have closed what is not its own
+        with contextlib.suppress(OSError), self._input:  # a function may have closed what is not its own
             for line in self._input:
                 self._heard(json.loads(line))
         if self._context is not None:

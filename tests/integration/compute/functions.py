@@ -1,9 +1,11 @@
 """Functions that workers run in these tests: good ones, slow ones, and those that break something."""
 
+import ctypes
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,6 +81,13 @@ def burn_stubbornly(arguments: Arguments, context: ComputeContext) -> JsonValue:
     """The same, and refuse a SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return burn_silently(arguments, context)
+
+
+def hold_the_interpreter(arguments: Arguments, context: ComputeContext) -> JsonValue:
+    """Native code that lets no other thread run, as some libraries have it."""
+    context.progress(0.1, f"pid {os.getpid()}")
+    ctypes.PyDLL(None).sleep(60)
+    return None
 
 
 def burn_and_swallow(arguments: Arguments, context: ComputeContext) -> JsonValue:
@@ -201,7 +210,7 @@ def report_from_a_thread_later(arguments: Arguments, context: ComputeContext) ->
 
 
 def count(arguments: Arguments, context: ComputeContext) -> JsonValue:
-    """Count to `until` with a checkpoint each step; wait before `pause_at` while the gate is shut.
+    """Count to `until` with a checkpoint each step; wait before `pause_at` while the gate is shut, and say so.
 
     A witness line per step shows which process did it.
     """
@@ -216,7 +225,7 @@ def count(arguments: Arguments, context: ComputeContext) -> JsonValue:
         with witness.open("a") as file:
             file.write(f"{context.attempt} {os.getpid()} {step}\n")
         context.save(step + 1)
-        context.progress(step / until, f"pid {os.getpid()}")
+        context.progress(step / until, f"step {step}")
     return {"counted": until, "from": first, "attempt": context.attempt}
 
 
@@ -226,3 +235,12 @@ def pause_silently(arguments: Arguments, context: ComputeContext) -> JsonValue:
         context.progress(0.1, f"pid {os.getpid()}")
         threading.Event().wait()
     return context.attempt
+
+
+def work_for(arguments: Arguments, context: ComputeContext) -> JsonValue:
+    """Work so long and say so all the time."""
+    began_s = time.monotonic()
+    while (spent_s := time.monotonic() - began_s) < float(str(arguments["seconds"])):
+        context.progress(spent_s / float(str(arguments["seconds"])), f"pid {os.getpid()}")
+        threading.Event().wait(0.01)
+    return "worked"
