@@ -12,6 +12,7 @@ from finagent import __version__
 from finagent.adapters.sqlite.database import Database, DatabaseMissingError
 from finagent.adapters.sqlite.results import run_document
 from finagent.bootstrap import rules
+from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
 from finagent.bootstrap.world import World, load_world
 from finagent.context import Document, ExitCode, SurfaceError
@@ -94,10 +95,11 @@ async def run_replay(
         await forget(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     plan = RunPlan(sessions=sessions, result_id=identity, path=path)
-    await play(settings, world, plan, ImmediatePacer(), at=at, progress=progress)
-    (home / "runs" / "last").write_text(identity + "\n", encoding="utf-8")
-    elapsed_ms = SystemTicker().monotonic_ms() - started_ms
-    return await read_result(plan, elapsed_ms=elapsed_ms)
+    with reading(path, hint="Add --fresh: it starts this replay over"):
+        await play(settings, world, plan, ImmediatePacer(), at=at, progress=progress)
+        (home / "runs" / "last").write_text(identity + "\n", encoding="utf-8")
+        elapsed_ms = SystemTicker().monotonic_ms() - started_ms
+        return await read_result(plan, elapsed_ms=elapsed_ms)
 
 
 async def read_result(plan: RunPlan, *, elapsed_ms: int) -> Document:
