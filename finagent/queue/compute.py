@@ -25,7 +25,7 @@ class ComputeContext(Protocol):
 
     @property
     def scratch(self) -> Path | None:
-        """A folder that is the same for every try of this work, made before the call; None: none was given."""
+        """A folder that is the same for every try of this work, made when asked for; None: none was given."""
 
     @property
     def is_stopped(self) -> bool:
@@ -143,6 +143,7 @@ class ComputeFailedError(Exception):
         self.type = type
         self.message = message
         self.traceback_text = traceback_text
+        self.add_note(f"In the worker:\n{traceback_text}")  # a log of this error shows it, its text does not
 
 
 def died_of(exit_code: int | None) -> str:

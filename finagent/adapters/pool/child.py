@@ -60,10 +60,16 @@ class TaskContext:
     def __init__(self, number: int, channel: Channel, *, attempt: int, scratch: Path | None) -> None:
         self.number = number
         self.attempt = attempt
-        self.scratch = scratch
+        self._scratch = scratch
         self._stop = threading.Event()
         self._channel = channel
         self._report_at_s = -math.inf
+
+    @property
+    def scratch(self) -> Path | None:
+        if self._scratch is not None:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+        return self._scratch
 
     @property
     def is_stopped(self) -> bool:
@@ -89,20 +95,21 @@ class TaskContext:
 
     def save(self, checkpoint: JsonValue) -> None:
         """Write beside the old one, sync, then put it in its place: a kill leaves one of the two whole."""
-        if self.scratch is None:
+        folder = self.scratch
+        if folder is None:
             raise GiveUpError("there is no scratch folder for a checkpoint: give the task one")
-        draft = self.scratch / f"{CHECKPOINT}.new"
+        draft = folder / f"{CHECKPOINT}.new"
         with draft.open("w", encoding="ascii") as file:
             json.dump(checkpoint, file, allow_nan=False)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(self.scratch / CHECKPOINT)
+        draft.replace(folder / CHECKPOINT)
 
     def saved(self) -> JsonValue:
-        if self.scratch is None:
+        if self._scratch is None:
             return None
         try:
-            return cast(JsonValue, json.loads((self.scratch / CHECKPOINT).read_text(encoding="ascii")))
+            return cast(JsonValue, json.loads((self._scratch / CHECKPOINT).read_text(encoding="ascii")))
         except FileNotFoundError:
             return None
 
@@ -157,8 +164,6 @@ def answer(task: Message, context: TaskContext) -> Message:
     try:
         sys.path[:] = cast("list[str]", task["path"])
         function = found(what)
-        if context.scratch is not None:
-            context.scratch.mkdir(parents=True, exist_ok=True)
         result = function(cast(Message, task["arguments"]), context)
         encoded(result, what=f"the result of {what}")
         return {"task": number, "kind": "result", "result": result}

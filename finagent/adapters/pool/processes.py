@@ -88,7 +88,8 @@ class ProcessComputePool:
         """See ComputePool."""
         line = line_of(task)
         while (other := self._runs.get(task.key)) is not None:
-            await asyncio.wait([other.body])
+            on_progress(WAITING)
+            await asyncio.wait([other.body], timeout=WAIT_REPORT_S)
         if self._is_closed:
             raise ComputeClosedError
         run = self._runs[task.key] = _Run(spawn(self._run(task, line, on_progress), f"compute-{task.key}"))
@@ -110,16 +111,22 @@ class ProcessComputePool:
         return True
 
     async def close(self) -> None:
-        """End all tasks (their `run` raises ComputeClosedError) and all processes; bounded, safe to repeat."""
+        """End all tasks (their `run` raises ComputeClosedError) and all processes; bounded, safe to repeat.
+
+        Cancelled meanwhile, it kills what is left.
+        """
         self._is_closed = True
         for run in list(self._runs.values()):
             run.end(ComputeClosedError("the compute pool was closed while the task ran"))
-        if self._runs:
-            await asyncio.wait([run.body for run in self._runs.values()])
-        workers = [slot.worker for slot in self._slots if slot.worker is not None]
-        await asyncio.gather(*(worker.end() for worker in workers))
-        for slot in self._slots:
-            slot.worker = None
+        try:
+            if self._runs:
+                await asyncio.wait([run.body for run in self._runs.values()])
+            await asyncio.gather(*(slot.worker.end() for slot in self._slots if slot.worker is not None))
+        finally:
+            for slot in self._slots:
+                worker, slot.worker = slot.worker, None
+                if worker is not None:
+                    worker.kill()
 
     async def __aenter__(self) -> "ProcessComputePool":
         return self

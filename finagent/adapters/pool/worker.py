@@ -38,6 +38,7 @@ LOOK_EVERY_S = 0.5
 REAP_EVERY_S = 0.01
 CLOSED_WITHIN_S = 1.0
 REAPED_WITHIN_S = 5.0
+KILLED_WITHIN_S = 0.5
 Message = Mapping[str, JsonValue]
 
 
@@ -143,11 +144,17 @@ class Worker:
                 self._signal(signal.SIGTERM)
                 await self._ends_within(self._patience.term_s)
         finally:
-            self._signal(signal.SIGKILL)
-            self._writer.transport.abort()
+            self.kill()
         await self._ends_within(REAPED_WITHIN_S)
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
+
+    def kill(self) -> None:
+        """End the process now, for somebody who can wait no longer; a kill takes the kernel a moment."""
+        self._signal(signal.SIGKILL)
+        self._writer.transport.abort()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILLED_WITHIN_S)
 
     async def _answers_within(self, seconds: float) -> bool:
         """Ask the task to end and wait for its answer, whatever it is."""

@@ -188,9 +188,10 @@ def write_on_all_files(arguments: Arguments, context: ComputeContext) -> JsonVal
 
 def die_with_heir(arguments: Arguments, context: ComputeContext) -> JsonValue:
     """Leave a process behind that holds the channel open, and die."""
-    if os.fork() == 0:
-        signal.alarm(3)
+    if (heir := os.fork()) == 0:
+        signal.alarm(60)
         signal.pause()
+    context.progress(0.1, f"pid {heir}")
     os.kill(os.getpid(), signal.SIGKILL)
     return None
 

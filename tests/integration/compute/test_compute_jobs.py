@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from finagent.queue.compute_handler import ComputeStep
+from finagent.queue.compute_handler import ComputeStep, scratch_of
 from finagent.queue.job import Job, JobStatus, JsonValue, NewJob
 from finagent.queue.port import Tx
 from tests.integration.compute.engine import POLICY, Engine
@@ -235,12 +235,14 @@ async def test_folders_of_jobs_that_are_over_are_swept(engine: Engine, tmp_path:
     gate = tmp_path / "gate"
     waiting = await engine.publish("wait_for_gate", "waiting", gate=str(gate))
     await engine.running(waiting)
-    await engine.over(await engine.publish("add", "done", a=1, b=1))
-    dead = await engine.publish("give_up", "dead")
-    await engine.over(dead)
+    done, dead = await engine.publish("add", "done", a=1, b=1), await engine.publish("give_up", "dead")
+    for job in (await engine.over(done), await engine.over(dead), await engine.queue.get(waiting)):
+        assert job is not None
+        scratch_of(tmp_path / "scratch", job).mkdir(parents=True)
     (tmp_path / "scratch" / "999999-gone").mkdir()
     (tmp_path / "scratch" / "not a job").mkdir()
     assert await engine.handler.sweep(engine.queue) == 2
+    assert not scratch_of(tmp_path / "scratch", await engine.over(done)).exists()
     left = sorted(path.name.partition("-")[0] for path in (tmp_path / "scratch").iterdir())
     assert left == sorted([str(waiting), str(dead), "not a job"])
     gate.touch()

@@ -313,6 +313,7 @@ async def test_traceback_of_the_worker_is_kept(pool: ProcessComputePool) -> None
         await pool.run(task("raise_error"))
     assert "functions.py" in caught.value.traceback_text
     assert "in raise_error" in caught.value.traceback_text
+    assert caught.value.traceback_text in "".join(caught.value.__notes__)
 
 
 async def test_reactions_of_a_function_are_kept(pool: ProcessComputePool) -> None:
@@ -330,7 +331,6 @@ async def test_reactions_of_a_function_are_kept(pool: ProcessComputePool) -> Non
         ("crash", "was killed by SIGSEGV"),
         ("close_channel", "ended with exit code 1"),
         ("write_on_all_files", "was killed by SIGKILL"),
-        ("die_with_heir", "was killed by SIGKILL"),
     ],
 )
 async def test_function_that_takes_its_worker_along_is_named(name: str, how: str) -> None:
@@ -338,6 +338,20 @@ async def test_function_that_takes_its_worker_along_is_named(name: str, how: str
         with pytest.raises(ComputeKilledError, match=f"{how} while it ran .*{name}"):
             await asyncio.wait_for(pool.run(task(name)), SOON_S)
         assert await pool.run(task("add", a=1, b=1)) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nobody forks here")
+async def test_dead_worker_is_noticed_though_its_heir_holds_the_channel_open(
+    pool: ProcessComputePool,
+) -> None:
+    ear = Ear()
+    running = begin(pool, task("die_with_heir"), ear)
+    heir = await ear.pid()
+    try:
+        with pytest.raises(ComputeKilledError, match="was killed by SIGKILL while it ran"):
+            await asyncio.wait_for(running, SOON_S)
+    finally:
+        os.kill(heir, signal.SIGKILL)
 
 
 async def test_streams_of_a_function_never_reach_the_output_of_a_command(
@@ -407,6 +421,25 @@ async def test_closing_ends_what_runs_and_what_waits() -> None:
     assert issubclass(ComputeClosedError, ReturnJobError)
 
 
+async def test_closing_that_is_cancelled_kills_what_is_left() -> None:
+    pool = ProcessComputePool(workers=2, patience=Patience(grace_s=600, term_s=600))
+    ear = Ear()
+    running = begin(pool, task("burn_stubbornly", key="a"), ear)
+    await pool.run(task("add", key="b", a=1, b=1))
+    await ear.pid()
+    pids = pool.pids
+    closing = spawn(pool.close(), "closing")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    with pytest.raises(ComputeClosedError):
+        await asyncio.wait_for(running, SOON_S)
+    assert len(pids) == 2
+    assert await gone(*pids)
+
+
 async def test_service_closes_the_pool_when_it_is_stopped() -> None:
     pool = ProcessComputePool(workers=1)
     service = PoolService(pool, needs=("backtest",))
@@ -425,7 +458,8 @@ async def test_two_tasks_of_one_key_never_overlap(pool: ProcessComputePool, tmp_
     await ear.pid()
     others = [begin(pool, task("wait_for_gate", gate=str(gate)), behind) for _ in range(3)]
     assert await pool.run(task("add", key="b", a=1, b=1)) == 2
-    assert behind.heard == []
+    assert {progress.text for progress in behind.heard} == {"waiting for a worker"}
+    assert len(pool.pids) == 2
     gate.touch()
     assert len({str(pid) for pid in await asyncio.gather(first, *others)}) <= 2
 
