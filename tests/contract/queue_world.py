@@ -1,6 +1,7 @@
 """A queue to test against: every adapter of the port, with clocks the test moves by hand."""
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from finagent.runtime.clock import VirtualClock
 from finagent.runtime.tasks import spawn
 
 START_MS = 1_600_000_000_000
+PATIENCE_S = float(os.environ.get("FINAGENT_PATIENCE_S", "") or 10)
+"""How long a test waits for a signal before it fails; shorter where failing is what is expected."""
 TYPES = JobTypes(
     {
         "exit": JobPolicy(priority=0, credits=4, reserve=2),
@@ -69,7 +72,7 @@ class Hands:
         """The next job handed over."""
         while not self.jobs:
             self.arrived.clear()
-            await asyncio.wait_for(self.arrived.wait(), 10)
+            await asyncio.wait_for(self.arrived.wait(), PATIENCE_S)
         return self.jobs.pop(0)
 
 
@@ -141,7 +144,7 @@ def job(idem_key: str, type: str = "work", **fields: object) -> NewJob:
 
 async def soon(event: asyncio.Event) -> None:
     """Wait for a signal, but not for ever."""
-    await asyncio.wait_for(event.wait(), 10)
+    await asyncio.wait_for(event.wait(), PATIENCE_S)
 
 
 __all__ = ["START_MS", "TYPES", "Hands", "ManualTicker", "QueueWorld", "job", "soon", "spawn"]

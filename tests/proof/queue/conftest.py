@@ -11,6 +11,7 @@ KILLS_VARIABLE = "FINAGENT_KILLS"
 CI_KILLS = 25
 FULL_KILLS = 200
 TALLY = "proof."
+MUTANTS = "mutants."
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,13 +41,17 @@ def chance() -> random.Random:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures of the proofs that passed."""
+    """The figures of the proofs that passed, and how many of the planted bugs were caught."""
     tally: Counter[str] = Counter()
-    for report in terminalreporter.stats.get("passed", []):
-        for name, value in report.user_properties:
-            if name.startswith(TALLY):
-                tally[name.removeprefix(TALLY)] += int(value)
-    if tally:
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, value in report.user_properties:
+                if name.startswith(MUTANTS) or (name.startswith(TALLY) and outcome == "passed"):
+                    tally[name.removeprefix(TALLY)] += int(value)
+    caught, planted = tally.pop(f"{MUTANTS}caught", 0), tally.pop(f"{MUTANTS}planted", 0)
+    if tally or planted:
         terminalreporter.write_sep("-", "proofs of the queue")
-        for name in sorted(tally):
-            terminalreporter.write_line(f"{name}: {tally[name]}")
+    for name in sorted(tally):
+        terminalreporter.write_line(f"{name}: {tally[name]}")
+    if planted:
+        terminalreporter.write_line(f"mutants caught: {caught} of {planted}")

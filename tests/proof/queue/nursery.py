@@ -22,11 +22,11 @@ class SilentError(Exception):
 class Nursery:
     """One zygote; its children inherit stdout, where they say that they are ready."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, module: str = "tests.proof.queue.zygote") -> None:
         self._errors = folder / "stderr.txt"
         with self._errors.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.proof.queue.zygote"],
+                [sys.executable, "-m", module],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.PIPE,

@@ -8,10 +8,25 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable, Coroutine, Mapping
 
 from tests.proof.queue import family, starter, steps
 
-ERRANDS = {"family": family.main, "start": starter.main, "steps": steps.main}
+Arguments = dict[str, str]
+Errand = Callable[[Arguments], int]
+
+
+def looped(work: Callable[[Arguments], Coroutine[object, object, None]]) -> Errand:
+    """An errand in an event loop of its own; it ends with 0, or with an error."""
+
+    def run(arguments: Arguments) -> int:
+        asyncio.run(work(arguments))
+        return 0
+
+    return run
+
+
+ERRANDS = {"family": looped(family.main), "start": looped(starter.main), "steps": looped(steps.main)}
 
 
 def tell(line: str) -> None:
@@ -19,25 +34,24 @@ def tell(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-def child(errand: str, arguments: dict[str, str]) -> None:
+def child(errand: Errand, arguments: Arguments) -> None:
     """The life of one process; nothing of the zygote's own end runs in it."""
-    code = 0
+    code = 1
     try:
-        asyncio.run(ERRANDS[errand](arguments))
+        code = errand(arguments)
     except BaseException:
         traceback.print_exc()
-        code = 1
     os._exit(code)
 
 
-def main() -> None:
+def main(errands: Mapping[str, Errand]) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         pids = []
         for _ in range(order["count"]):
             pid = os.fork()
             if pid == 0:
-                child(order["errand"], order["arguments"])
+                child(errands[order["errand"]], order["arguments"])
             pids.append(pid)
             tell(f"pid {pid}")
         for pid in pids:
@@ -46,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(ERRANDS)
