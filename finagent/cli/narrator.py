@@ -31,10 +31,10 @@ async def ask(views: Views, tell: Callable[[str], None]) -> None:
 
 
 def questions(plans: Document, known: set[str]) -> list[str]:
-    """What was not asked before; ``known`` keeps the plans by their hash, so that a changed one is asked again."""
+    """What was not asked before; ``known`` keeps plans with their hash, so that a changed one is told again."""
     lines = []
     for row in rows(plans, "plans"):
-        name = text(row, "plan_hash", "plan_id")
+        name = f"{text(row, 'plan_id')} {text(row, 'plan_hash')}"
         if name in known:
             continue
         known.add(name)

@@ -123,12 +123,12 @@ def replay(
                 )
             )
     except KeyboardInterrupt:
-        tell(_interrupted(began, fresh=fresh))
+        tell(interrupted(began, fresh=fresh))
         raise
     answer(document, as_json=as_json, render=render_ops.replayed)
 
 
-def _interrupted(began: list[tuple[str, int, int]], *, fresh: bool) -> str:
+def interrupted(began: list[tuple[str, int, int]], *, fresh: bool) -> str:
     """What an interrupted replay has kept, and how it goes on."""
     again = "the same command without --fresh" if fresh else "the same command"
     if not began:

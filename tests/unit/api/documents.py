@@ -347,3 +347,89 @@ EXPLANATION: Document = {
     "reasons": ["dropped: gap 1.6 % is below 4 %"],
     "measured": {"gap_pct": 1.6, "prev_close": "645.57", "split": "7:1", "rvol": None},
 }
+JOB_IN_FULL: Document = {
+    **{key: value for key, value in JOB.items() if key != "attempts"},
+    "status": "leased",
+    "key": "NVDA",
+    "idempotency_key": "send:fa-7f3a9c21-entry-1",
+    "priority": 1,
+    "failures": 1,
+    "max_attempts": 5,
+    "tries": 2,
+    "created_at": "2018-03-01T14:31:00Z",
+    "run_at": "2018-03-01T14:31:00.250Z",
+    "started_at": "2018-03-01T14:31:03Z",
+    "finished_at": None,
+    "deadline_at": "2018-03-01T15:00:00Z",
+    "age_s": 90.0,
+    "wait_s": 0.004,
+    "trace_id": "t-1",
+    "last_error": "boom",
+    "lease": {"boot": 3, "number": 2, "pid": 42, "left_s": 12.0},
+    "parent": {"id": 3, "type": "send", "status": "dead", "idempotency_key": "x"},
+    "children": [{"id": 13, "type": "risk", "status": "ready", "idempotency_key": "2018-03-01/open/1"}],
+    "children_count": 8,
+    "attempts": [
+        {
+            "attempt": 1,
+            "boot": 3,
+            "started_at": "2018-03-01T14:31:01Z",
+            "finished_at": "2018-03-01T14:31:02Z",
+            "duration_s": 1.0,
+            "outcome": "retry",
+            "error": "boom " * 30,
+        },
+    ],
+    "attempts_omitted": 4,
+}
+WATCH: Document = {
+    "now": "2018-03-01T14:31:00Z",
+    "by_status": {"ready": 2, "leased": 1, "scheduled": 0, "done": 1200, "dead": 1, "cancelled": 0},
+    "by_type": {"send": {"ready": 2, "leased": 1, "done": 1200}, "scan": {"dead": 1}},
+    "per_s": {"done": 12.5, "dead": 0.5, "cancelled": 0.0},
+    "oldest_ready_s": 4.2,
+    "next_run_at": "2018-03-01T17:15:00Z",
+    "running": [
+        {
+            "id": 12 + n,
+            "type": "send",
+            "running_s": 0.25,
+            "attempts": 1,
+            "max_attempts": 5,
+            "idempotency_key": "k" * 50,
+        }
+        for n in range(10)
+    ],
+    "failed": [
+        {
+            "id": 9,
+            "type": "scan",
+            "status": "dead",
+            "attempts": 5,
+            "max_attempts": 5,
+            "error": "boom " * 30,
+            "at": None,
+        }
+    ],
+    "wal_bytes": 3 << 20,
+    "database_bytes": 4096,
+    "note": None,
+}
+ISSUES: Document = {
+    "files": [],
+    "symbols": 12,
+    "issues": [
+        {"kind": "ohlc", "symbol": "CZR", "count": 10, "example": "2018-02-16: high below close"},
+        {"kind": "ohlc", "symbol": "JCI", "count": 1000, "example": "2016-09-02: high below close"},
+        {"kind": "hole", "symbol": "LDOS", "count": 3, "example": "2013-09-30"},
+    ],
+    "issues_file": "reports/x.csv",
+    "problems": [],
+    "changed": True,
+}
+NO_MINUTES: Document = {
+    "sessions": [{"session": "2014-06-09", "candidates": 2, "plans": 0}],
+    "without_minutes": [{"session": "2014-06-09", "symbols": ["DG", "NCLH"]}],
+    "totals": {"trades": 0},
+    "trades": [],
+}

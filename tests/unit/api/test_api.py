@@ -13,6 +13,7 @@ from finagent.api.guard import BODY_LIMIT, host_name
 from finagent.api.idempotency import Idempotency
 from finagent.api.token import token_hash
 from finagent.context import ApplicationContext, Document
+from finagent.queue.query import JobQuery
 from tests.unit.api.documents import PLAN_ID
 from tests.unit.api.home import MemoryCommands, memory_context
 
@@ -90,6 +91,7 @@ WRITES = [
     ("control/unlock", {"symbol": "GME"}, "unlocked"),
     ("journal/notes", {"text": "a thought", "ref": PLAN_ID}, "noted"),
     ("jobs/12/retry", {}, "retried"),
+    ("jobs/12/cancel", {}, "cancelled"),
     ("jobs/redrive", {"type": "send"}, "redriven"),
 ]
 
@@ -102,6 +104,29 @@ async def test_writing_route_carries_out_its_command(
     assert reply.status_code == 200, reply.text
     assert reply.json()["code"] == code
     assert surface.commands.calls[0][0] == code
+
+
+async def test_filters_of_jobs_reach_the_views(surface: Surface) -> None:
+    """A filter given twice is a choice, as on the command line."""
+    asked = (
+        "status=done&status=dead&type=send&key=WMT&idem=send:&since=2h&until=1m&error=boom&trace=t&limit=5"
+    )
+    assert (await surface.http.get(f"/api/v1/jobs?{asked}")).status_code == 200
+    assert surface.commands.views.queries[-1] == JobQuery(
+        statuses=["done", "dead"], types=["send"], key="WMT", idem="send:", since="2h", until="1m", error="boom",
+        trace="t", limit=5,
+    )  # fmt: skip
+    refused = await surface.http.get("/api/v1/jobs?status=lost")
+    assert (refused.status_code, refused.json()["code"]) == (422, "usage")
+
+
+async def test_job_that_runs_is_a_conflict_and_asking_again_gives_the_first_answer(surface: Surface) -> None:
+    reply = await surface.http.post("/api/v1/jobs/13/cancel")
+    assert (reply.status_code, reply.json()["code"], reply.json()["exit_code"]) == (409, "not_cancelled", 3)
+    for _ in range(2):
+        again = await surface.http.post("/api/v1/jobs/12/cancel", headers={"Idempotency-Key": "k"})
+        assert again.json()["code"] == "cancelled"
+    assert surface.commands.calls == [("cancelled", 12)]
 
 
 async def test_command_without_body_uses_defaults(surface: Surface) -> None:

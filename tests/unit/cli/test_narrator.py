@@ -1,8 +1,8 @@
-"""What the demo tells while it runs."""
+"""What the demo and the agent tell while they run."""
 
 import asyncio
 
-from finagent.cli.narrator import narrate, news
+from finagent.cli.narrator import ask, narrate, news, questions
 from finagent.runtime.tasks import spawn
 from tests.unit.api import documents as day
 from tests.unit.api.home import memory_context
@@ -39,3 +39,31 @@ async def test_lines_begin_with_the_exchange_time() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert lines[0].startswith("09:34  NVDA: plan to buy")
+
+
+def test_each_waiting_plan_is_asked_once_and_again_when_it_has_changed() -> None:
+    known: set[str] = set()
+    waiting = {"plans": [day.PENDING]}
+    (line,) = questions(waiting, known)
+    assert line.startswith(
+        "NVDA: plan to buy 78 at 241.50, stop 235.12, target 260.64: waits for your answer"
+    )
+    assert line.endswith("until 09:41 ET: finagent approve 7f3a9c21d4e (or reject; finagent plans shows all)")
+    assert questions(waiting, known) == []
+    assert len(questions({"plans": [{**day.PENDING, "plan_hash": "cd" * 32}]}, known)) == 1
+
+
+async def test_agent_tells_only_the_plans_that_wait() -> None:
+    context, _ = memory_context()
+    lines: list[str] = []
+    came = asyncio.Event()
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        came.set()
+
+    task = spawn(ask(context.views, tell), "ask")
+    await asyncio.wait_for(came.wait(), 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert [line.split(":")[0] for line in lines] == ["NVDA"]

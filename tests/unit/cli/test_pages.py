@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from finagent.cli import render_day, render_jobs, render_ops, report
 from finagent.cli.fields import flag, number, rows, section, text, words
-from finagent.cli.page import Column, Page, sparkline, visible, wrap
+from finagent.cli.page import Column, Page, shortened, sparkline, visible, wrap
 from finagent.cli.values import left, moment, money, multiple, percent, price, quantity, seconds, short
 from finagent.context import Document
 from tests.unit.api import documents as day
@@ -54,6 +54,39 @@ PAGES: list[tuple[str, Render, Document, list[str]]] = [
         report.day_report,
         day.DAY,
         ["Day report 2018-03-01", "AMZN", "price_above_limit", "nothing is held"],
+    ),
+    (
+        "job in full",
+        render_jobs.job,
+        day.JOB_IN_FULL,
+        [
+            "leased",
+            "2 of 5, 1 failed",
+            "process 42",
+            "12.0 s left",
+            "3 send dead",
+            '"order": "x"',
+            "and 7 more",
+            "4 older",
+        ],
+    ),
+    (
+        "watch",
+        render_jobs.watched,
+        day.WATCH,
+        ["done 12.5/s", "dead 0.5/s", "oldest ready 4.2 s", "3.0 MiB", "boom"],
+    ),
+    (
+        "issues",
+        render_ops.imported,
+        day.ISSUES,
+        ["ohlc", "1,010", "JCI, CZR", "3 issues of 2 kinds", "x.csv"],
+    ),
+    (
+        "no minutes",
+        render_ops.replayed,
+        day.NO_MINUTES,
+        ["2014-06-09 (DG, NCLH)", "Import minute bars (finagent data"],
     ),
     (
         "listing",
@@ -139,6 +172,16 @@ def test_narrow_table_drops_the_least_columns_first_and_keeps_the_first() -> Non
 def test_money_stands_to_the_right() -> None:
     lines = Page().table((Column("P&L", right=True),), [["1.00"], ["1,000.00"]]).splitlines()
     assert lines == ["     P&L", "    1.00", "1,000.00"]
+
+
+def test_cut_column_stays_on_one_line() -> None:
+    columns = (Column("A"), Column("B", flexible=True, is_cut=True))
+    table = Page(width=40).table(columns, [["x", "word " * 20]])
+    assert [len(line) <= 40 for line in table.splitlines()] == [True, True]
+    assert table.endswith("…")
+    assert (shortened("short", 5), shortened("longer", 5), shortened("\x1b[31mlonger\x1b[0m", 4)) == (
+        "short", "long…", "lon…",
+    )  # fmt: skip
 
 
 def test_flexible_column_wraps_at_words() -> None:

@@ -17,6 +17,7 @@ from finagent.api.build import create_api
 from finagent.api.serving import address, announced, bind, serving
 from finagent.api.token import local_token, token_hash
 from finagent.cli.failures import explain
+from finagent.cli.operations import interrupted
 from finagent.cli.progress import by_file, steps
 from finagent.cli.root import VERBS, hoisted, run
 from finagent.context import ExitCode, SurfaceError
@@ -128,6 +129,10 @@ def test_unknown_option_is_a_usage_error_with_the_nearest(capsys: Capture) -> No
         "jobs show",
         "jobs show x",
         "jobs show 0",
+        "jobs cancel",
+        "jobs cancel x",
+        "jobs ls --status lost",
+        "jobs watch --count 0",
         "approve",
         "approve x --all",
         "lock",
@@ -189,7 +194,10 @@ def test_dangerous_verb_without_terminal_wants_yes(verb: str, capsys: Capture) -
         "lock gme",
         "unlock GME",
         "jobs retry 3",
+        "jobs retry 3 4",
+        "jobs cancel 3",
         "jobs redrive",
+        "jobs redrive --type send",
         "journal note hello",
     ],
 )
@@ -232,6 +240,7 @@ COMMANDS = [
     ("unlock GME", "unlocked"),
     ("journal note hello --ref x", "noted"),
     ("jobs retry 12", "retried"),
+    ("jobs cancel 12", "cancelled"),
     ("jobs redrive --type send", "redriven"),
 ]
 
@@ -268,6 +277,22 @@ def test_unknown_plan_ends_with_1_and_the_mend(agent: Agent, capsys: Capture) ->
 def test_symbol_that_is_none_is_a_usage_error(agent: Agent, capsys: Capture) -> None:
     assert run(["--home", str(agent.home), "lock", "drop table"]) == 2
     assert "symbol" in capsys.readouterr().err
+
+
+def test_lock_is_forced_only_on_demand(agent: Agent) -> None:
+    for words, force in (("lock gme", False), ("lock gme --force", True)):
+        assert run(["--home", str(agent.home), *words.split()]) == 0
+        assert agent.commands.calls[-1][::3] == ("locked", force)
+
+
+def test_several_jobs_are_cancelled_one_by_one_and_a_refusal_stops_none(
+    agent: Agent, capsys: Capture
+) -> None:
+    assert run(["--home", str(agent.home), "jobs", "cancel", "12", "13", "14"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "cancelled.\nJob 13 is running.\ncancelled.\n"
+    assert shown.err == "error: 1 of 3 jobs: cancel was refused\n"
+    assert agent.commands.calls == [("cancelled", 12), ("cancelled", 14)]
 
 
 def test_agent_that_does_not_answer_ends_with_5(tmp_path: Path, capsys: Capture) -> None:
@@ -394,6 +419,24 @@ def test_bug_shows_its_place_only_with_v(tmp_path: Path, capsys: Capture) -> Non
     assert plain.count("\n") == 1
     assert run(["pause", "--home", str(tmp_path), "-v"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("began", "fresh", "words"),
+    [
+        (
+            [("2018-03-01", 1, 3), ("2018-03-02", 2, 3)],
+            False,
+            "2018-03-02 (2 of 3); what was committed is kept, the same",
+        ),
+        ([("2018-03-01", 1, 3)], True, "the same command without --fresh goes on there"),
+        ([], False, "before its first session; the same command begins it"),
+    ],
+)
+def test_interrupted_replay_says_what_is_kept_and_how_it_goes_on(
+    began: list[tuple[str, int, int]], fresh: bool, words: str
+) -> None:
+    assert words in interrupted(began, fresh=fresh)
 
 
 class Tty(io.StringIO):

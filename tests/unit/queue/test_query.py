@@ -1,5 +1,7 @@
 """Filters of jobs as they are typed."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,10 +43,8 @@ def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
 
 @given(st.text(max_size=30))
 def test_no_text_is_more_than_refused(text: str) -> None:
-    try:
-        instant_ms(text, now_ms=NOW_MS)
-    except QueryError as error:
-        assert error.hint
+    with contextlib.suppress(QueryError):
+        assert isinstance(instant_ms(text, now_ms=NOW_MS), int)
 
 
 def test_unknown_status_names_all_that_there_are() -> None:
