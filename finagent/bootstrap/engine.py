@@ -12,6 +12,7 @@ from finagent.adapters.sqlite.facts import apply_fact
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
+from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.timed import TimedHandler
 from finagent.bootstrap.world import World
 from finagent.domain.market import Bar, Session
@@ -39,12 +40,16 @@ from finagent.services.schedule import DaySchedule, entry_windows
 from finagent.settings import Settings
 
 ENTRY_TIME_TO_LIVE_MS = 60_000
+HELD_BACK = ("exits", "sender", "position", "reconcile", "execution")
 PROVIDED = ("queue", "market_data", "news", "broker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """How an engine runs: whose ids it mints, who approves, whether time is virtual."""
+    """How an engine runs: whose ids it mints, who approves, whether time is virtual.
+
+    ``broker`` is one outside the database; None is the paper venue, which lives in it.
+    """
 
     path: Path
     scope: Scope
@@ -53,6 +58,7 @@ class EngineOptions:
     last_session: str | None = None
     is_every_bar: bool = False
     at: str | None = None
+    broker: OrderExecutionPort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ class Engine:
         )
         self.store = SqliteStore(database, start_equity_e8=self.start_equity_e8)
         venue = rules.venue_rules(settings, self.profile)
-        self.broker: OrderExecutionPort = PaperBroker(
+        self.broker: OrderExecutionPort = options.broker or PaperBroker(
             writer=self.queue,
             reader=database,
             market=world.market,
@@ -147,7 +153,7 @@ class Engine:
             world.market,
             world.calendar,
             self.schedule,
-            PaperStep(venue),
+            PaperStep(venue) if options.broker is None else None,
             self.profile,
             DayRules(
                 last_session=options.last_session,
@@ -167,11 +173,15 @@ class Engine:
             poll_s=settings.queue.poll_ms / 1000,
             metrics=metrics,
         )
+        self.emergency = None if options.is_virtual else EmergencyDesk(self, options.path.parent)
         self.supervisor: Supervisor | None = None
 
     def supervise(self, *extra: object) -> Supervisor:
         """The supervisor over processor, services and what the caller adds (a timeline, a live feed)."""
-        workers = [self.processor.worker(contract, handler) for contract, handler in self._services()]
+        workers = [
+            self.processor.worker(contract, self._held_back(contract, handler))
+            for contract, handler in self._services()
+        ]
         unserved = self.processor.unserved_types()
         if unserved:
             raise RuntimeError(f"no service consumes {', '.join(unserved)}: wire one in engine.py")
@@ -186,6 +196,8 @@ class Engine:
     async def close(self) -> None:
         """Commit what is queued, mark the boot clean, free the lock."""
         try:
+            if self.emergency is not None:
+                await self.emergency.close()
             await self.queue.close()
         finally:
             await self.database.close()
@@ -196,6 +208,16 @@ class Engine:
     def _halt(self, reason: str) -> None:
         if self.supervisor is not None:
             self.supervisor.halt(reason)
+
+    def _busy(self, waited_s: float) -> None:
+        """The writer waits for the database's lock."""
+        if self.emergency is not None:
+            self.emergency.on_busy(waited_s)
+
+    def _held_back(self, contract: ServiceContract, handler: JobHandler) -> JobHandler:
+        """What speaks to the broker, or hears from it, waits until the emergency log is in the database."""
+        desk = self.emergency
+        return handler if desk is None or contract.name not in HELD_BACK else HeldBack(handler, desk)
 
     def _approvals(self) -> approval.ApprovalService:
         settings = self.settings.approval
@@ -306,5 +328,11 @@ async def open_engine(
         await engine.queue.start()
     except BaseException:
         await database.close()
+        raise
+    try:
+        if engine.emergency is not None:
+            await engine.emergency.fold_in()
+    except BaseException:
+        await engine.close()
         raise
     return engine

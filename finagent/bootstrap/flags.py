@@ -41,7 +41,7 @@ class FlagWatch:
                 path = self._folder / f"{verb}.json"
                 if not path.exists():
                     continue
-                await self._obey(verb, _read(path))
+                await self._obey(verb, read_flag(path))
                 path.unlink(missing_ok=True)
                 LOG.warning("flag.obeyed", extra={"verb": verb})
                 done += 1
@@ -57,7 +57,7 @@ class FlagWatch:
             await self._control.pause(reason=order.get("reason", ""), identity=identity)
 
 
-def _read(path: Path) -> dict[str, str]:
+def read_flag(path: Path) -> dict[str, str]:
     """What the file says; a damaged one still means its verb."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """What ``db check`` finds: each kind of damage by its name, and nothing in a database that is whole."""
 
+import io
 import json
 import sqlite3
 from pathlib import Path
@@ -157,7 +158,7 @@ async def test_backup_and_restore_as_they_are_typed(
     assert run([*home, "db", "backup", "x.db", "--keep", "3"]) == 2
     assert run([*home, "db", "restore", backup["file"], "--dry-run"]) == 0
     assert "Nothing was done" in capsys.readouterr().out
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     assert run([*home, "db", "restore", backup["file"]]) == 2
     assert run([*home, "db", "restore", backup["file"], "--yes"]) == 0
     told = capsys.readouterr().out

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from finagent.adapters.sqlite.connection import Connect, Door, InlineDoor, ThreadedDoor
-from finagent.adapters.sqlite.faults import halt_error, is_disk_error
+from finagent.adapters.sqlite.faults import error_code, halt_error, is_disk_error
 from finagent.adapters.sqlite.migrate import check_version, migrate
 from finagent.adapters.sqlite.swap import finish_restore
 from finagent.runtime.clock import Clock
@@ -144,12 +144,17 @@ class Database:
             raise
 
     async def write_last(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """The last word of an owner that closes; nothing after a halt. Raises HaltError, no error of SQLite's."""
+        """The last word of an owner that closes: nothing after a halt or while another program holds the lock.
+
+        Raises HaltError, never an error of SQLite's.
+        """
         if self._is_given_up:
             return None
         try:
             return await self.write_fn(work)
         except sqlite3.Error as error:
+            if error_code(error) == sqlite3.SQLITE_BUSY:
+                return None
             raise halt_error(error) from error
 
     def give_up(self) -> None:

@@ -1,0 +1,143 @@
+"""A live engine with a broker outside, an open position, and a database that another process locks."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+from finagent.bootstrap.engine import EngineOptions, open_engine
+from finagent.bootstrap.world import World
+from finagent.domain.orders import Scope
+from finagent.ports import NewJob
+from finagent.runtime.clock import SystemTicker, VirtualClock
+from finagent.runtime.tasks import spawn
+from finagent.services.control import ControlService
+from finagent.services.position import fill_payload
+from tests.integration.locked.outside import OutsideBroker
+from tests.integration.services.market import local
+from tests.integration.services.world import DAY, PATIENCE_S, Stage, _stored_ms
+
+SETTINGS = {"planning": {"time_stop_minutes": None}}
+BUSY_MS = 20
+
+
+class JumpTicker:
+    """Machinery time that passes by itself and jumps when a test says so."""
+
+    def __init__(self) -> None:
+        self._ticker = SystemTicker()
+        self.jumped_ms = 0
+
+    def monotonic_ms(self) -> int:
+        return self._ticker.monotonic_ms() + self.jumped_ms
+
+    async def sleep(self, seconds: float) -> None:
+        await self._ticker.sleep(min(seconds, 0.05))
+
+
+class LockedStage(Stage):
+    """A day on a broker whose state is its own; the engine is a live one on a clock the test moves."""
+
+    broker: OutsideBroker
+    ticker: JumpTicker
+
+    async def start(self) -> None:
+        """Open what is there; the broker's file outlives every process."""
+        begin_ms = local(self._dates[0], "00:00")
+        self.clock = VirtualClock(max(begin_ms, _stored_ms(self.path)))
+        self.ticker = JumpTicker()
+        self.broker = OutsideBroker(self.path.with_name("broker.json"), self.clock)
+        options = EngineOptions(
+            path=self.path,
+            scope=Scope(),
+            approval_mode=lambda: self.mode,
+            is_virtual=False,
+            last_session=self._dates[-1],
+            broker=self.broker,
+        )
+        world = World(calendar=self.calendar, market=self.market, news=self.news, data_id="scripted")
+        self.engine = await open_engine(self.settings, world, options, clock=self.clock, ticker=self.ticker)
+        pragma = f"PRAGMA busy_timeout = {BUSY_MS}"
+        await self.engine.database.write_fn(lambda connection: connection.execute(pragma).fetchone())
+        await self.engine.driver.begin(begin_ms)
+        self._running = spawn(self.engine.supervise().run(), "supervisor")
+        self.control = ControlService(self.engine.store, self.engine.queue, self.calendar, self.clock)
+
+    async def told(self) -> None:
+        """The broker's stream: every execution as the job it leaves, and what follows from it."""
+        for fill in await self.broker.fills(session=DAY):
+            order = await self.engine.store.order(fill.client_order_id)
+            assert order is not None
+            key, plan_id = fill.execution_id, order.intent.plan_id
+            await self.publish(NewJob("broker_event", fill_payload(fill), idem_key=key, key=plan_id))
+
+    async def open_position(self) -> None:
+        """Bought at 09:32 with its stop resting at the broker, held until 15:44."""
+        self.market.day("AAA", DAY)
+        await self.until("09:32")
+        await self.told()
+        held = await self.held()
+        assert held is not None
+        await self.until("15:44")
+
+    async def flat(self) -> None:
+        """Everything that is due is done, and the position is closed."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.held() is not None:
+                await self.quiet()
+                await asyncio.sleep(0)
+        await self.quiet()
+
+    async def waited(self, seconds: float) -> None:
+        """The writer's batch has been waiting so long for the lock, and what follows from it is done."""
+        desk = self.engine.emergency
+        assert desk is not None
+        self.engine._busy(seconds)
+        if desk._working is not None:
+            await asyncio.wait_for(asyncio.wait([desk._working]), PATIENCE_S)
+
+    def at(self, time: str) -> "asyncio.Task[None]":
+        """The clock reaches a time of the day, and the tick of it waits for the lock."""
+        tick = spawn(self.engine.driver.tick(local(DAY, time)), "tick")
+        self.clock.advance(local(DAY, time))
+        return tick
+
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+connection.execute("ROLLBACK")
+print("free", flush=True)
+"""
+
+
+class Holder:
+    """Another process with the database's write lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._told() == "locked"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self.unlock()
+
+    def unlock(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        assert self._told() == "free"
+        self._process.communicate(timeout=PATIENCE_S)
+
+    def _told(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()

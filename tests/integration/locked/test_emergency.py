@@ -1,0 +1,259 @@
+"""The database locked by another program with a position open: one exit leaves past it, and is in it afterwards."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from finagent.cli.agent import leave_flag
+from finagent.context import SurfaceError
+from finagent.domain.orders import OrderIntent
+from finagent.ports import NewJob
+from finagent.runtime.append_log import AppendLog
+from tests.integration.backup_world import ROOT, faults
+from tests.integration.locked.stage import SETTINGS, Holder, LockedStage
+from tests.integration.services.market import local
+from tests.integration.services.world import DAY, PATIENCE_S
+
+FLAT = {"entry-1": "filled", "stop-1": "cancelled", "target-1-1": "cancelled", "exit-1": "filled"}
+
+
+Hold = Callable[[Path], Holder]
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """Lets another process lock a database; whatever happens, it lets go."""
+    with contextlib.ExitStack() as stack:
+        yield lambda path: stack.enter_context(Holder(path))
+
+
+async def assert_folded(stage: LockedStage, *, exits: int = 1) -> None:
+    """Flat, once, with the rows of the usual way; broker and journal agree, and entries are open again."""
+    await stage.flat()
+    assert len(stage.broker.exits()) == exits
+    assert await stage.reconcile().differences(DAY) == []
+    assert await stage.value("SELECT count(*) FROM job_queue WHERE status = 'dead'") == 0
+    assert not (stage.path.parent / "emergency.log").exists()
+    await stage.until("15:52")
+    compare = {"session": DAY, "reason": "timer"}
+    await stage.publish(NewJob("reconcile", dict(compare), idem_key="timer"))
+    control = await stage.engine.store.control()
+    assert control.gate_reason is None
+    assert (await stage.plan()).state.value == "closed"
+    assert faults(stage.path) == []
+
+
+async def test_one_exit_leaves_past_a_locked_database_and_is_folded_in_once(hold: Hold, home: Path) -> None:
+    """The flatten instant passes while another process holds the write lock."""
+    async with LockedStage(home, settings=SETTINGS) as stage:
+        await stage.open_position()
+        seen: list[bool] = []
+
+        def witness(intent: OrderIntent) -> None:
+            seen.append(intent.client_order_id in (home / "emergency.log").read_text())
+
+        stage.broker.before_submit = witness
+        holder = hold(stage.path)
+        tick = stage.at("15:45")
+        await stage.waited(6.0)
+        assert stage.engine.emergency is not None
+        assert stage.engine.emergency.is_shut
+        assert stage.broker.exits() == []
+        for waited_s in (31.0, 36.0, 41.0):
+            await stage.waited(waited_s)
+        assert len(stage.broker.exits()) == 1
+        assert seen == [True], "sent before its line was in the log"
+        assert await stage.broker.positions() == []
+        holder.unlock()
+        await tick
+        await stage.waited(0.0)
+        await assert_folded(stage)
+        assert await stage.order_states() == FLAT
+        assert len(stage.broker.submits) == 2
+        kinds = [
+            kind
+            for (kind,) in await stage.engine.database.read(
+                "SELECT kind FROM journal WHERE kind IN ('exit', 'accepted', 'trade') ORDER BY seq"
+            )
+        ]
+        assert kinds.count("exit") == 1
+        assert not stage.engine.emergency.is_shut
+
+
+@pytest.mark.parametrize("point", ["emergency.intent_written", "emergency.sent", "emergency.folded"])
+async def test_agent_killed_past_the_lock_sends_no_second_exit(hold: Hold, home: Path, point: str) -> None:
+    """SIGKILL between line and send, between send and answer, and between fold and the end of the log."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FINAGENT_FAILPOINTS": f"{point}@1=kill"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.locked.child", str(home)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
+    )  # fmt: skip
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stdout.readline() == "open\n"
+    holder = hold(home / "finagent.db")
+    child.stdin.write("\n")
+    child.stdin.flush()
+    if point == "emergency.folded":
+        assert child.stdout.readline() == "sent\n"
+        holder.unlock()
+        child.stdin.write("\n")
+        child.stdin.flush()
+    child.communicate(timeout=PATIENCE_S)
+    assert child.returncode == -signal.SIGKILL
+    assert (home / "emergency.log").exists()
+    if point != "emergency.folded":
+        holder.unlock()
+    stage = LockedStage(home, settings=SETTINGS)
+    stage.market.day("AAA", DAY)
+    async with stage:
+        await stage.until("15:46")
+        await stage.quiet()
+        await stage.told()
+        await assert_folded(stage)
+        assert await stage.order_states() == FLAT
+
+
+async def test_exit_under_way_both_ways_is_one_order(hold: Hold, home: Path) -> None:
+    """The sender's request is at the broker when the lock begins: its reply cannot be stored, nothing is sent twice."""
+    async with LockedStage(home, settings=SETTINGS) as stage:
+        await stage.open_position()
+        holders: list[Holder] = []
+        is_sent = asyncio.Event()
+
+        def lock(intent: OrderIntent) -> None:
+            if not holders:
+                holders.append(hold(stage.path))
+                is_sent.set()
+
+        stage.broker.before_submit = lock
+        plan_id = (await stage.plan()).plan.plan_id
+        await stage.engine.queue.publish(
+            NewJob("exit", {"plan": plan_id, "reason": "time"}, idem_key="x", key=plan_id)
+        )
+        await asyncio.wait_for(is_sent.wait(), PATIENCE_S)
+        stage.clock.advance(local(DAY, "15:46"))
+        await stage.waited(31.0)
+        await stage.waited(36.0)
+        holders[0].unlock()
+        await stage.waited(0.0)
+        await stage.quiet()
+        await stage.told()
+        await assert_folded(stage)
+        assert stage.broker.submits.count(stage.broker.exits()[0]) == 1
+
+
+async def test_refused_exit_is_followed_by_its_next_generation(hold: Hold, home: Path) -> None:
+    """And both are in the database afterwards, the first as refused."""
+    async with LockedStage(home, settings=SETTINGS) as stage:
+        await stage.open_position()
+        stage.broker.refused = 1
+        holder = hold(stage.path)
+        tick = stage.at("15:45")
+        await stage.waited(31.0)
+        assert stage.broker.exits() == []
+        await stage.waited(36.0)
+        await stage.waited(41.0)
+        holder.unlock()
+        await tick
+        await stage.waited(0.0)
+        await assert_folded(stage)
+        assert await stage.order_states() == {**FLAT, "exit-1": "rejected", "exit-2": "filled"}
+
+
+async def test_stop_that_filled_meanwhile_leaves_nothing_to_sell(hold: Hold, home: Path) -> None:
+    """The quantity is the broker's, not what the locked database believes."""
+    async with LockedStage(home, settings=SETTINGS) as stage:
+        await stage.open_position()
+        holder = hold(stage.path)
+        tick = stage.at("15:45")
+        stage.broker.hit((await stage.orders())["stop-1"].intent.client_order_id)
+        await stage.waited(31.0)
+        await stage.waited(36.0)
+        assert stage.broker.exits() == []
+        holder.unlock()
+        await tick
+        await stage.waited(0.0)
+        await stage.told()
+        await assert_folded(stage, exits=0)
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "exits"),
+    [
+        ("kill", {}, 1),
+        ("flatten", {}, 1),
+        ("flatten", {"symbol": "AAA"}, 1),
+        ("flatten", {"symbol": "BBB"}, 0),
+        ("pause", {}, 0),
+    ],
+)
+async def test_flag_files_are_obeyed_past_the_lock(
+    hold: Hold, home: Path, verb: str, body: dict[str, str], exits: int
+) -> None:
+    """Before the flatten ladder; only what is in scope goes."""
+    async with LockedStage(home, settings=SETTINGS, is_checked=False) as stage:
+        await stage.open_position()
+        holder = hold(stage.path)
+        leave_flag(home, verb, {"identity": "test", **body})
+        await stage.waited(31.0)
+        assert len(stage.broker.exits()) == exits
+        holder.unlock()
+        await stage.waited(0.0)
+        await stage.quiet()
+
+
+async def test_position_without_a_stop_at_the_broker_is_closed(hold: Hold, home: Path) -> None:
+    """Somebody cancelled it there; the agent, which cannot commit a new one, leaves."""
+    async with LockedStage(home, settings=SETTINGS) as stage:
+        await stage.open_position()
+        holder = hold(stage.path)
+        await stage.waited(31.0)
+        assert stage.broker.exits() == [], "protected, and nothing is due"
+        assert not (home / "emergency.log").exists()
+        await stage.broker.cancel((await stage.orders())["stop-1"].intent.client_order_id)
+        await stage.waited(36.0)
+        assert len(stage.broker.exits()) == 1
+        holder.unlock()
+        await stage.waited(0.0)
+        await assert_folded(stage)
+
+
+async def test_time_stop_leaves_past_the_lock(hold: Hold, home: Path) -> None:
+    """Judged from the bars, as the tick would."""
+    async with LockedStage(home, settings={"planning": {"time_stop_minutes": 30}}) as stage:
+        stage.market.day("AAA", DAY)
+        await stage.until("09:32")
+        await stage.told()
+        await stage.until("09:55")
+        holder = hold(stage.path)
+        await stage.waited(31.0)
+        assert stage.broker.exits() == []
+        tick = stage.at("10:05")
+        await stage.waited(36.0)
+        assert len(stage.broker.exits()) == 1
+        holder.unlock()
+        await tick
+        await stage.waited(0.0)
+        await stage.flat()
+        assert await stage.states() == {"AAA": "closed time"}
+
+
+async def test_damaged_log_stops_the_start_with_the_mend(home: Path) -> None:
+    """A flipped bit is no torn line: nobody may guess what was sent."""
+    log = AppendLog(home / "emergency.log")
+    log.append({"kind": "begun", "plan": "pl_1"})
+    log.append({"kind": "begun", "plan": "pl_2"})
+    data = (home / "emergency.log").read_bytes()
+    (home / "emergency.log").write_bytes(data.replace(b"pl_1", b"pl_3"))
+    stage = LockedStage(home, settings=SETTINGS)
+    with pytest.raises(SurfaceError, match="damaged in line 1") as caught:
+        await stage.start()
+    assert "compare with the broker" in caught.value.hint
