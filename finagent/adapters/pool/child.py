@@ -224,8 +224,9 @@ def main(descriptor: int, parent: int, niceness: int) -> None:
         os.nice(niceness)
     with contextlib.suppress(OSError):
         os.dup2(2, 1)  # what a function prints must not get into a command's output
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    try:
         Worker(descriptor).run()
-    os._exit(
-        0
-    )  # the listening thread may hold its file: an orderly end of the interpreter could trip over it
+    except OSError:
+        os._exit(1)  # the channel is gone
+    # The listening thread may hold its file, which an orderly end of the interpreter could trip over.
+    os._exit(0)

@@ -78,17 +78,21 @@ class Worker:
     async def start(cls, *, niceness: int, patience: Patience) -> "Worker":
         """A fresh interpreter on one end of a socket pair; nothing is inherited but that socket."""
         ours, theirs = socket.socketpair()
-        with ours, theirs:
+        try:
             process = _spawned(theirs.fileno(), niceness)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
             theirs.close()
-            try:
-                ours.setblocking(False)
-                mine = ours.dup()  # the transport's own; `ours` closes here however this ends
-                reader, writer = await asyncio.open_connection(sock=mine, limit=LINE_LIMIT)
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
+        try:
+            ours.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_LIMIT)
+        except BaseException:
+            process.kill()
+            process.wait()
+            ours.close()
+            raise
         return cls(process, reader, writer, patience)
 
     @property

@@ -140,12 +140,15 @@ def test_process_ends_when_its_channel_is_closed(wire: Wire, name: str | None, c
     descriptor = wire.theirs.fileno()
     program = [sys.executable, "-P", "-c", PROGRAM, str(ROOT), str(descriptor), str(os.getpid()), "0"]
     with subprocess.Popen(program, pass_fds=(descriptor,)) as process:
-        wire.theirs.close()
-        wire.send(message(name or "add", a=1, b=1))
-        wire.next()
-        assert process.poll() is None
-        wire.close()
-        assert process.wait(10) == code
+        try:
+            wire.theirs.close()
+            wire.send(message(name or "add", a=1, b=1))
+            wire.next()
+            assert process.poll() is None
+            wire.close()
+            assert process.wait(10) == code
+        finally:
+            process.kill()
 
 
 def test_process_of_another_parent_ends_at_once(wire: Wire) -> None:
