@@ -2,15 +2,18 @@
 
 import os
 
+import anyio.pytest_plugin  # noqa: F401  imported once here, not by every judge
+import hypothesis.stateful  # noqa: F401
 import pytest
+import pytest_asyncio.plugin  # noqa: F401
 
 from tests.proof import planted
 from tests.proof.queue import zygote
 
-QUICK = {"FINAGENT_FULL": "", "FINAGENT_MODEL_EXAMPLES": "4", "FINAGENT_PATIENCE_S": "2"}
+QUICK = {"FINAGENT_FULL": "", "FINAGENT_MODEL_EXAMPLES": "4", "FINAGENT_PATIENCE_S": "1"}
 OPTIONS = (
     "-q", "-x", "--no-header", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov",
-    "--hypothesis-seed=1", "-k", "not threaded",
+    "--assert=plain", "--hypothesis-seed=1", "-k", "not threaded",
 )  # fmt: skip
 
 
