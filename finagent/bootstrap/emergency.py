@@ -3,14 +3,16 @@
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finagent.adapters.sqlite import leases
 from finagent.adapters.sqlite.codec import decode, encode
+from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.session import WriteSession
+from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap.flags import FOLDER, read_flag
+from finagent.bootstrap.world import World
 from finagent.context import SurfaceError
 from finagent.domain.facts import (
     ACCOUNT_ROW,
@@ -21,10 +23,11 @@ from finagent.domain.facts import (
     ReservationReleased,
 )
 from finagent.domain.journal import JsonData
-from finagent.domain.orders import OrderIntent, OrderState
+from finagent.domain.market import Session
+from finagent.domain.orders import OrderIntent, OrderState, Scope
 from finagent.domain.positions import ExitReason
 from finagent.domain.steps import Step
-from finagent.ports import HaltError, Job, NewJob, RetryError, Tx
+from finagent.ports import Clock, HaltError, Job, NewJob, OrderExecutionPort, RetryError, Ticker, Tx
 from finagent.queue.worker import JobHandler
 from finagent.runtime.append_log import AppendLog, Line, LogDamagedError
 from finagent.runtime.clock import SystemClock
@@ -32,9 +35,6 @@ from finagent.runtime.failpoints import hit
 from finagent.runtime.tasks import spawn
 from finagent.services.emergency import EmergencyService, StopOrder, Trigger
 from finagent.services.position import fill_payload
-
-if TYPE_CHECKING:
-    from finagent.bootstrap.engine import Engine
 
 LOG = logging.getLogger(__name__)
 SHUT_AFTER_S = 5.0
@@ -79,9 +79,24 @@ class EmergencyDesk:
     nothing fills there either until the lock is gone.
     """
 
-    def __init__(self, engine: "Engine", home: Path) -> None:
+    def __init__(
+        self,
+        home: Path,
+        world: World,
+        *,
+        queue: SqliteJobQueue,
+        store: SqliteStore,
+        broker: OrderExecutionPort,
+        is_broker_apart: bool,
+        clock: Clock,
+        ticker: Ticker,
+        scope: Scope,
+        flatten_from_ms: Callable[[Session], int],
+    ) -> None:
         self.is_shut = False
-        self._engine = engine
+        self._world, self._queue, self._store, self._broker = world, queue, store, broker
+        self._is_broker_apart = is_broker_apart
+        self._clock, self._ticker = clock, ticker
         self._flags = home / FOLDER
         self._log = AppendLog(home / LOG_NAME)
         self._settled = asyncio.Event()
@@ -89,13 +104,13 @@ class EmergencyDesk:
         self._working: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         self.service = EmergencyService(
-            store=engine.store,
-            broker=lambda: engine.broker,
-            market=engine.world.market,
-            calendar=engine.world.calendar,
-            clock=engine.clock,
-            scope=engine.options.scope,
-            flatten_from_ms=engine.schedule.flatten_start_ms,
+            store=store,
+            broker=broker,
+            market=world.market,
+            calendar=world.calendar,
+            clock=clock,
+            scope=scope,
+            flatten_from_ms=flatten_from_ms,
             stop_orders=self._stop_orders,
             log=ExitLog(self._log),
         )
@@ -108,7 +123,7 @@ class EmergencyDesk:
         if waited_s >= SHUT_AFTER_S and not self.is_shut:
             self.is_shut = True
             LOG.error("database.locked", extra={"waited_s": round(waited_s), "entries": "shut"})
-        if waited_s >= EXIT_AFTER_S and self._engine.options.broker is not None:
+        if waited_s >= EXIT_AFTER_S and self._is_broker_apart:
             self._settled.clear()
             if self._working is None or self._working.done():
                 self._working = spawn(self._work(), "emergency")
@@ -124,7 +139,7 @@ class EmergencyDesk:
         """
         try:
             while lines := self._log.lines():
-                await self._engine.queue.call(lambda ws, lines=lines: self._fold(ws, lines))  # type: ignore[misc]
+                await self._queue.call(lambda ws, lines=lines: self._fold(ws, lines))  # type: ignore[misc]
                 hit("emergency.folded")
                 await self._tell_fills(lines)
                 if len(self._log.lines()) == len(lines):
@@ -179,7 +194,7 @@ class EmergencyDesk:
                 return
             except Exception as error:
                 LOG.error("emergency.not_folded", extra={"error": f"{type(error).__name__}: {error}"})
-            await self._engine.ticker.sleep(FOLD_AGAIN_S)
+            await self._ticker.sleep(FOLD_AGAIN_S)
         self.is_shut = False
         self._settled.set()
 
@@ -207,30 +222,29 @@ class EmergencyDesk:
         if ws.conn.execute("SELECT gate_reason FROM control").fetchone()[0] is None:
             ws.apply(ControlChanged(gate_reason="reconcile"))
         ws.touch(ACCOUNT_ROW)
-        date = self._engine.world.calendar.session_at(ws.now_ms).date
+        date = self._world.calendar.session_at(ws.now_ms).date
         payload = {"session": date, "reason": "unlocked"}
         key, run_at_ms = f"{date}/unlocked/{ws.now_ms}", ws.now_ms + COMPARE_AFTER_MS
         ws.publish(NewJob(Step.RECONCILE, dict(payload), idem_key=key, run_at_ms=run_at_ms))
 
     async def _tell_fills(self, lines: Sequence[Line]) -> None:
         """The broker's executions of the plans that were closed, as the jobs its stream would leave; told once."""
-        engine = self._engine
         plans = {str(line["plan"]) for line in lines if line["kind"] == "begun"}
         sessions = {str(line["session"]) for line in lines if "session" in line}
-        sessions.add(engine.world.calendar.session_at(engine.clock.now_ms()).date)
+        sessions.add(self._world.calendar.session_at(self._clock.now_ms()).date)
         owners = {
             order.intent.client_order_id: plan_id
             for plan_id in sorted(plans)
-            for order in await engine.store.orders_of(plan_id)
+            for order in await self._store.orders_of(plan_id)
         }
         for session in sorted(sessions):
-            for fill in await engine.broker.fills(session=session):
+            for fill in await self._broker.fills(session=session):
                 plan_id = owners.get(fill.client_order_id)
                 if plan_id is not None:
                     job = NewJob(
                         Step.BROKER_EVENT, fill_payload(fill), idem_key=fill.execution_id, key=plan_id
                     )
-                    await engine.queue.publish(job)
+                    await self._queue.publish(job)
 
 
 class HeldBack:

@@ -173,7 +173,7 @@ class Engine:
             poll_s=settings.queue.poll_ms / 1000,
             metrics=metrics,
         )
-        self.emergency = None if options.is_virtual else EmergencyDesk(self, options.path.parent)
+        self.emergency = None if options.is_virtual else self._desk()
         self.supervisor: Supervisor | None = None
 
     def supervise(self, *extra: object) -> Supervisor:
@@ -208,6 +208,20 @@ class Engine:
     def _halt(self, reason: str) -> None:
         if self.supervisor is not None:
             self.supervisor.halt(reason)
+
+    def _desk(self) -> EmergencyDesk:
+        return EmergencyDesk(
+            self.options.path.parent,
+            self.world,
+            queue=self.queue,
+            store=self.store,
+            broker=self.broker,
+            is_broker_apart=self.options.broker is not None,
+            clock=self.clock,
+            ticker=self.ticker,
+            scope=self.options.scope,
+            flatten_from_ms=self.schedule.flatten_start_ms,
+        )
 
     def _busy(self, waited_s: float) -> None:
         """The writer waits for the database's lock."""

@@ -101,7 +101,7 @@ class EmergencyService:
     """
 
     store: Store
-    broker: Callable[[], OrderExecutionPort]
+    broker: OrderExecutionPort
     market: MarketDataPort
     calendar: CalendarPort
     clock: Clock
@@ -174,7 +174,7 @@ class EmergencyService:
         for order in self.known.orders.get(held.plan.plan_id, ()):
             if order.intent.leg not in (STOP, EXIT) or order.state in TERMINAL_ORDER_STATES:
                 continue
-            found = await self.broker().find(order.intent.client_order_id)
+            found = await self.broker.find(order.intent.client_order_id)
             if found is not None and found.state not in TERMINAL_ORDER_STATES:
                 return True
         return False
@@ -185,7 +185,7 @@ class EmergencyService:
         own = self._own(held, closing)
         for order in own.values():
             if order.intent.leg == EXIT and not order.is_terminal:
-                found = await self.broker().find(order.intent.client_order_id)
+                found = await self.broker.find(order.intent.client_order_id)
                 if found is None or found.state not in TERMINAL_ORDER_STATES:
                     await self._again(order, found, held, closing)
                     return
@@ -230,15 +230,15 @@ class EmergencyService:
             self._accepted(order.intent, found.accepted_at_ms, closing)
 
     async def _freed(self, own: Mapping[str, OwnOrder]) -> list[str] | None:
-        """End what works at the broker; None while something still does. Gives the ids that ended without more fills."""
+        """End what works at the broker; None while something still does. Gives the ids that ended unfilled since."""
         ended: list[str] = []
         for order_id, order in own.items():
             if order.is_terminal or order.intent.leg == EXIT:
                 continue
-            found = await self.broker().find(order_id)
+            found = await self.broker.find(order_id)
             if found is not None and found.state not in TERMINAL_ORDER_STATES:
-                await self.broker().cancel(order_id)
-                found = await self.broker().find(order_id)
+                await self.broker.cancel(order_id)
+                found = await self.broker.find(order_id)
                 if found is None or found.state not in TERMINAL_ORDER_STATES:
                     return None
             if (
@@ -254,10 +254,10 @@ class EmergencyService:
         sessions = {held.plan.session, self.calendar.session_at(self.clock.now_ms()).date}
         signed_e4 = 0
         for session in sorted(sessions):
-            for fill in await self.broker().fills(session=session):
+            for fill in await self.broker.fills(session=session):
                 if fill.client_order_id in own:
                     signed_e4 += fill.quantity_e4 if fill.side is Side.BUY else -fill.quantity_e4
-        theirs = sum(p.quantity_e4 for p in await self.broker().positions() if p.symbol == held.plan.symbol)
+        theirs = sum(p.quantity_e4 for p in await self.broker.positions() if p.symbol == held.plan.symbol)
         sign = held.plan.direction.sign
         return max(0, min(sign * signed_e4, sign * theirs))
 
@@ -273,11 +273,11 @@ class EmergencyService:
         """Once; what became of it in doubt is looked up at the next look."""
         order_id = intent.client_order_id
         try:
-            answer = await self.broker().submit([intent])
+            answer = await self.broker.submit([intent])
         except OutcomeUnknownError:
             return
         except DuplicateClientOrderIdError:
-            found = await self.broker().find(order_id)
+            found = await self.broker.find(order_id)
             if found is not None:
                 self._accepted(intent, found.accepted_at_ms, closing)
             return

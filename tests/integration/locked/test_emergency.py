@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from finagent.bootstrap.agent import start_agent
+from finagent.bootstrap.emergency import HeldBack
 from finagent.cli.agent import leave_flag
 from finagent.context import SurfaceError
 from finagent.domain.orders import OrderIntent
-from finagent.ports import NewJob
+from finagent.ports import Job, JobStatus, NewJob, RetryError, Tx
 from finagent.runtime.append_log import AppendLog
+from finagent.settings import Settings
 from tests.integration.backup_world import ROOT, faults
 from tests.integration.locked.stage import SETTINGS, Holder, LockedStage
 from tests.integration.services.market import local
@@ -257,3 +260,82 @@ async def test_damaged_log_stops_the_start_with_the_mend(home: Path) -> None:
     with pytest.raises(SurfaceError, match="damaged in line 1") as caught:
         await stage.start()
     assert "compare with the broker" in caught.value.hint
+
+
+class Counting:
+    """A handler that counts."""
+
+    def __init__(self) -> None:
+        self.handled: list[str] = []
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        self.handled.append(job.type)
+
+
+def claimed(type: str) -> Job:
+    """A job as a handler gets it."""
+    return Job(
+        id=1,
+        type=type,
+        key=None,
+        payload={},
+        payload_version=1,
+        status=JobStatus.LEASED,
+        priority=0,
+        run_at_ms=0,
+        deadline_at_ms=None,
+        attempts=1,
+        failures=0,
+        max_attempts=3,
+        lease=None,
+        idem_key="x",
+        trace_id=None,
+        parent_id=None,
+        created_at_ms=0,
+        started_at_ms=0,
+        finished_at_ms=None,
+        error=None,
+    )
+
+
+async def test_paper_venue_is_as_locked_as_the_agent(tmp_path: Path) -> None:
+    """It lives in the same file: nothing can be sent to it, so entries are shut and nothing else is done."""
+    agent = await start_agent(Settings(), tmp_path)
+    try:
+        desk = agent.engine.emergency
+        assert desk is not None
+        handler = Counting()
+        held_back = HeldBack(handler, desk)
+        desk.on_busy(4.9)
+        await held_back.handle(claimed("send"), Tx())
+        desk.on_busy(31.0)
+        with pytest.raises(RetryError, match="entries are shut"):
+            await held_back.handle(claimed("send"), Tx())
+        await held_back.handle(claimed("send_exit"), Tx())
+        desk.on_busy(0.0)
+        await held_back.handle(claimed("execute"), Tx())
+    finally:
+        await agent.stop()
+    assert handler.handled == ["send", "send_exit", "execute"]
+    assert not (tmp_path / "emergency.log").exists()
+
+
+async def test_nothing_speaks_to_the_broker_before_the_log_is_in_the_database(hold: Hold, home: Path) -> None:
+    """The flatten job that the lock held up is claimed with the first commit: it waits for the fold."""
+    async with LockedStage(home, settings=SETTINGS) as stage:
+        await stage.open_position()
+        holder = hold(stage.path)
+        tick = stage.at("15:45")
+        stage.broker.refused = 1
+        await stage.waited(31.0)
+        await stage.waited(36.0)
+        holder.unlock()
+        await tick
+        assert stage.engine.emergency is not None
+        calls = list(stage.broker.calls)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert stage.broker.calls == calls
+        await stage.waited(0.0)
+        await assert_folded(stage)
+        assert await stage.order_states() == {**FLAT, "exit-1": "rejected", "exit-2": "filled"}
