@@ -1,8 +1,9 @@
 """The words of CPU work: errors and their reactions, the folder of a job, the handler over a pool in memory."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,20 @@ from finagent.queue.job import Job, JobStatus, JsonValue, Lease
 from finagent.queue.port import Tx
 from finagent.runtime.errors import CancelJobError, GiveUpError, RetryError, ReturnJobError
 
-JOB = Job(
-    id=3, type="backtest", key=None, payload={"b": 1, "a": [2]}, payload_version=1, status=JobStatus.LEASED,
-    priority=0, run_at_ms=0, deadline_at_ms=None, attempts=2, failures=1, max_attempts=3, lease=Lease(1, 1),
-    idem_key="x", trace_id=None, parent_id=None, created_at_ms=0, started_at_ms=0, finished_at_ms=None,
-    error=None,
-)  # fmt: skip
+FIELDS: dict[str, Any] = {
+    "id": 3, "type": "backtest", "key": None, "payload": {"b": 1, "a": [2]}, "payload_version": 1,
+    "status": JobStatus.LEASED, "priority": 0, "run_at_ms": 0, "deadline_at_ms": None, "attempts": 2,
+    "failures": 1, "max_attempts": 3, "lease": Lease(1, 1), "idem_key": "x", "trace_id": None,
+    "parent_id": None, "created_at_ms": 0, "started_at_ms": 0, "finished_at_ms": None, "error": None,
+}  # fmt: skip
+
+
+def job_with(**changes: object) -> Job:
+    """A running job, its second try."""
+    return Job(**{**FIELDS, **changes})
+
+
+JOB = job_with()
 
 
 @dataclass
@@ -89,7 +98,7 @@ async def test_same_lease_computes_once_and_another_lease_again() -> None:
     await handler.handle(JOB, Tx())
     await handler.handle(JOB, Tx())
     assert len(pool.tasks) == 1
-    await handler.handle(replace(JOB, lease=Lease(1, 2)), Tx())
+    await handler.handle(job_with(lease=Lease(1, 2)), Tx())
     assert len(pool.tasks) == 2
 
 
@@ -116,7 +125,7 @@ def test_reactions_fall_back_on_those_every_worker_knows() -> None:
 
 async def test_type_without_a_step_is_given_up() -> None:
     with pytest.raises(GiveUpError, match="no function computes jobs of type 'scan'; there are: backtest"):
-        await handler_on(LocalPool(1)).handle(replace(JOB, type="scan"), Tx())
+        await handler_on(LocalPool(1)).handle(job_with(type="scan"), Tx())
 
 
 def test_folder_is_the_same_for_each_try_and_another_for_other_work() -> None:
@@ -124,12 +133,12 @@ def test_folder_is_the_same_for_each_try_and_another_for_other_work() -> None:
     mine = scratch_of(folder, JOB)
     assert mine.parent == folder
     assert mine.name.startswith("3-")
-    assert scratch_of(folder, replace(JOB, attempts=9, payload={"a": [2], "b": 1})) == mine
+    assert scratch_of(folder, job_with(attempts=9, payload={"a": [2], "b": 1})) == mine
     others = [
-        replace(JOB, payload={}),
-        replace(JOB, idem_key="y"),
-        replace(JOB, type="z"),
-        replace(JOB, id=4),
+        job_with(payload={}),
+        job_with(idem_key="y"),
+        job_with(type="z"),
+        job_with(id=4),
     ]
     assert len({mine, *(scratch_of(folder, job) for job in others)}) == 5
 
