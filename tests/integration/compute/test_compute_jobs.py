@@ -127,21 +127,22 @@ async def test_thousand_tiny_jobs_are_all_done_once(engine: Engine) -> None:
 
 
 async def test_progress_keeps_a_job_alive_beyond_its_time_out(opened: Open, tmp_path: Path) -> None:
-    engine = await opened(Engine(tmp_path, NAMES, policy=replace(POLICY, timeout_s=1.0)))
-    job = await engine.over(await engine.publish("work_for", "x", seconds=2.5))
+    engine = await opened(Engine(tmp_path, NAMES, workers=1, policy=replace(POLICY, timeout_s=1.5)))
+    await engine.over(await engine.publish("add", "starts the worker", a=1, b=1))
+    job = await engine.over(await engine.publish("work_for", "x", seconds=3.5))
     assert (job.status, job.attempts) == (JobStatus.DONE, 1)
 
 
 async def test_silent_job_is_judged_hung_its_worker_ended_and_tried_again(
     opened: Open, tmp_path: Path
 ) -> None:
-    engine = await opened(Engine(tmp_path, NAMES, policy=replace(POLICY, timeout_s=1.0)))
+    engine = await opened(Engine(tmp_path, NAMES, policy=replace(POLICY, timeout_s=2.0)))
     job_id = await engine.publish("pause_silently", "x")
     pid = await engine.running(job_id)
     job = await engine.over(job_id)
     assert (job.status, job.attempts) == (JobStatus.DONE, 2)
     ((_, outcome, error),) = await attempts_of(engine, job_id)
-    assert (outcome, error) == ("retry", "TimedOutError: no progress for 1 s")
+    assert (outcome, error) == ("retry", "TimedOutError: no progress for 2 s")
     assert not psutil.pid_exists(pid)
 
 
