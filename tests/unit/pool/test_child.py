@@ -123,7 +123,8 @@ def test_worker_serves_until_its_channel_is_closed(wire: Wire) -> None:
         assert wire.next() == {"task": number, "kind": "result", "result": number + 1}
     wire.send(message("burn", 4))
     assert wire.next()["kind"] == "progress"
-    wire.send('{"stop":3}')
+    wire.send('{"stop":3}')  # comes late: that one is over
+    assert [wire.next()["kind"] for _ in range(3)] == ["progress"] * 3
     wire.send('{"stop":4}')
     while (last := wire.next())["kind"] == "progress":
         continue
