@@ -28,7 +28,7 @@ from finagent.domain.orders import OrderIntent, OrderState, Scope
 from finagent.domain.positions import ExitReason
 from finagent.domain.steps import Step
 from finagent.ports import Clock, HaltError, Job, NewJob, OrderExecutionPort, RetryError, Ticker, Tx
-from finagent.queue.worker import JobHandler
+from finagent.queue.handler import JobHandler
 from finagent.runtime.append_log import AppendLog, Line, LogDamagedError
 from finagent.runtime.clock import SystemClock
 from finagent.runtime.failpoints import hit

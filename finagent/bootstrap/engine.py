@@ -9,17 +9,19 @@ from finagent.adapters.brokers.paper import PaperBroker, VenueEvent, VenueRules,
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.day import DayDriver, DayRules, Event
 from finagent.adapters.sqlite.facts import apply_fact
+from finagent.adapters.sqlite.faults import error_code
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.timed import TimedHandler
 from finagent.bootstrap.world import World
+from finagent.context import SurfaceError
 from finagent.domain.market import Bar, Session
 from finagent.domain.orders import Scope
 from finagent.ports import Clock, OrderExecutionPort, Ticker
+from finagent.queue.handler import JobHandler
 from finagent.queue.processor import EventLoopProcessor
-from finagent.queue.worker import JobHandler
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.service import ServiceContract
 from finagent.runtime.supervisor import Supervisor
@@ -326,8 +328,29 @@ async def open_engine(
 ) -> Engine:
     """Lock, migrate and open the database, boot the queue: leases of dead boots are ready again.
 
-    Raises HomeInUseError, DatabaseTooNewError, ForeignDatabaseError.
+    What left past a locked database is folded in before anything else. Raises HomeInUseError, DatabaseTooNewError,
+    ForeignDatabaseError, SurfaceError while another program holds the write lock.
     """
+    try:
+        return await _opened(settings, world, options, clock=clock, ticker=ticker, metrics=metrics)
+    except sqlite3.OperationalError as error:
+        if error_code(error) != sqlite3.SQLITE_BUSY:
+            raise
+        hint = "end the other program's transaction (lsof names it), then start again"
+        raise SurfaceError(
+            f"{options.path} is locked by another program", hint=hint, code="locked"
+        ) from error
+
+
+async def _opened(
+    settings: Settings,
+    world: World,
+    options: EngineOptions,
+    *,
+    clock: Clock,
+    ticker: Ticker,
+    metrics: Metrics | None,
+) -> Engine:
     database = await Database.open(options.path, clock=clock)
     engine = Engine(
         settings,
