@@ -16,7 +16,13 @@ from finagent.domain.orders import (
     OrderState,
     OrderType,
 )
-from finagent.ports import Clock, DuplicateClientOrderIdError, OrderRejectedError
+from finagent.ports import (
+    Clock,
+    DuplicateClientOrderIdError,
+    OrderRejectedError,
+    OutcomeUnknownError,
+    RetryError,
+)
 
 SCALE = 10_000
 
@@ -24,7 +30,8 @@ SCALE = 10_000
 class OutsideBroker:
     """Fills market orders at once, keeps limits and stops; one id is one order for ever.
 
-    ``refused`` is how many exits it refuses before it takes one; ``before_submit`` is called with each body.
+    ``refused`` is how many exits it refuses before it takes one, ``line`` what happens to the next
+    exits on the wire (``request dropped``, ``reply lost``); ``before_submit`` is called with each body.
     """
 
     def __init__(self, path: Path, clock: Clock, *, price_e4: int = 100 * SCALE) -> None:
@@ -32,6 +39,8 @@ class OutsideBroker:
         self._clock = clock
         self.price_e4 = price_e4
         self.refused = 0
+        self.line: list[str] = []
+        self.is_down = False
         self.before_submit: Callable[[OrderIntent], None] = lambda intent: None
         self.calls: list[str] = []
         stored = json.loads(path.read_text()) if path.exists() else {"orders": {}, "fills": [], "submits": []}
@@ -50,6 +59,9 @@ class OutsideBroker:
         if first.client_order_id in self.orders_by_id:
             self._save()
             raise DuplicateClientOrderIdError(first.client_order_id)
+        fault = self.line.pop(0) if self.line and first.leg == "exit" else ""
+        if fault == "request dropped":
+            raise OutcomeUnknownError("timeout")
         if first.leg == "exit" and self.refused:
             self.refused -= 1
             self._save()
@@ -63,6 +75,8 @@ class OutsideBroker:
         if first.type is OrderType.MARKET:
             self._fill(first.client_order_id)
         self._save()
+        if fault == "reply lost":
+            raise OutcomeUnknownError("connection reset")
         return self._seen(first.client_order_id)
 
     def _fill(self, order_id: str) -> None:
@@ -86,6 +100,7 @@ class OutsideBroker:
         self._save()
 
     async def find(self, client_order_id: str) -> BrokerOrder | None:
+        self._reached()
         return self._seen(client_order_id) if client_order_id in self.orders_by_id else None
 
     async def cancel(self, client_order_id: str) -> bool:
@@ -105,6 +120,7 @@ class OutsideBroker:
         return [self._seen(order_id) for order_id in self.orders_by_id]
 
     async def fills(self, *, session: str) -> Sequence[BrokerFill]:
+        self._reached()
         return [BrokerFill(**{**each, "side": Side(each["side"])}) for each in self.executions]
 
     async def positions(self) -> Sequence[BrokerPosition]:
@@ -116,6 +132,10 @@ class OutsideBroker:
 
     async def account(self) -> BrokerAccount:
         return BrokerAccount(currency="USD", cash_e8=0, equity_e8=0, buying_power_e8=0)
+
+    def _reached(self) -> None:
+        if self.is_down:
+            raise RetryError("the broker does not answer")
 
     def exits(self) -> list[str]:
         """Ids of the exits the broker has ever taken."""

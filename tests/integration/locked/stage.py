@@ -79,7 +79,9 @@ class LockedStage(Stage):
         await self.told()
         held = await self.held()
         assert held is not None
-        await self.until("15:44")
+        self.clock.advance(local(DAY, "15:44"))
+        await self.engine.driver.catch_up(local(DAY, "15:44"))
+        await self.quiet()
 
     async def flat(self) -> None:
         """Everything that is due is done, and the position is closed."""

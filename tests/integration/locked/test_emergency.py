@@ -15,7 +15,9 @@ from finagent.bootstrap.agent import start_agent
 from finagent.bootstrap.emergency import HeldBack
 from finagent.cli.agent import leave_flag
 from finagent.context import SurfaceError
-from finagent.domain.orders import OrderIntent
+from finagent.domain.facts import IntentRecorded
+from finagent.domain.legs import exit_intent
+from finagent.domain.orders import OrderIntent, Scope, body_hash
 from finagent.ports import Job, JobStatus, NewJob, RetryError, Tx
 from finagent.runtime.append_log import AppendLog
 from finagent.settings import Settings
@@ -171,6 +173,73 @@ async def test_refused_exit_is_followed_by_its_next_generation(hold: Hold, home:
         assert await stage.order_states() == {**FLAT, "exit-1": "rejected", "exit-2": "filled"}
 
 
+@pytest.mark.parametrize("looks", [1, 3])
+@pytest.mark.parametrize("fault", ["request dropped", "reply lost"])
+async def test_exit_without_an_answer_is_looked_up_and_is_one_order(
+    hold: Hold, home: Path, fault: str, looks: int
+) -> None:
+    """By the next look at it, or, when the lock goes first, by the sender after the fold."""
+    async with LockedStage(home, settings=SETTINGS) as stage:
+        await stage.open_position()
+        stage.broker.line = [fault]
+        holder = hold(stage.path)
+        tick = stage.at("15:45")
+        for look in range(looks):
+            await stage.waited(31.0 + 5 * look)
+        holder.unlock()
+        await tick
+        await stage.waited(0.0)
+        await stage.quiet()
+        await stage.told()
+        await assert_folded(stage)
+        assert await stage.order_states() == FLAT
+
+
+async def test_exit_that_was_committed_and_not_sent_leaves_under_its_own_id(hold: Hold, home: Path) -> None:
+    """The lock came between the commit and the claim of its job."""
+    async with LockedStage(home, settings=SETTINGS) as stage:
+        await stage.open_position()
+        held = await stage.held()
+        assert held is not None
+        for name in ("stop-1", "target-1-1"):
+            await stage.broker.cancel((await stage.orders())[name].intent.client_order_id)
+        intent = exit_intent(
+            held.plan, held.position.quantity_e4, generation=1, reason="flatten", scope=Scope(), now_ms=1
+        )
+        tx = Tx()
+        tx.put(IntentRecorded(intent=intent, session=DAY, body_hash=body_hash(intent)))
+        await stage.engine.queue.commit(tx)
+        holder = hold(stage.path)
+        await stage.waited(31.0)
+        await stage.waited(36.0)
+        assert stage.broker.exits() == [intent.client_order_id]
+        holder.unlock()
+        await stage.waited(0.0)
+        await stage.quiet()
+        await assert_folded(stage)
+
+
+async def test_broker_that_does_not_answer_is_asked_again(hold: Hold, home: Path) -> None:
+    """Neither a look nor the fold gives up, and one failing symbol is an error line, not the end."""
+    async with LockedStage(home, settings=SETTINGS) as stage:
+        await stage.open_position()
+        holder = hold(stage.path)
+        tick = stage.at("15:45")
+        stage.broker.is_down = True
+        await stage.waited(31.0)
+        assert stage.broker.exits() == []
+        stage.broker.is_down = False
+        await stage.waited(36.0)
+        assert len(stage.broker.exits()) == 1
+        stage.broker.is_down = True
+        holder.unlock()
+        await tick
+        await stage.waited(0.0)
+        stage.broker.is_down = False
+        await assert_folded(stage)
+        assert await stage.order_states() == FLAT
+
+
 async def test_stop_that_filled_meanwhile_leaves_nothing_to_sell(hold: Hold, home: Path) -> None:
     """The quantity is the broker's, not what the locked database believes."""
     async with LockedStage(home, settings=SETTINGS) as stage:
@@ -260,6 +329,18 @@ async def test_damaged_log_stops_the_start_with_the_mend(home: Path) -> None:
     with pytest.raises(SurfaceError, match="damaged in line 1") as caught:
         await stage.start()
     assert "compare with the broker" in caught.value.hint
+
+
+async def test_start_behind_the_lock_is_one_line_with_the_mend(hold: Hold, home: Path) -> None:
+    """After SQLite's own wait of 5 s; nothing was begun."""
+    stage = LockedStage(home, settings=SETTINGS)
+    async with stage:
+        pass
+    hold(stage.path)
+    with pytest.raises(SurfaceError, match="is locked by another program") as caught:
+        await stage.start()
+    assert "lsof" in caught.value.hint
+    assert caught.value.code == "locked"
 
 
 class Counting:
