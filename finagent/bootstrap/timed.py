@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from finagent.ports import Job, Ticker, Tx
-from finagent.queue.worker import JobHandler
+from finagent.queue.handler import JobHandler
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,14 @@ class PayloadError(QueueError):
     """A payload that is no JSON, too large, or of a version this program does not know."""
 
 
+class JobValueError(QueueError):
+    """A field of a job that no row can hold: an instant, a priority, a number of attempts, a key."""
+
+
+class DelayError(JobValueError):
+    """A delay that is negative, infinite or not a number."""
+
+
 class LeaseLostError(QueueError):
     """The lease of this job belongs to somebody else by now: drop the result."""
 

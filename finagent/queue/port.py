@@ -1,16 +1,17 @@
 """The durable queue as its users see it: publish, commit, complete; and the buffer a handler fills."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from finagent.queue.job import Job, JobStatus, NewJob
 
 FailOutcome = Literal["retry", "dead", "cancelled", "return"]
+OnEnd = Callable[[Sequence[Job], Exception | None], None]
+"""Told on the event loop how a completion ended: None once it is on disk, else why nothing was stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """The job's id, and whether this call created it (False: the same work was published before)."""
 
     job_id: int
@@ -38,12 +39,20 @@ class QueueStats:
     next_run_at_ms: int | None
 
 
+def _no_progress() -> None:
+    """Nobody watches a buffer that was not made by a worker."""
+
+
 class Tx:
-    """What one step wants committed: facts, follow-up jobs, guards. A buffer, never an open transaction."""
+    """What one step wants committed: facts, follow-up jobs, guards. A buffer, never an open transaction.
 
-    __slots__ = ("expected", "facts", "jobs", "touched")
+    A handler that works long calls `progress` now and then, so that nobody takes it for hung.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("expected", "facts", "jobs", "progress", "touched")
+
+    def __init__(self, progress: Callable[[], None] = _no_progress) -> None:
+        self.progress = progress
         self.facts: list[object] = []
         self.jobs: list[NewJob] = []
         self.expected: list[tuple[str, int]] = []
@@ -95,6 +104,13 @@ class JobQueue(Protocol):
 
     async def complete(self, job: Job, tx: Tx) -> None:
         """Finish the job and store its effects in one commit; raises LeaseLostError or GuardFailedError."""
+
+    def finish(self, jobs: Sequence[Job], tx: Tx, on_end: OnEnd) -> None:
+        """Finish jobs of one type and store their effects in one commit, all or nothing, without waiting.
+
+        Raises a QueueError or HaltError at once when the request cannot be taken; later errors go to
+        `on_end`, which must not raise.
+        """
 
     async def fail(
         self, job: Job, error: str, *, outcome: FailOutcome, retry_after_s: float | None = None

@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from finagent.queue.handler import BatchHandler, JobHandler
 from finagent.queue.job import Job, JobTypes
 from finagent.queue.port import JobQueue
 from finagent.queue.rescue import HangJudge
-from finagent.queue.worker import JobHandler, ServiceWorker, WorkerTools
+from finagent.queue.tally import JobTally
+from finagent.queue.worker import ServiceWorker, WorkerTools
 from finagent.runtime.clock import Clock, Ticker
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.service import ServiceContract
@@ -61,13 +63,22 @@ class EventLoopProcessor:
             judge=self._judge,
             on_halt=on_halt,
             guard_retries=guard_retries,
-            metrics=metrics,
+            tally=JobTally(metrics),
         )
 
-    def worker(self, contract: ServiceContract, handler: JobHandler) -> ServiceWorker:
-        """The worker of one service; raises UnknownJobTypeError, or ValueError for a type consumed twice."""
+    def worker(self, contract: ServiceContract, handler: JobHandler | BatchHandler) -> ServiceWorker:
+        """The worker of one service.
+
+        Raises UnknownJobTypeError, or ValueError for a type consumed twice or a handler that cannot take what
+        the type's policy hands over.
+        """
         for job_type in contract.consumes:
-            self._types.policy(job_type)
+            needed = BatchHandler if self._types.policy(job_type).batch > 1 else JobHandler
+            if not isinstance(handler, needed):
+                raise ValueError(
+                    f"the handler of {contract.name!r} for {job_type!r} is a {type(handler).__name__}, it needs"
+                    f" {'handle_many(jobs, tx)' if needed is BatchHandler else 'handle(job, tx)'}"
+                )
             if job_type in self._workers:
                 owner = self._workers[job_type].name
                 raise ValueError(

@@ -1,18 +1,31 @@
 """Who judges whether a handler hangs: progress stamps in memory, own stalls forgiven first."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from finagent.queue.job import Job
 
 FORGIVEN_SLACK_MS = 250
+ALWAYS_MS = 1 << 52
 
 
 @dataclass(slots=True)
-class _Watch:
+class Held:
+    """A job in a worker's hands: since when, its last progress (machinery milliseconds), and who runs it.
+
+    `is_decided`: the handler is through and the commit is asked for; nothing hangs any more but the disk.
+    """
+
     job: Job
+    began_ms: int
     stamp_ms: int
     timeout_ms: int
+    task: "asyncio.Task[None] | None" = None
+    is_decided: bool = False
+    is_hung: bool = False
+    is_alone: bool = False
+    tries: int = 0
 
 
 class HangJudge:
@@ -24,24 +37,24 @@ class HangJudge:
 
     def __init__(self, *, period_ms: int) -> None:
         self._period_ms = period_ms
-        self._watched: dict[int, _Watch] = {}
+        self._watched: dict[int, Held] = {}
         self._last_ms: int | None = None
 
-    def start(self, job: Job, *, timeout_s: float, now_ms: int) -> None:
+    def start(self, job: Job, *, timeout_ms: int, now_ms: int) -> Held:
         """Begin to watch a job that was handed out; its first progress is now."""
-        self._watched[job.id] = _Watch(job, now_ms, round(timeout_s * 1000))
+        held = self._watched[job.id] = Held(job, now_ms, now_ms, timeout_ms)
+        return held
 
     def progress(self, job_id: int, *, now_ms: int) -> None:
         """The job's handler has got on."""
-        watch = self._watched.get(job_id)
-        if watch is not None:
-            watch.stamp_ms = now_ms
+        held = self._watched.get(job_id)
+        if held is not None:
+            held.stamp_ms = now_ms
 
-    def stop(self, job: Job) -> None:
+    def stop(self, held: Held) -> None:
         """This try of the job is over; a later one, claimed meanwhile, is watched on."""
-        watch = self._watched.get(job.id)
-        if watch is not None and watch.job.lease == job.lease:
-            del self._watched[job.id]
+        if self._watched.get(held.job.id) is held:
+            del self._watched[held.job.id]
 
     def alive_until_ms(self, *, now_ms: int) -> Mapping[int, int]:
         """Job id -> machinery time until which its lease is kept, own stall forgiven.
@@ -50,12 +63,19 @@ class HangJudge:
         taken away from one that does not even react to that.
         """
         self._forgive(now_ms)
-        return {job_id: watch.stamp_ms + 2 * watch.timeout_ms for job_id, watch in self._watched.items()}
+        return {
+            job_id: now_ms + ALWAYS_MS if held.is_decided else held.stamp_ms + 2 * held.timeout_ms
+            for job_id, held in self._watched.items()
+        }
 
     def hung(self, *, now_ms: int) -> list[Job]:
         """Jobs without progress for longer than their time-out, own stall forgiven. Call once per period."""
         self._forgive(now_ms)
-        return [watch.job for watch in self._watched.values() if now_ms - watch.stamp_ms > watch.timeout_ms]
+        return [
+            held.job
+            for held in self._watched.values()
+            if not held.is_decided and now_ms - held.stamp_ms > held.timeout_ms
+        ]
 
     def _forgive(self, now_ms: int) -> None:
         stall_ms = 0
@@ -63,5 +83,5 @@ class HangJudge:
             late_ms = now_ms - self._last_ms - self._period_ms
             stall_ms = late_ms if late_ms > FORGIVEN_SLACK_MS else 0
         self._last_ms = now_ms
-        for watch in self._watched.values():
-            watch.stamp_ms = min(now_ms, watch.stamp_ms + stall_ms)
+        for held in self._watched.values():
+            held.stamp_ms = min(now_ms, held.stamp_ms + stall_ms)

@@ -2,16 +2,17 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from finagent.adapters.sqlite import batch, day, queue
-from finagent.adapters.sqlite.batch import BatchOrder, BatchResult, BatchRunner, Failed, Request, Stage
+from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.queue import SqliteJobQueue
+from finagent.adapters.sqlite.requests import BatchOrder, BatchResult, Failed, Request, Stage
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.queue.job import Job, NewJob
-from finagent.queue.port import Tx
+from finagent.queue.port import OnEnd, Tx
 from finagent.runtime.failpoints import hit
 
 AFTER_FINISH = "child.after_finish"
@@ -44,6 +45,7 @@ class LateJobsRunner(TracedRunner):
     """Commits what a handler did and its completion, then its follow-up jobs in a commit of their own."""
 
     late: ClassVar[list[NewJob]] = []
+    loop: ClassVar[asyncio.AbstractEventLoop]
 
     def run(self, connection: sqlite3.Connection, order: BatchOrder) -> BatchResult:
         if not self.late or all(request.stage is not Stage.FINISH for request in order.requests):
@@ -59,22 +61,23 @@ class LateJobsRunner(TracedRunner):
         for request, outcome in zip(order.requests, first.outcomes, strict=True):
             if request.frees in credits and not isinstance(outcome, Failed):
                 credits[request.frees] += 1
-        late = Request(Stage.BUSINESS, publish, asyncio.Future(loop=order.requests[0].future.get_loop()))
+        late = Request(Stage.BUSINESS, publish, asyncio.Future(loop=self.loop))
         second = super().run(connection, replace(order, requests=[late], credits=credits))
         return replace(second, outcomes=first.outcomes, seconds=first.seconds + second.seconds)
 
 
 def publish_beside() -> None:
     """Follow-up jobs leave the transaction of their parent."""
-    complete = SqliteJobQueue.complete
+    finish = SqliteJobQueue.finish
 
-    async def late(self: SqliteJobQueue, job: Job, tx: Tx) -> None:
+    def late(self: SqliteJobQueue, jobs: Sequence[Job], tx: Tx, on_end: OnEnd) -> None:
+        LateJobsRunner.loop = asyncio.get_running_loop()
         LateJobsRunner.late[:] = tx.jobs
         tx.jobs.clear()
-        await complete(self, job, tx)
+        finish(self, jobs, tx, on_end)
 
     queue.BatchRunner = LateJobsRunner  # type: ignore[attr-defined]
-    SqliteJobQueue.complete = late  # type: ignore[method-assign]
+    SqliteJobQueue.finish = late  # type: ignore[method-assign]
 
 
 def clock_beside(every: int) -> Callable[[], None]:

@@ -12,7 +12,8 @@ from typing import ClassVar
 import pytest
 
 from finagent.adapters.sqlite import queue
-from finagent.adapters.sqlite.batch import BatchOrder, BatchResult, BatchRunner, Stage
+from finagent.adapters.sqlite.batch import BatchRunner
+from finagent.adapters.sqlite.requests import BatchOrder, BatchResult, Stage
 from finagent.bootstrap import runs
 from finagent.bootstrap.world import load_world
 from finagent.runtime.timeline import ImmediatePacer

@@ -9,12 +9,13 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from finagent.adapters.sqlite import batch, jobs, leases, stats
+from finagent.adapters.sqlite import batch, jobs, leases, publish, stats
 from finagent.adapters.sqlite import connection as connection_module
-from finagent.adapters.sqlite.batch import BatchOrder, BatchResult, BatchRunner
+from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.connection import ThreadedDoor
 from finagent.adapters.sqlite.database import Database, DatabaseMissingError, ReadOnlyError
 from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabaseError, migrate, migrations
+from finagent.adapters.sqlite.requests import BatchOrder, BatchResult
 from finagent.queue.errors import QueueClosedError
 from finagent.runtime.clock import VirtualClock
 from finagent.runtime.errors import HaltError
@@ -170,7 +171,7 @@ HOT = {
     "ready": (leases.READY_OF_TYPE, ("a",)),
     "keys": (leases.LEASED_KEYS, ()),
     "claim": (leases.CLAIM, (1, 1, 1, 1)),
-    "existing": (jobs.EXISTING, ("a", "b")),
+    "existing": (publish.EXISTING, ("a", "b")),
     "prune": (jobs.PRUNABLE, (1, 200)),
     "oldest": (stats.OLDEST_READY, ()),
     "next": (stats.NEXT_RUN, ()),

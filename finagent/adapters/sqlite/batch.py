@@ -1,19 +1,31 @@
 """One commit as one function: finish, extend, business, promote, cancel late, expire, claim, COMMIT."""
 
-import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from finagent.adapters.sqlite import jobs, leases
 from finagent.adapters.sqlite.jobs import EncodedJob
+from finagent.adapters.sqlite.leases import lease_until_ms
+from finagent.adapters.sqlite.publish import NewLease, insert_many, leased_job
+from finagent.adapters.sqlite.requests import (
+    FINISH_ALONE,
+    AnyRequest,
+    BatchOrder,
+    BatchResult,
+    Failed,
+    Finish,
+    Publish,
+    QueueState,
+    Request,
+    Stage,
+)
 from finagent.adapters.sqlite.session import ApplyFact, WriteSession
 from finagent.queue.job import Job, JobTypes
-from finagent.runtime.failpoints import hit
+from finagent.queue.port import Published
+from finagent.runtime.failpoints import hit, is_armed
 
-Work = Callable[[WriteSession], object]
 FATAL_CODES = frozenset(
     {
         sqlite3.SQLITE_IOERR,
@@ -26,7 +38,6 @@ FATAL_CODES = frozenset(
         sqlite3.SQLITE_CANTOPEN,
     }
 )
-MIN_TOGETHER = 4
 TICK_CLOCK = "UPDATE clock SET now_ms = ?1 WHERE id = 1 AND now_ms < ?1"
 STATE = """
 SELECT (SELECT min(run_at) FROM job_queue WHERE status = 'scheduled'),
@@ -34,75 +45,6 @@ SELECT (SELECT min(run_at) FROM job_queue WHERE status = 'scheduled'),
         WHERE deadline_at IS NOT NULL AND status IN ('scheduled', 'ready')),
        (SELECT min(lease_until) FROM job_queue WHERE status = 'leased'),
        EXISTS (SELECT 1 FROM job_queue WHERE status = 'ready')"""
-
-
-class Stage(IntEnum):
-    """The order of requests inside a batch."""
-
-    FINISH = 0
-    EXTEND = 1
-    BUSINESS = 2
-
-
-@dataclass(slots=True)
-class Request:
-    """A closed request: what to run in the transaction, and the future that waits for its commit.
-
-    `frees`: the job type whose handler credit this request gives back. `is_atomic`: the work is a single
-    statement, so it needs no savepoint to fail alone. `plain`: all it does is publish this job or complete
-    it, so it can be done together with its like; `work` does the same alone.
-    """
-
-    stage: Stage
-    work: Work
-    future: "asyncio.Future[object]"
-    frees: str | None = None
-    is_atomic: bool = False
-    plain: EncodedJob | Job | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """What the writer knows after a commit, so that nobody has to guess or ask."""
-
-    next_run_at_ms: int | None = None
-    next_deadline_ms: int | None = None
-    next_lease_until_ms: int | None = None
-    has_ready: bool = True
-
-    @property
-    def is_idle(self) -> bool:
-        return not self.has_ready and self.next_lease_until_ms is None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchOrder:
-    """Everything a batch needs from the loop, taken once."""
-
-    requests: list[Request]
-    now_ms: int
-    monotonic_ms: int
-    credits: Mapping[str, int]
-    alive_until_ms: Mapping[int, int] | None
-    is_serial: bool
-
-
-@dataclass(slots=True)
-class BatchResult:
-    """Outcomes in the order of the requests (a value or an exception), claims, and the state after it."""
-
-    outcomes: list[object]
-    claims: list[Job]
-    state: QueueState
-    committed: bool
-    seconds: float
-
-
-@dataclass(slots=True)
-class Failed:
-    """Marks an outcome that is an exception."""
-
-    error: Exception
 
 
 @dataclass(slots=True)
@@ -120,18 +62,21 @@ class BatchRunner:
     def run(self, connection: sqlite3.Connection, order: BatchOrder) -> BatchResult:
         """One transaction; raises only what stops the writer, with everything rolled back."""
         started = time.perf_counter()
+        kinds = _kinds(order.requests) if is_armed() else ()
         connection.execute("BEGIN IMMEDIATE")
         try:
             changes = connection.total_changes
-            hit("writer.after_begin")
-            outcomes = self._run_requests(connection, order)
-            self._sweep(connection, order)
-            claims, drained = self._claim(connection, order, outcomes)
+            hit("writer.after_begin", kinds)
+            batch = _Batch(connection, self, order)
+            batch.run_requests()
+            batch.sweep()
+            drained = batch.claim()
+            kinds = (*kinds, *(job.type for job in batch.claims)) if is_armed() else ()
             state = QueueState(*_state_row(connection))
             committed = bool(order.requests) or connection.total_changes != changes
             if committed:
                 connection.execute(TICK_CLOCK, (order.now_ms,))
-                hit("writer.before_commit")
+                hit("writer.before_commit", kinds)
                 connection.execute("COMMIT")
             else:
                 connection.execute("ROLLBACK")
@@ -140,120 +85,210 @@ class BatchRunner:
                 connection.execute("ROLLBACK")
             raise
         self.ready_types -= drained
-        hit("writer.after_commit")
-        return BatchResult(outcomes, claims, state, committed, time.perf_counter() - started)
+        hit("writer.after_commit", kinds)
+        return BatchResult(batch.outcomes, batch.claims, state, committed, time.perf_counter() - started)
 
-    def _run_requests(self, connection: sqlite3.Connection, order: BatchOrder) -> list[object]:
-        session = WriteSession(
+
+class _Batch:
+    """One transaction under way.
+
+    `_free` are the credits left. A job that the claim of this very batch would hand out anyway is stored as
+    leased at once. That is certain when nothing else competes for the credits of its type: no request but
+    publishes can make a job ready, none comes due, none is left from before, and there is a credit for each.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, runner: BatchRunner, order: BatchOrder) -> None:
+        self._connection = connection
+        self._runner = runner
+        self._order = order
+        self._session = WriteSession(
             connection,
             now_ms=order.now_ms,
-            types=self.types,
-            apply_fact=self.apply_fact,
-            ready_types=self.ready_types,
+            types=runner.types,
+            apply_fact=runner.apply_fact,
+            ready_types=runner.ready_types,
         )
-        outcomes: list[object] = [None] * len(order.requests)
-        by_stage = sorted(range(len(order.requests)), key=lambda index: order.requests[index].stage)
+        self._free = dict(order.credits)
+        self._at_once = self._published_by_type() if _is_calm(order) else {}
+        self.outcomes: list[object] = [None] * len(order.requests)
+        self.claims: list[Job] = []
+
+    def _published_by_type(self) -> dict[str, int]:
+        """How many jobs this batch publishes of each type that has none waiting."""
+        found: dict[str, int] = {}
+        for request in self._order.requests:
+            if isinstance(request, Publish):
+                for new in request.new:
+                    found[new.job.type] = found.get(new.job.type, 0) + 1
+        return {
+            job_type: count for job_type, count in found.items() if job_type not in self._runner.ready_types
+        }
+
+    def run_requests(self) -> None:
+        """All requests stage by stage, and within a stage as they came; neighbours of a kind together."""
+        requests = self._order.requests
+        places = sorted(range(len(requests)), key=lambda index: requests[index].stage)
         start = 0
-        while start < len(by_stage):
-            run = _alike(order.requests, by_stage, start)
-            together = _run_together(connection, session, run) if len(run) >= MIN_TOGETHER else None
-            if together is None:
-                together = [_run_one(connection, session, request) for request in run]
-            for index, outcome in zip(by_stage[start:], together, strict=False):
-                outcomes[index] = outcome
-            start += len(run)
-        return outcomes
+        while start < len(places):
+            kind, end = requests[places[start]].together, start + 1
+            while kind is not None and end < len(places) and requests[places[end]].together == kind:
+                end += 1
+            run = places[start:end]
+            if kind is None or not self._run_together(kind, run):
+                for index in run:
+                    self.outcomes[index] = self._run_one(requests[index])
+            start = end
 
-    def _sweep(self, connection: sqlite3.Connection, order: BatchOrder) -> None:
-        """Expire first: what comes back from a lost lease may be past its deadline by now."""
-        if order.alive_until_ms is not None:
-            self.ready_types |= leases.expire(
-                connection, order.alive_until_ms, now_ms=order.now_ms, monotonic_ms=order.monotonic_ms
-            )
-        self.ready_types |= jobs.promote_due(connection, now_ms=order.now_ms)
-        jobs.cancel_late(connection, now_ms=order.now_ms)
+    def _run_together(self, kind: str, run: Sequence[int]) -> bool:
+        """A run of requests in few statements; False, and nothing done, when one of them has to fail."""
+        connection = self._connection
+        connection.execute("SAVEPOINT run")
+        try:
+            if kind == FINISH_ALONE:
+                is_done = self._finish([job for index in run for job in self._jobs_of(index)])
+            else:
+                is_done = self._publish(kind, run)
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            is_done = False
+        if not is_done:
+            connection.execute("ROLLBACK TO run")
+        connection.execute("RELEASE run")
+        return is_done
 
-    def _claim(
-        self, connection: sqlite3.Connection, order: BatchOrder, outcomes: list[object]
-    ) -> tuple[list[Job], set[str]]:
-        """Claims, and the types that have no ready job left (to be forgotten once this is committed)."""
-        claimer = leases.Claimer(connection, self.types, self.epoch, order.now_ms, order.monotonic_ms)
-        credits = dict(order.credits)
-        for request, outcome in zip(order.requests, outcomes, strict=True):
-            # A refused completion frees nothing: its handler decides again in the same place.
-            if request.frees in credits and not isinstance(outcome, Failed):
-                credits[request.frees] += 1
-        if order.is_serial:
-            return claimer.claim_serial(credits), set()
-        wanted = [job_type for job_type in sorted(self.ready_types) if credits.get(job_type, 0) > 0]
-        if not wanted:
-            return [], set()
-        claims: list[Job] = []
-        drained: set[str] = set()
-        taken_keys = claimer.leased_keys()
-        for job_type in wanted:
-            found, is_drained = claimer.claim_type(job_type, credits[job_type], taken_keys)
-            claims += found
-            if is_drained:
-                drained.add(job_type)
-        claims.sort(key=lambda job: (job.priority, job.run_at_ms, job.id))
-        return claims, drained
+    def _jobs_of(self, index: int) -> Sequence[Job]:
+        request = self._order.requests[index]
+        return request.jobs if isinstance(request, Finish) else ()
 
+    def _new_of(self, index: int) -> Sequence[EncodedJob]:
+        request = self._order.requests[index]
+        return request.new if isinstance(request, Publish) else ()
 
-def _alike(requests: list[Request], by_stage: list[int], start: int) -> list[Request]:
-    """The longest run of plain requests of one kind from `start` on; one request when it is not plain."""
-    first = requests[by_stage[start]]
-    run = [first]
-    if first.plain is not None:
-        kind = type(first.plain)
-        for index in by_stage[start + 1 :]:
-            if type(requests[index].plain) is not kind:
-                break
-            run.append(requests[index])
-    return run
+    def _finish(self, done: Sequence[Job]) -> bool:
+        jobs.finish(self._connection, done, now_ms=self._order.now_ms)
+        for job in done:
+            self._give_back(job.type, 1)
+        return True
 
-
-def _run_together(
-    connection: sqlite3.Connection, session: WriteSession, run: list[Request]
-) -> list[object] | None:
-    """All of a run in few statements; None, and nothing done, when one of them has to fail or to exist."""
-    connection.execute("SAVEPOINT run")
-    session.job = None
-    done: list[object] | None = None
-    try:
-        new = [request.plain for request in run if isinstance(request.plain, EncodedJob)]
-        if new:
-            published = session.insert_many(new)
-            done = None if published is None else list(published)
+    def _publish(self, job_type: str, run: Sequence[int]) -> bool:
+        new = [job for index in run for job in self._new_of(index)]
+        now_ms, epoch = self._order.now_ms, self._runner.epoch
+        lease = None
+        if self._free.get(job_type, 0) >= self._at_once.get(job_type, 1 << 30) and not _is_any_late(
+            new, now_ms
+        ):
+            until_ms = lease_until_ms(self._runner.types, job_type, monotonic_ms=self._order.monotonic_ms)
+            lease = NewLease(epoch=epoch, until_ms=until_ms)
+        ids = insert_many(self._connection, new, now_ms=now_ms, parent=None, lease=lease)
+        if ids is None:
+            return False
+        if lease is None:
+            self._runner.ready_types.add(job_type)
         else:
-            held = [request.plain for request in run if isinstance(request.plain, Job)]
-            done = [None] * len(run) if jobs.finish_many(connection, held, now_ms=session.now_ms) else None
-    except Exception as error:
-        if is_fatal(error):
-            raise
-    if done is None:
-        connection.execute("ROLLBACK TO run")
-    connection.execute("RELEASE run")
-    return done
+            self._free[job_type] -= len(new)
+            self._at_once[job_type] -= len(new)
+            self.claims += [
+                leased_job(job, job_id, now_ms=now_ms, epoch=epoch)
+                for job, job_id in zip(new, ids, strict=True)
+            ]
+        published = iter([Published(job_id, True) for job_id in ids])
+        for index in run:
+            self.outcomes[index] = [next(published) for _ in self._new_of(index)]
+        return True
 
-
-def _run_one(connection: sqlite3.Connection, session: WriteSession, request: Request) -> object:
-    if not request.is_atomic:
+    def _run_one(self, request: AnyRequest) -> object:
+        connection, session = self._connection, self._session
         connection.execute("SAVEPOINT request")
-    session.job = None
-    try:
-        outcome = request.work(session)
-    except Exception as error:
-        if is_fatal(error):
-            raise
-        if not request.is_atomic:
+        session.job = None
+        try:
+            outcome = self._work(request)
+        except Exception as error:
+            if is_fatal(error):
+                raise
             connection.execute("ROLLBACK TO request")
             connection.execute("RELEASE request")
-        session.scratch.clear()
-        return Failed(error)
-    if not request.is_atomic:
+            session.scratch.clear()
+            # A refused completion frees nothing: its handler decides again in the same place.
+            return Failed(error)
         connection.execute("RELEASE request")
-    return outcome
+        if request.frees is not None:
+            self._give_back(request.frees, len(request.jobs) if isinstance(request, Finish) else 1)
+        return outcome
+
+    def _work(self, request: AnyRequest) -> object:
+        if isinstance(request, Publish):
+            return self._session.insert_all(request.new)
+        if isinstance(request, Request):
+            return request.work(self._session)
+        jobs.finish(self._connection, request.jobs, now_ms=self._order.now_ms)
+        if request.effects is not None:
+            # Follow-up jobs name their parent, if there is but one.
+            self._session.job = request.jobs[0] if len(request.jobs) == 1 else None
+            request.effects(self._session)
+        return None
+
+    def _give_back(self, job_type: str, count: int) -> None:
+        if job_type in self._free:
+            self._free[job_type] += count
+
+    def sweep(self) -> None:
+        """Expire first: what comes back from a lost lease may be past its deadline by now."""
+        order, ready_types = self._order, self._runner.ready_types
+        if order.alive_until_ms is not None:
+            ready_types |= leases.expire(
+                self._connection,
+                order.alive_until_ms,
+                now_ms=order.now_ms,
+                monotonic_ms=order.monotonic_ms,
+            )
+        ready_types |= jobs.promote_due(self._connection, now_ms=order.now_ms)
+        jobs.cancel_late(self._connection, now_ms=order.now_ms)
+
+    def claim(self) -> set[str]:
+        """Claims; gives the types that have no ready job left (to be forgotten once this is committed)."""
+        runner, order = self._runner, self._order
+        claimer = leases.Claimer(
+            self._connection, runner.types, runner.epoch, order.now_ms, order.monotonic_ms
+        )
+        if order.is_serial:
+            self.claims += claimer.claim_serial(self._free)
+            return set()
+        wanted = [job_type for job_type in sorted(runner.ready_types) if self._free.get(job_type, 0) > 0]
+        drained: set[str] = set()
+        taken_keys = claimer.leased_keys() if wanted else set()
+        for job_type in wanted:
+            found, is_drained = claimer.claim_type(job_type, self._free[job_type], taken_keys)
+            self.claims += found
+            if is_drained:
+                drained.add(job_type)
+        self.claims.sort(key=lambda job: (job.priority, job.run_at_ms, job.id))
+        return drained
+
+
+def _is_calm(order: BatchOrder) -> bool:
+    """Whether nothing in a batch but its publishes can make a job ready."""
+    return not (order.is_serial or order.is_sweep_due) and all(
+        request.effects is None
+        if isinstance(request, Finish)
+        else isinstance(request, Publish) or request.stage is Stage.EXTEND
+        for request in order.requests
+    )
+
+
+def _is_any_late(new: Sequence[EncodedJob], now_ms: int) -> bool:
+    return any(job.job.deadline_at_ms is not None and job.job.deadline_at_ms < now_ms for job in new)
+
+
+def _kinds(requests: Sequence[AnyRequest]) -> tuple[str, ...]:
+    """The job types that requests are about, for failpoints."""
+    found: list[str] = []
+    for request in requests:
+        if isinstance(request, Publish):
+            found += [new.job.type for new in request.new]
+        elif request.frees is not None:
+            found.append(request.frees)
+    return tuple(found)
 
 
 def is_fatal(error: BaseException) -> bool:

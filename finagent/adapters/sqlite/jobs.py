@@ -3,12 +3,12 @@
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from finagent.queue.errors import JobNotFoundError, LeaseLostError
-from finagent.queue.job import Job, JobStatus, JobTypes, JsonValue, Lease, NewJob, backoff_s
-from finagent.queue.port import FailOutcome, Published
+from finagent.queue.job import Job, JobStatus, JobTypes, JsonValue, Lease, NewJob, backoff_s, check_delay
+from finagent.queue.payload import loads
+from finagent.queue.port import FailOutcome
 
 COLUMNS = (
     "id, type, key, payload, payload_version, status, priority, run_at, deadline_at, attempts, failures,"
@@ -17,145 +17,82 @@ COLUMNS = (
 )
 TOO_LATE = "too_late"
 STATUSES = {str(status): status for status in JobStatus}
-DECODER = json.JSONDecoder()
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedJob:
-    """A new job whose type and payload were checked on the loop, before it reached the writer."""
+class EncodedJob(NamedTuple):
+    """A new job whose fields were checked and whose payload was written before it reached the writer."""
 
     job: NewJob
     payload: str
     priority: int
     max_attempts: int
+    delay_ms: int | None
 
 
 def encode(types: JobTypes, job: NewJob) -> EncodedJob:
-    """Check and encode; raises UnknownJobTypeError or PayloadError."""
+    """Check and encode; raises UnknownJobTypeError, PayloadError, DelayError or JobValueError."""
     payload, policy = types.encode(job), types.policy(job.type)
-    priority = policy.priority if job.priority is None else job.priority
-    return EncodedJob(job, payload, priority, job.max_attempts or policy.max_attempts)
+    return EncodedJob(
+        job,
+        payload,
+        policy.priority if job.priority is None else job.priority,
+        policy.max_attempts if job.max_attempts is None else job.max_attempts,
+        None if job.delay_s is None else round(job.delay_s * 1000),
+    )
 
 
 def job_from_row(row: Sequence[object]) -> Job:
     """A row of `COLUMNS` as a job; `lease` is set while it is leased."""
     values = cast("Sequence[int]", row)  # SQLite is dynamically typed; STRICT tables vouch for the columns
     texts = cast("Sequence[str]", row)
-    leased = row[5] == "leased"
     return Job(
-        id=values[0],
-        type=texts[1],
-        key=texts[2],
-        payload=cast("Mapping[str, JsonValue]", DECODER.decode(texts[3])),
-        payload_version=values[4],
-        status=STATUSES[texts[5]],
-        priority=values[6],
-        run_at_ms=values[7],
-        deadline_at_ms=values[8],
-        attempts=values[9],
-        failures=values[10],
-        max_attempts=values[11],
-        lease=Lease(values[12], values[13]) if leased else None,
-        idem_key=texts[15],
-        trace_id=texts[16],
-        parent_id=values[17],
-        created_at_ms=values[18],
-        started_at_ms=values[19],
-        finished_at_ms=values[20],
-        error=texts[21],
+        values[0],
+        texts[1],
+        texts[2],
+        cast("Mapping[str, JsonValue]", loads(texts[3])),
+        values[4],
+        STATUSES[texts[5]],
+        values[6],
+        values[7],
+        values[8],
+        values[9],
+        values[10],
+        values[11],
+        Lease(values[12], values[13]) if row[5] == "leased" else None,
+        texts[15],
+        texts[16],
+        values[17],
+        values[18],
+        values[19],
+        values[20],
+        texts[21],
     )
-
-
-INTO = """
-INSERT INTO job_queue (type, key, payload, payload_version, status, priority, run_at, deadline_at,
-                       max_attempts, idem_key, trace_id, parent_id, created_at)"""
-INSERT = f"""{INTO}
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
-WHERE NOT EXISTS (SELECT 1 FROM job_key WHERE type = ?1 AND idem_key = ?10)
-ON CONFLICT (type, idem_key) DO NOTHING"""
-MANY = (64, 16, 4)
-INSERT_MANY = {
-    count: f"""{INTO}
-SELECT * FROM (VALUES {", ".join(["(" + ", ".join("?" * 13) + ")"] * count)})
-WHERE NOT EXISTS (SELECT 1 FROM job_key WHERE type = column1 AND idem_key = column10)
-ON CONFLICT (type, idem_key) DO NOTHING"""
-    for count in MANY
-}
-"""Several rows in one step; the interpreter's lock is given away once, not once per row."""
-EXISTING = """
-SELECT id FROM job_queue WHERE type = ?1 AND idem_key = ?2
-UNION ALL SELECT job_id FROM job_key WHERE type = ?1 AND idem_key = ?2"""
-
-
-def insert(connection: sqlite3.Connection, new: EncodedJob, *, now_ms: int, parent: Job | None) -> Published:
-    """Publish one job, or find the one that took its idempotency key (pruned ones too)."""
-    job = new.job
-    cursor = connection.execute(INSERT, _values(new, now_ms, parent))
-    if cursor.rowcount == 1:
-        return Published(cast("int", cursor.lastrowid), created=True)
-    return Published(connection.execute(EXISTING, (job.type, job.idem_key)).fetchone()[0], created=False)
-
-
-def _values(new: EncodedJob, now_ms: int, parent: Job | None) -> tuple[str | int | None, ...]:
-    job = new.job
-    run_at_ms = now_ms if job.run_at_ms is None else job.run_at_ms
-    status = "ready" if run_at_ms <= now_ms else "scheduled"
-    trace_id, parent_id = job.trace_id, None
-    if parent is not None:
-        trace_id, parent_id = trace_id or parent.trace_id, parent.id
-    return (job.type, job.key, new.payload, job.payload_version, status, new.priority, run_at_ms,
-            job.deadline_at_ms, new.max_attempts, job.idem_key, trace_id, parent_id, now_ms)  # fmt: skip
-
-
-def insert_many(
-    connection: sqlite3.Connection, new: Sequence[EncodedJob], *, now_ms: int, parent: Job | None
-) -> list[Published] | None:
-    """Publish jobs in few steps; None when one of them exists already: roll back, then insert one by one."""
-    found: list[Published] = []
-    start = 0
-    for count in MANY:
-        while len(new) - start >= count:
-            chunk = new[start : start + count]
-            cursor = connection.execute(
-                INSERT_MANY[count], [value for job in chunk for value in _values(job, now_ms, parent)]
-            )
-            if cursor.rowcount != count:
-                return None
-            # Rows get max(id) + 1 each, in the order of VALUES.
-            first = cast("int", cursor.lastrowid) - count + 1
-            found += [Published(job_id, created=True) for job_id in range(first, first + count)]
-            start += count
-    for job in new[start:]:
-        found.append(insert(connection, job, now_ms=now_ms, parent=parent))
-    return found
 
 
 FINISH = """
 UPDATE job_queue SET status = 'done', finished_at = ?, lease_until = NULL
-WHERE id = ? AND epoch = ? AND lease_seq = ? AND status = 'leased'"""
-
-
-def finish(connection: sqlite3.Connection, job: Job, *, now_ms: int) -> None:
-    """Mark the job done if its lease still holds; raises LeaseLostError."""
-    lease = held_lease(job)
-    if connection.execute(FINISH, (now_ms, job.id, lease.epoch, lease.seq)).rowcount != 1:
-        raise LeaseLostError(job.id)
-
-
-FINISH_MANY = """
-UPDATE job_queue SET status = 'done', finished_at = ?, lease_until = NULL
 WHERE id IN (SELECT value FROM json_each(?)) AND epoch = ? AND lease_seq = ? AND status = 'leased'"""
 
 
-def finish_many(connection: sqlite3.Connection, done: Sequence[Job], *, now_ms: int) -> bool:
-    """Mark the jobs done in one step per lease; False when one lease is lost: roll back, then one by one."""
+def finish(connection: sqlite3.Connection, done: Sequence[Job], *, now_ms: int) -> None:
+    """Mark jobs done, one step for all of a lease number; raises LeaseLostError, then some may be marked."""
     by_lease: dict[Lease, list[int]] = {}
     for job in done:
-        by_lease.setdefault(held_lease(job), []).append(job.id)
-    return all(
-        connection.execute(FINISH_MANY, (now_ms, str(ids), lease.epoch, lease.seq)).rowcount == len(ids)
-        for lease, ids in by_lease.items()
-    )
+        by_lease.setdefault(job.lease or held_lease(job), []).append(job.id)
+    for lease, ids in by_lease.items():
+        cursor = connection.execute(FINISH, (now_ms, str(ids), lease.epoch, lease.seq))
+        if cursor.rowcount != len(ids):
+            raise LeaseLostError(ids[0] if len(ids) == 1 else _lost_one(connection, ids, lease, now_ms))
+
+
+def _lost_one(connection: sqlite3.Connection, ids: Sequence[int], lease: Lease, now_ms: int) -> int:
+    """Which of the jobs this batch could not finish, or the one that was named twice."""
+    sql = "SELECT 1 FROM job_queue WHERE id = ? AND epoch = ? AND lease_seq = ? AND finished_at = ?"
+    for job_id in ids:
+        found = connection.execute(sql, (job_id, lease.epoch, lease.seq, now_ms)).fetchone()
+        if found is None or ids.count(job_id) > 1:
+            return job_id
+    return ids[0]
 
 
 def held_lease(job: Job) -> Lease:
@@ -219,10 +156,14 @@ def release(
 
 
 def retry_wait_ms(types: JobTypes, job: Job, retry_after_s: float | None) -> int:
-    """Milliseconds until the next try: what the other side asked for, or the type's back-off."""
+    """Milliseconds until the next try: what the other side asked for, or the type's back-off.
+
+    Raises DelayError for a wait that is negative, infinite or not a number.
+    """
     if retry_after_s is None:
         retry_after_s = backoff_s(types.policy(job.type), idem_key=job.idem_key, failure=job.failures + 1)
-    return max(0, round(retry_after_s * 1000))
+    check_delay(retry_after_s, f"retry_after_s of job {job.type} {job.idem_key!r}")
+    return round(retry_after_s * 1000)
 
 
 EXTEND = """

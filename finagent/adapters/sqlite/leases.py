@@ -65,9 +65,14 @@ class Claimer:
         """All in one step, which gives them in no particular order."""
         if not job_ids:
             return []
-        until_ms = self.monotonic_ms + round(self.types.policy(job_type).timeout_s * 1000)
+        until_ms = lease_until_ms(self.types, job_type, monotonic_ms=self.monotonic_ms)
         rows = self.connection.execute(CLAIM, (self.epoch, until_ms, self.now_ms, str(job_ids))).fetchall()
         return [job_from_row(row) for row in rows]
+
+
+def lease_until_ms(types: JobTypes, job_type: str, *, monotonic_ms: int) -> int:
+    """When a lease that begins now ends, in machinery milliseconds of this boot."""
+    return monotonic_ms + round(types.policy(job_type).timeout_s * 1000)
 
 
 KEEP_ALIVE = "UPDATE job_queue SET lease_until = ? WHERE id = ? AND status = 'leased'"

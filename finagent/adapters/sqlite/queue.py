@@ -1,5 +1,6 @@
 """The durable queue on SQLite; the one place where jobs, guards and business facts are committed."""
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -8,16 +9,18 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from finagent.adapters.sqlite import jobs, leases
-from finagent.adapters.sqlite.batch import BatchRunner, Stage, Work
+from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.faults import error_code
 from finagent.adapters.sqlite.jobs import COLUMNS, EncodedJob, encode, job_from_row
 from finagent.adapters.sqlite.leases import BootReport
+from finagent.adapters.sqlite.requests import Stage, Work
 from finagent.adapters.sqlite.session import ApplyFact, WriteSession, refuse_facts
 from finagent.adapters.sqlite.stats import read_stats
-from finagent.adapters.sqlite.writer import GroupCommitWriter, WriterCounters, error_code
+from finagent.adapters.sqlite.writer import GroupCommitWriter, WriterCounters
 from finagent.queue.errors import QueueClosedError
 from finagent.queue.job import Job, JobStatus, JobTypes, NewJob
-from finagent.queue.port import Consumer, CronTick, FailOutcome, Published, QueueStats, Tx
+from finagent.queue.port import Consumer, CronTick, FailOutcome, OnEnd, Published, QueueStats, Tx
 from finagent.runtime.clock import Clock, SystemClock, Ticker
 from finagent.runtime.errors import HaltError
 from finagent.runtime.metrics import Metrics
@@ -27,6 +30,10 @@ T = TypeVar("T")
 
 def ignore_halt(reason: str) -> None:
     """The default for `on_halt`: every caller gets the HaltError anyway."""
+
+
+def ignore_busy(seconds: float) -> None:
+    """The default for `on_busy`: the batch is kept and tried again anyway."""
 
 
 class SqliteJobQueue:
@@ -47,6 +54,7 @@ class SqliteJobQueue:
         *,
         apply_fact: ApplyFact = refuse_facts,
         on_halt: Callable[[str], None] = ignore_halt,
+        on_busy: Callable[[float], None] = ignore_busy,
         metrics: Metrics | None = None,
         ballast: Path | None = None,
     ) -> None:
@@ -56,6 +64,7 @@ class SqliteJobQueue:
         self._ticker = ticker
         self._apply_fact = apply_fact
         self._tell_halt = on_halt
+        self._on_busy = on_busy
         self._metrics = metrics
         self._ballast = ballast
         self._writer: GroupCommitWriter | None = None
@@ -79,6 +88,7 @@ class SqliteJobQueue:
             ticker=self._ticker,
             now_ms=now_ms,
             on_halt=self._on_halt,
+            on_busy=self._on_busy,
             metrics=self._metrics,
         )
         await self._call(lambda session: None)  # learns the state, so that wait_quiescent answers at once
@@ -92,7 +102,7 @@ class SqliteJobQueue:
         await writer.close()
         if not self._is_halted:
             now_ms, epoch = self._clock.now_ms(), self._epoch
-            await self._database.write_fn(
+            await self._database.write_last(
                 lambda connection: leases.end_boot(connection, epoch=epoch, now_ms=now_ms)
             )
 
@@ -112,25 +122,11 @@ class SqliteJobQueue:
 
     # ------------------------------------------------------------ publish and commit
     async def publish(self, job: NewJob) -> Published:
-        new = encode(self._types, job)
-        done = await self._live().submit(
-            Stage.BUSINESS, lambda session: session.insert(new), is_atomic=True, plain=new
-        )
-        return cast("Published", done)
+        return (await self._live().publish((encode(self._types, job),)))[0]
 
     async def publish_many(self, jobs: Sequence[NewJob]) -> Sequence[Published]:
-        new = [encode(self._types, job) for job in jobs]
-
-        def insert(session: WriteSession) -> Sequence[Published]:
-            session.conn.execute("SAVEPOINT many")
-            published = session.insert_many(new)
-            if published is None:
-                session.conn.execute("ROLLBACK TO many")
-                published = [session.insert(job) for job in new]
-            session.conn.execute("RELEASE many")
-            return published
-
-        return await self._call(insert)
+        types = self._types
+        return await self._live().publish([encode(types, job) for job in jobs])
 
     async def commit(self, tx: Tx) -> None:
         await self._live().submit(Stage.BUSINESS, self._effects(tx))
@@ -143,20 +139,21 @@ class SqliteJobQueue:
         return await self._call(work)
 
     async def complete(self, job: Job, tx: Tx) -> None:
-        jobs.held_lease(job)
-        if tx.is_empty:
-            await self._live().submit(
-                Stage.FINISH, lambda session: _finish(session, job), frees=job.type, is_atomic=True, plain=job
-            )
-            return
-        effects = self._effects(tx)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def finish(session: WriteSession) -> None:
-            _finish(session, job)
-            session.job = job
-            effects(session)
+        def tell(jobs: Sequence[Job], error: Exception | None) -> None:
+            if ended.done():
+                return  # the caller was cancelled; the commit stands
+            if error is None:
+                ended.set_result(None)
+            else:
+                ended.set_exception(error)
 
-        await self._live().submit(Stage.FINISH, finish, frees=job.type)
+        self.finish((job,), tx, tell)
+        await ended
+
+    def finish(self, jobs: Sequence[Job], tx: Tx, on_end: OnEnd) -> None:
+        self._live().finish(jobs, None if tx.is_empty else self._effects(tx), on_end)
 
     async def fail(
         self, job: Job, error: str, *, outcome: FailOutcome, retry_after_s: float | None = None
@@ -175,9 +172,7 @@ class SqliteJobQueue:
     async def extend(self, job: Job) -> None:
         until_ms = self._ticker.monotonic_ms() + round(self._types.policy(job.type).timeout_s * 1000)
         await self._live().submit(
-            Stage.EXTEND,
-            lambda session: jobs.extend(session.conn, job, lease_until_ms=until_ms),
-            is_atomic=True,
+            Stage.EXTEND, lambda session: jobs.extend(session.conn, job, lease_until_ms=until_ms)
         )
 
     # ------------------------------------------------------------ control
@@ -283,17 +278,13 @@ class SqliteJobQueue:
             session.guard(expected, touched)
             for fact in facts:
                 session.apply(fact)
-            for job in new:
-                session.insert(job)
+            session.insert_all(new)
 
         return effects
 
     def _on_halt(self, halted: HaltError) -> None:
         self._is_halted = True
+        self._database.give_up()
         if self._ballast is not None and error_code(halted.__cause__) == sqlite3.SQLITE_FULL:
             self._ballast.unlink(missing_ok=True)  # room for the log and for a clean next start
         self._tell_halt(str(halted))
-
-
-def _finish(session: WriteSession, job: Job) -> None:
-    jobs.finish(session.conn, job, now_ms=session.now_ms)

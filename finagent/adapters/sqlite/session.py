@@ -3,7 +3,8 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 
-from finagent.adapters.sqlite.jobs import EncodedJob, encode, insert, insert_many
+from finagent.adapters.sqlite.jobs import EncodedJob, encode
+from finagent.adapters.sqlite.publish import insert, insert_many, shared_type
 from finagent.queue.errors import GuardFailedError
 from finagent.queue.job import Job, JobTypes, NewJob
 from finagent.queue.port import CronTick, Published
@@ -49,10 +50,19 @@ class WriteSession:
         self.ready_types.add(new.job.type)
         return insert(self.conn, new, now_ms=self.now_ms, parent=self.job)
 
-    def insert_many(self, new: Sequence[EncodedJob]) -> list[Published] | None:
-        """Publish encoded jobs in few steps; None when one exists already, and the caller must roll back."""
-        self.ready_types.update([job.job.type for job in new])
-        return insert_many(self.conn, new, now_ms=self.now_ms, parent=self.job)
+    def insert_all(self, new: Sequence[EncodedJob]) -> list[Published]:
+        """Publish several encoded jobs, in few statements where none of them exists."""
+        job_type = shared_type(new) if len(new) > 1 else None
+        if job_type is not None:
+            self.conn.execute("SAVEPOINT jobs")
+            ids = insert_many(self.conn, new, now_ms=self.now_ms, parent=self.job)
+            if ids is None:
+                self.conn.execute("ROLLBACK TO jobs")
+            self.conn.execute("RELEASE jobs")
+            if ids is not None:
+                self.ready_types.add(job_type)
+                return [Published(job_id, created=True) for job_id in ids]
+        return [self.insert(job) for job in new]
 
     def apply(self, fact: object) -> None:
         """Store a business fact through the injected store."""
@@ -90,8 +100,7 @@ class WriteSession:
         """Record a cron tick and publish its jobs; False, and nothing published, when it fired before."""
         recorded = self.conn.execute(FIRE, (tick.name, tick.fire_at_ms, self.now_ms, skipped)).rowcount == 1
         if recorded and skipped is None:
-            for job in jobs:
-                self.publish(job)
+            self.insert_all([encode(self._types, job) for job in jobs])
         return recorded
 
 

@@ -3,24 +3,30 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from finagent.adapters.sqlite.batch import (
+from finagent.adapters.sqlite.batch import BatchRunner
+from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.faults import error_code, halt_error
+from finagent.adapters.sqlite.jobs import EncodedJob
+from finagent.adapters.sqlite.publish import shared_type
+from finagent.adapters.sqlite.requests import (
+    AnyRequest,
     BatchOrder,
     BatchResult,
-    BatchRunner,
     Failed,
+    Finish,
+    Publish,
     QueueState,
     Request,
     Stage,
     Work,
 )
-from finagent.adapters.sqlite.database import Database
-from finagent.adapters.sqlite.jobs import EncodedJob
 from finagent.queue.errors import QueueClosedError
 from finagent.queue.job import Job
-from finagent.queue.port import Consumer
+from finagent.queue.port import Consumer, OnEnd, Published
 from finagent.runtime.clock import Clock, Ticker
 from finagent.runtime.errors import HaltError
 from finagent.runtime.failpoints import hit
@@ -45,7 +51,8 @@ class GroupCommitWriter:
     """Drains requests into batches without waiting for more; delivers claims to the attached consumer.
 
     `is_serial` leases one job at a time. `on_halt` is told when the disk failed: from then on every request
-    is refused with HaltError, and nothing is tried again (a failed fsync cannot be repeated).
+    is refused with HaltError, and nothing is tried again (a failed fsync cannot be repeated). `on_busy` gets
+    the seconds for which another program's lock has held the present batch up, and 0 once it got through.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class GroupCommitWriter:
         ticker: Ticker,
         now_ms: int,
         on_halt: Callable[[HaltError], None],
+        on_busy: Callable[[float], None],
         metrics: Metrics | None,
     ) -> None:
         self.consumer: Consumer | None = None
@@ -69,9 +77,12 @@ class GroupCommitWriter:
         self._clock = clock
         self._ticker = ticker
         self._on_halt = on_halt
+        self._on_busy = on_busy
         self._metrics = metrics
         self._now_ms = now_ms
-        self._pending: deque[Request] = deque()
+        self.waiting_publishers = 0
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[AnyRequest] = deque()
         self._is_pass_wanted = False
         self._is_closing = False
         self._halted: HaltError | None = None
@@ -81,26 +92,43 @@ class GroupCommitWriter:
         self._quiescent = asyncio.Event()
         self._task = spawn(self._run(), "sqlite-writer")
 
-    async def submit(
-        self,
-        stage: Stage,
-        work: Work,
-        *,
-        frees: str | None = None,
-        is_atomic: bool = False,
-        plain: EncodedJob | Job | None = None,
-    ) -> object:
+    async def submit(self, stage: Stage, work: Work, *, frees: str | None = None) -> object:
         """Run `work` in the next batch and return its result once it is on disk; raises what it raised."""
-        while not self._room.is_set():
-            await self._room.wait()
-        self._refuse_when_closed()
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._pending.append(Request(stage, work, future, frees, is_atomic, plain))
+        await self._wait_for_room()
+        future: asyncio.Future[object] = self._loop.create_future()
+        self._ask(Request(stage, work, future, frees))
+        return await future
+
+    async def publish(self, new: Sequence[EncodedJob]) -> Sequence[Published]:
+        """Store jobs in the next batch; all of them or, with an exception, none."""
+        if not self._room.is_set():
+            await self._wait_for_room()
+        future: asyncio.Future[object] = self._loop.create_future()
+        self._ask(Publish(new, future, shared_type(new)))
+        return cast("Sequence[Published]", await future)
+
+    def finish(self, jobs: Sequence[Job], effects: Work | None, on_end: OnEnd) -> None:
+        """Complete jobs in the next batch; `on_end` is told. There is always room: it makes more of it."""
+        self._ask(Finish(jobs, effects, on_end))
+
+    async def _wait_for_room(self) -> None:
+        self.waiting_publishers += 1
+        try:
+            while not self._room.is_set():
+                await self._room.wait()
+        finally:
+            self.waiting_publishers -= 1
+
+    def _ask(self, request: AnyRequest) -> None:
+        if self._halted is not None:
+            raise self._halted
+        if self._is_closing:
+            raise QueueClosedError
+        self._pending.append(request)
         if len(self._pending) >= MAX_PENDING:
             self._room.clear()
         self._quiescent.clear()
         self._wake.set()
-        return await future
 
     def poke(self) -> None:
         """Ask for a pass over due jobs, deadlines, expired leases and free credits."""
@@ -119,12 +147,6 @@ class GroupCommitWriter:
         self._wake.set()
         await asyncio.wait([self._task])
 
-    def _refuse_when_closed(self) -> None:
-        if self._halted is not None:
-            raise self._halted
-        if self._is_closing:
-            raise QueueClosedError
-
     async def _run(self) -> None:
         try:
             while not (self._is_closing and not self._pending):
@@ -140,7 +162,8 @@ class GroupCommitWriter:
         self._is_pass_wanted = False
         now_ms = max(self._now_ms, self._clock.now_ms())
         monotonic_ms = self._ticker.monotonic_ms()
-        if not self._pending and not self._has_work(now_ms, monotonic_ms):
+        is_sweep_due = self._is_sweep_due(now_ms, monotonic_ms)
+        if not self._pending and not is_sweep_due and not (self.state.has_ready and self._can_claim()):
             self._settle()
             return
         requests = [self._pending.popleft() for _ in range(min(MAX_BATCH, len(self._pending)))]
@@ -152,6 +175,7 @@ class GroupCommitWriter:
             credits=self.consumer.free_credits() if self.consumer is not None else {},
             alive_until_ms=self._alive_if_overdue(monotonic_ms),
             is_serial=self.is_serial,
+            is_sweep_due=is_sweep_due,
         )
         self._quiescent.clear()
         try:
@@ -162,17 +186,25 @@ class GroupCommitWriter:
             self._halt(HaltError("the writer was cancelled in the middle of a commit"), requests)
             raise
         except Exception as error:
-            self._halt(_halt_error(error), requests)
+            self._halt(halt_error(error), requests)
 
     async def _execute(self, order: BatchOrder) -> BatchResult:
         """Run the batch; a busy database is no disk error, the batch is kept and tried again."""
+        busy_since_ms: int | None = None
         while True:
+            asked_ms = self._ticker.monotonic_ms()
             try:
-                return await self._database.write_fn(lambda connection: self._runner.run(connection, order))
+                result = await self._database.write_fn(lambda connection: self._runner.run(connection, order))
             except sqlite3.OperationalError as error:
                 if error_code(error) != sqlite3.SQLITE_BUSY:
                     raise
+            else:
+                if busy_since_ms is not None:
+                    self._on_busy(0.0)
+                return result
+            busy_since_ms = asked_ms if busy_since_ms is None else busy_since_ms
             self.counters.busy_retries += 1
+            self._on_busy((self._ticker.monotonic_ms() - busy_since_ms) / 1000)
             await self._ticker.sleep(BUSY_PAUSE_S)
 
     def _publish_result(self, order: BatchOrder, result: BatchResult) -> None:
@@ -189,23 +221,17 @@ class GroupCommitWriter:
         if result.claims and self.consumer is not None:
             self.consumer.deliver(result.claims)
         for request, outcome in zip(order.requests, result.outcomes, strict=True):
-            if request.future.done():
-                continue  # its caller was cancelled; the commit stands
-            if isinstance(outcome, Failed):
-                request.future.set_exception(outcome.error)
-            else:
-                request.future.set_result(outcome)
+            request.answer(outcome)
         self._settle()
 
     def _settle(self) -> None:
         if not self._pending and self.state.is_idle:
             self._quiescent.set()
 
-    def _has_work(self, now_ms: int, monotonic_ms: int) -> bool:
+    def _is_sweep_due(self, now_ms: int, monotonic_ms: int) -> bool:
         state = self.state
         return (
-            (state.has_ready and self._can_claim())
-            or (state.next_run_at_ms is not None and state.next_run_at_ms <= now_ms)
+            (state.next_run_at_ms is not None and state.next_run_at_ms <= now_ms)
             or (state.next_deadline_ms is not None and state.next_deadline_ms < now_ms)
             or (state.next_lease_until_ms is not None and state.next_lease_until_ms <= monotonic_ms)
         )
@@ -221,35 +247,16 @@ class GroupCommitWriter:
             return None
         return dict(self.consumer.alive_until_ms()) if self.consumer is not None else {}
 
-    def _halt(self, halted: HaltError, requests: list[Request]) -> None:
+    def _halt(self, halted: HaltError, requests: Sequence[AnyRequest]) -> None:
         if self._halted is not None:
             return
         self._halted = halted
         waiting = [*requests, *self._pending]
         self._pending.clear()
         for request in waiting:
-            if not request.future.done():
-                request.future.set_exception(halted)
+            request.answer(Failed(halted))
         self._room.set()
         self._quiescent.set()
         self._is_closing = True
         self._wake.set()
         self._on_halt(halted)
-
-
-def error_code(error: BaseException | None) -> int:
-    """The primary result code of a SQLite error, 0 for any other."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _halt_error(error: Exception) -> HaltError:
-    code = error_code(error)
-    if code == sqlite3.SQLITE_FULL:
-        text = f"the disk is full ({error}): free space on the home's disk, then start again"
-    elif code == sqlite3.SQLITE_IOERR:
-        text = f"the disk failed ({error}): nothing was tried again; check the disk, then start again"
-    else:
-        text = f"the database writer failed ({type(error).__name__}: {error})"
-    halted = HaltError(text)
-    halted.__cause__ = error
-    return halted

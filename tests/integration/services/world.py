@@ -17,7 +17,7 @@ from finagent.domain.approvals import Verdict
 from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
 from finagent.domain.orders import BrokerOrder, OrderIntent, Scope
 from finagent.ports import NewJob, OrderExecutionPort
-from finagent.queue.worker import JobHandler
+from finagent.queue.handler import JobHandler
 from finagent.runtime.clock import SystemTicker, VirtualClock
 from finagent.runtime.service import ServiceContract
 from finagent.runtime.tasks import spawn

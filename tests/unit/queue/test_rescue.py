@@ -18,25 +18,25 @@ def judge_at(judge: HangJudge, *times_ms: int) -> list[int]:
 
 def test_handler_without_progress_is_named_after_its_time_out() -> None:
     judge = HangJudge(period_ms=250)
-    judge.start(job(1), timeout_s=1.0, now_ms=0)
+    judge.start(job(1), timeout_ms=1000, now_ms=0)
     assert judge_at(judge, 0, 250, 500, 750, 1000) == []
     assert judge_at(judge, 1250) == [1]
 
 
 def test_progress_starts_the_time_out_again() -> None:
     judge = HangJudge(period_ms=250)
-    judge.start(job(1), timeout_s=1.0, now_ms=0)
+    held = judge.start(job(1), timeout_ms=1000, now_ms=0)
     judge.progress(1, now_ms=500)
     judge.progress(2, now_ms=500)
     assert judge_at(judge, 500, 750, 1000, 1250, 1500) == []
     assert judge.alive_until_ms(now_ms=1500) == {1: 2500}
-    judge.stop(job(1))
+    judge.stop(held)
     assert judge.alive_until_ms(now_ms=1500) == {}
 
 
 def test_judge_forgives_the_time_it_was_stalled_itself() -> None:
     judge = HangJudge(period_ms=250)
-    judge.start(job(1), timeout_s=1.0, now_ms=0)
+    judge.start(job(1), timeout_ms=1000, now_ms=0)
     assert judge_at(judge, 250, 500) == []
     assert judge_at(judge, 60_000, 60_250) == []
     assert judge_at(judge, 60_500) == [1]
@@ -44,7 +44,7 @@ def test_judge_forgives_the_time_it_was_stalled_itself() -> None:
 
 def test_lease_outlives_a_stall_whoever_asks_first_after_it() -> None:
     judge = HangJudge(period_ms=250)
-    judge.start(job(1), timeout_s=1.0, now_ms=0)
+    judge.start(job(1), timeout_ms=1000, now_ms=0)
     judge.hung(now_ms=0)
     assert judge.alive_until_ms(now_ms=60_000)[1] > 60_000
     assert judge_at(judge, 60_000) == []
