@@ -110,60 +110,81 @@ class JobPolicy:
     batch: int = 1
 
 
+class EncodedJob(NamedTuple):
+    """A new job whose fields were checked and whose payload was written: nothing is left to be refused."""
+
+    job: NewJob
+    payload: str
+    priority: int
+    max_attempts: int
+    delay_ms: int | None
+
+
 class JobTypes:
     """The registry of job types: type -> policy and the newest payload version this program reads."""
 
     def __init__(
         self, policies: Mapping[str, JobPolicy], *, payload_versions: Mapping[str, int] | None = None
     ) -> None:
-        self._policies = dict(policies)
-        self._versions = dict.fromkeys(self._policies, 1)
+        self._known = {job_type: (policy, 1) for job_type, policy in policies.items()}
         for job_type, version in (payload_versions or {}).items():
-            self.policy(job_type)
-            self._versions[job_type] = version
+            self._known[job_type] = (self.policy(job_type), version)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._policies)
+        return iter(self._known)
 
     def __contains__(self, job_type: str) -> bool:
-        return job_type in self._policies
+        return job_type in self._known
 
     def policy(self, job_type: str) -> JobPolicy:
         """The policy of a type; raises UnknownJobTypeError for one that is not registered."""
-        policy = self._policies.get(job_type)
-        if policy is None:
-            raise UnknownJobTypeError(job_type, tuple(sorted(self._policies)))
-        return policy
+        return self._of(job_type)[0]
 
     def payload_version(self, job_type: str) -> int:
         """The newest payload version that this program understands for the type."""
-        self.policy(job_type)
-        return self._versions[job_type]
+        return self._of(job_type)[1]
 
-    def encode(self, job: NewJob) -> str:
-        """The payload as JSON text; raises a QueueError before anything is stored.
+    def encode(self, job: NewJob) -> EncodedJob:
+        """Check the job and write its payload; raises a QueueError before anything is stored.
 
         UnknownJobTypeError, PayloadError (no JSON, too large, a version of the future), DelayError,
         JobValueError (an instant, a priority, a number of attempts or a key that cannot be stored).
         """
-        known = self.payload_version(job.type)
-        if not 1 <= job.payload_version <= known:
+        policy, newest = self._of(job.type)
+        if job[_OPTIONAL] == _UNSET and _is_ascii(job.idem_key):
+            return EncodedJob(job, _payload(job), policy.priority, policy.max_attempts, None)
+        if not (isinstance(job.payload_version, int) and 1 <= job.payload_version <= newest):
             raise PayloadError(
-                f"{_name(job)} has payload version {job.payload_version}, this program knows 1 to {known}:"
+                f"{_name(job)} has payload version {job.payload_version}, this program knows 1 to {newest}:"
                 " update it"
             )
-        if job[_OPTIONAL] != _UNSET or not _is_ascii(job.idem_key):
-            check_fields(job)
-        try:
-            text = dumps(job.payload)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise PayloadError(f"the payload of {_name(job)} is no JSON: {error}") from None
-        if len(text) > MAX_PAYLOAD_BYTES // 4 and len(text.encode()) > MAX_PAYLOAD_BYTES:
-            raise PayloadError(
-                f"the payload of {_name(job)} has {len(text.encode())} bytes, the limit is"
-                f" {MAX_PAYLOAD_BYTES}: store the data and pass its key"
-            )
-        return text
+        check_fields(job)
+        return EncodedJob(
+            job,
+            _payload(job),
+            policy.priority if job.priority is None else job.priority,
+            policy.max_attempts if job.max_attempts is None else job.max_attempts,
+            None if job.delay_s is None else round(job.delay_s * 1000),
+        )
+
+    def _of(self, job_type: str) -> tuple[JobPolicy, int]:
+        found = self._known.get(job_type)
+        if found is None:
+            raise UnknownJobTypeError(job_type, tuple(sorted(self._known)))
+        return found
+
+
+def _payload(job: NewJob) -> str:
+    try:
+        text = dumps(job.payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayloadError(f"the payload of {_name(job)} is no JSON: {error}") from None
+    if len(text) > MAX_PAYLOAD_BYTES // 4 and len(text.encode()) > MAX_PAYLOAD_BYTES:
+        raise PayloadError(
+            f"the payload of {_name(job)} has {len(text.encode())} bytes, the limit is"
+            f" {MAX_PAYLOAD_BYTES}: store the data and pass its key"
+        )
+    return text
 
 
 def check_fields(job: NewJob) -> None:
@@ -173,13 +194,13 @@ def check_fields(job: NewJob) -> None:
         if job.run_at_ms is not None:
             raise JobValueError(f"{_name(job)} has run_at_ms and delay_s: give one of them")
     for label, value, least in (
-        ("run_at_ms", job.run_at_ms, 0),
-        ("deadline_at_ms", job.deadline_at_ms, 0),
+        ("run_at_ms", job.run_at_ms, -MAX_MS),
+        ("deadline_at_ms", job.deadline_at_ms, -MAX_MS),
         ("priority", job.priority, -MAX_MS),
         ("max_attempts", job.max_attempts, 1),
     ):
         if value is not None and not (isinstance(value, int) and least <= value <= MAX_MS):
-            raise JobValueError(f"{label} of {_name(job)} is {value!r}: give a whole number from {least} on")
+            raise JobValueError(f"{label} of {_name(job)} is {value!r}: give a whole number from {least} to {MAX_MS}")
     for label, text in (("idem_key", job.idem_key), ("key", job.key), ("trace_id", job.trace_id)):
         if text is not None and not _is_unicode(text):
             raise JobValueError(f"{label} of job {job.type} is {text!r}: give a text of whole characters")

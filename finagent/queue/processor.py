@@ -123,8 +123,9 @@ class EventLoopProcessor:
         return self._share_out(free, max(shared, 0))
 
     def deliver(self, jobs: Sequence[Job]) -> None:
+        now_ms, workers = self._ticker.monotonic_ms(), self._workers
         for job in jobs:
-            self._workers[job.type].deliver(job)
+            workers[job.type].deliver(job, now_ms)
 
     def alive_until_ms(self) -> Mapping[int, int]:
         now_ms = self._ticker.monotonic_ms()

@@ -15,6 +15,7 @@ class Held:
     """A job in a worker's hands: since when, its last progress (machinery milliseconds), and who runs it.
 
     `is_decided`: the handler is through and the commit is asked for; nothing hangs any more but the disk.
+    `has_moved`: its handler has got on since the judge last looked, which is all that costs it.
     """
 
     job: Job
@@ -22,10 +23,15 @@ class Held:
     stamp_ms: int
     timeout_ms: int
     task: "asyncio.Task[None] | None" = None
+    has_moved: bool = False
     is_decided: bool = False
     is_hung: bool = False
     is_alone: bool = False
     tries: int = 0
+
+    def progress(self) -> None:
+        """The handler has got on."""
+        self.has_moved = True
 
 
 class HangJudge:
@@ -44,12 +50,6 @@ class HangJudge:
         """Begin to watch a job that was handed out; its first progress is now."""
         held = self._watched[job.id] = Held(job, now_ms, now_ms, timeout_ms)
         return held
-
-    def progress(self, job_id: int, *, now_ms: int) -> None:
-        """The job's handler has got on."""
-        held = self._watched.get(job_id)
-        if held is not None:
-            held.stamp_ms = now_ms
 
     def stop(self, held: Held) -> None:
         """This try of the job is over; a later one, claimed meanwhile, is watched on."""
@@ -84,4 +84,5 @@ class HangJudge:
             stall_ms = late_ms if late_ms > FORGIVEN_SLACK_MS else 0
         self._last_ms = now_ms
         for held in self._watched.values():
-            held.stamp_ms = min(now_ms, held.stamp_ms + stall_ms)
+            held.stamp_ms = now_ms if held.has_moved else min(now_ms, held.stamp_ms + stall_ms)
+            held.has_moved = False

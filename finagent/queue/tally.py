@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
+from finagent.runtime.buckets import BucketCounts
 from finagent.runtime.metrics import Metrics
 
 
@@ -13,15 +14,15 @@ class JobTally:
     def __init__(self, metrics: Metrics | None) -> None:
         self._metrics = metrics
         self._attempts: dict[tuple[str, str], Counter] = {}
-        self._latency: dict[str, Histogram] = {}
-        self._stage: dict[str, Histogram] = {}
+        self._latency: dict[str, BucketCounts] = {}
+        self._stage: dict[str, BucketCounts] = {}
 
     def ran(self, job_type: str, milliseconds: int) -> None:
         """A handler ran so long, however it ended."""
         if self._metrics is not None:
             child = self._stage.get(job_type)
             if child is None:
-                child = self._stage[job_type] = self._metrics.stage_duration_seconds.labels(stage=job_type)
+                child = self._stage[job_type] = self._metrics.stage_duration_seconds.of(job_type)
             child.observe(milliseconds / 1000)
 
     def done(self, job_type: str, milliseconds: Sequence[int]) -> None:
@@ -45,8 +46,8 @@ class JobTally:
             self._attempts[job_type, outcome] = child
         child.inc(count)
 
-    def _of(self, metrics: Metrics, job_type: str) -> Histogram:
+    def _of(self, metrics: Metrics, job_type: str) -> BucketCounts:
         child = self._latency.get(job_type)
         if child is None:
-            child = self._latency[job_type] = metrics.job_latency_seconds.labels(type=job_type)
+            child = self._latency[job_type] = metrics.job_latency_seconds.of(job_type)
         return child

@@ -3,20 +3,20 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 from finagent.queue.errors import DelayError, GuardFailedError, LeaseLostError, QueueClosedError
 from finagent.queue.handler import BatchHandler, JobHandler, Reaction, react
-from finagent.queue.job import Job, JobPolicy, JobTypes
+from finagent.queue.job import Job, JobTypes
 from finagent.queue.port import FailOutcome, JobQueue, Tx
 from finagent.queue.rescue import HangJudge, Held
 from finagent.queue.tally import JobTally
 from finagent.runtime.clock import Ticker
 from finagent.runtime.errors import GiveUpError, HaltError, RetryError
 from finagent.runtime.failpoints import hit
-from finagent.runtime.logs import bind, unbind
+from finagent.runtime.logs import bind_only, bound_fields
 from finagent.runtime.tasks import spawn
 
 LOG = logging.getLogger(__name__)
@@ -58,36 +58,35 @@ class ServiceWorker:
     tools: WorkerTools
     is_open: bool = False
     in_flight: dict[str, int] = field(default_factory=dict)
-    _policies: dict[str, JobPolicy] = field(init=False)
-    _calls: dict[str, Callable[[list[Job], Tx], Awaitable[object]]] = field(init=False)
+    _routes: "dict[str, _Route]" = field(init=False)
     _waiting: deque[Held] = field(default_factory=deque)
     _held: dict[int, Held] = field(default_factory=dict)
     _lanes: set[asyncio.Task[None]] = field(default_factory=set)
     _is_serving: bool = False
     _is_lane_coming: bool = False
+    _is_idle: bool = True
     _burst: int = 1
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._policies = {job_type: self.tools.types.policy(job_type) for job_type in self.consumes}
-        self._calls = {
-            job_type: _call_of(self.handler, is_batch=policy.batch > 1)
-            for job_type, policy in self._policies.items()
-        }
+        types = self.tools.types
+        self._routes = {job_type: _route(types, job_type, self.handler) for job_type in self.consumes}
         self._idle.set()
 
     def free(self, job_type: str) -> int:
         """Credits left for a type; none while the worker is not running."""
         if not self.is_open:
             return 0
-        return self._policies[job_type].credits - self.in_flight.get(job_type, 0)
+        return self._routes[job_type].credits - self.in_flight.get(job_type, 0)
 
-    def deliver(self, job: Job) -> None:
-        """Take one claimed job."""
-        self.in_flight[job.type] = self.in_flight.get(job.type, 0) + 1
-        self._idle.clear()
-        timeout_ms = round(self._policies[job.type].timeout_s * 1000)
-        held = self.tools.judge.start(job, timeout_ms=timeout_ms, now_ms=self.tools.ticker.monotonic_ms())
+    def deliver(self, job: Job, now_ms: int) -> None:
+        """Take one claimed job; `now_ms` is machinery time."""
+        job_type = job.type
+        self.in_flight[job_type] = self.in_flight.get(job_type, 0) + 1
+        if self._is_idle:
+            self._is_idle = False
+            self._idle.clear()
+        held = self.tools.judge.start(job, timeout_ms=self._routes[job_type].timeout_ms, now_ms=now_ms)
         self._held[job.id] = held
         self._waiting.append(held)
         if not self._is_lane_coming:
@@ -135,84 +134,86 @@ class ServiceWorker:
 
     async def _lane(self) -> None:
         self._is_lane_coming = False
-        ticker = self.tools.ticker
-        began_ms = ticker.monotonic_ms()
+        task, base = asyncio.current_task(), bound_fields()
+        now_ms = slice_ms = self.tools.ticker.monotonic_ms()
         while self._waiting and self._is_serving:
             group = self._next_group()
             if self._waiting and not self._is_lane_coming:
                 self._open_lanes()
-            await self._run_group(group)
-            if ticker.monotonic_ms() - began_ms >= SLICE_MS and self._waiting:
+            job = group[0].job
+            fields: dict[str, object] = {**base, "job_id": job.id, "job_type": job.type}
+            if job.trace_id is not None:
+                fields["trace_id"] = job.trace_id
+            bind_only(fields)
+            now_ms = await self._run_group(group, task, now_ms)
+            if now_ms - slice_ms >= SLICE_MS and self._waiting:
                 await asyncio.sleep(0)  # others of this loop want their turn too
-                began_ms = ticker.monotonic_ms()
+                now_ms = slice_ms = self.tools.ticker.monotonic_ms()
 
     def _next_group(self) -> list[Held]:
         """The next job, with those of its type behind it when its handler takes several at once."""
         waiting = self._waiting
         group = [waiting.popleft()]
         first = group[0]
-        most = 1 if first.is_alone else self._policies[first.job.type].batch
+        most = 1 if first.is_alone else self._routes[first.job.type].batch
         while len(group) < most and waiting and not waiting[0].is_alone:
             if waiting[0].job.type != first.job.type:
                 break
             group.append(waiting.popleft())
         return group
 
-    async def _run_group(self, group: list[Held]) -> None:
-        """Run the handler and ask for the commit; every way in which that fails is dealt with here."""
-        first = group[0].job
-        task = asyncio.current_task()
+    async def _run_group(self, group: list[Held], task: "asyncio.Task[None] | None", now_ms: int) -> int:
+        """Run the handler and ask for the commit; every way in which that fails is dealt with here.
+
+        Takes the machinery time at which it begins and gives the one at which the handler was through.
+        """
+        tools, route = self.tools, self._routes[group[0].job.type]
+        jobs = [held.job for held in group]
+        began_ms, ended_ms = now_ms, None
         for held in group:
             held.task = task
-        token = bind(_log_fields(first))
         try:
-            await self._decide(group)
+            for job in jobs:
+                if job.payload_version > route.newest:
+                    raise GiveUpError(
+                        f"payload version {job.payload_version} is newer than this program's {route.newest}"
+                    )
+            tx = Tx(group[0].progress if len(group) == 1 else _progress_of(group))
+            try:
+                result = await route.call(jobs, tx)
+            finally:
+                ended_ms = tools.ticker.monotonic_ms()
+                tools.tally.ran(route.job_type, ended_ms - began_ms)
+            if result is not None:
+                raise GiveUpError(
+                    f"handler of {route.job_type} returned {type(result).__name__}, it must return None"
+                )
+            hit("processor.after_effect", route.kinds)
+            hit("processor.before_done", route.kinds)
+            tools.queue.finish(jobs, tx, lambda _, error: self._ended(group, error))
+            for held in group:
+                held.is_decided = True
         except asyncio.CancelledError:
-            if task is None or (task.cancelling() and not group[0].is_hung):
-                self._let_go(group)
-                raise
-            if task.cancelling():
-                task.uncancel()
-                await self._failed(group, TimedOutError(self._timeout_text(first)))
-            else:
-                await self._failed(group, RetryError("CancelledError: the handler was cancelled from within"))
+            await self._cancelled(group, task)
         except Exception as error:
             await self._failed(group, error)
         finally:
             for held in group:
                 held.task = None
-            unbind(token)
+        return tools.ticker.monotonic_ms() if ended_ms is None else ended_ms
 
-    async def _decide(self, group: list[Held]) -> None:
-        tools, jobs = self.tools, [held.job for held in group]
-        job = jobs[0]
-        known = tools.types.payload_version(job.type)
-        for one in jobs:
-            if one.payload_version > known:
-                raise GiveUpError(
-                    f"payload version {one.payload_version} is newer than this program's {known}"
-                )
-        tx = Tx(self._progress_of(group))
-        began_ms = tools.ticker.monotonic_ms()
-        try:
-            result = await self._calls[job.type](jobs, tx)
-        finally:
-            tools.tally.ran(job.type, tools.ticker.monotonic_ms() - began_ms)
-        if result is not None:
-            raise GiveUpError(f"handler of {job.type} returned {type(result).__name__}, it must return None")
-        hit("processor.after_effect", (job.type,))
-        hit("processor.before_done", (job.type,))
-        tools.queue.finish(jobs, tx, lambda _, error: self._ended(group, error))
-        for held in group:
-            held.is_decided = True
-
-    def _progress_of(self, group: list[Held]) -> Callable[[], None]:
-        def progress() -> None:
-            now_ms = self.tools.ticker.monotonic_ms()
-            for held in group:
-                held.stamp_ms = now_ms
-
-        return progress
+    async def _cancelled(self, group: list[Held], task: "asyncio.Task[None] | None") -> None:
+        """The judge stopped a hung handler, the handler raised it itself, or this worker is being ended."""
+        if task is not None and not task.cancelling():
+            await self._failed(group, RetryError("CancelledError: the handler was cancelled from within"))
+        elif task is not None and group[0].is_hung:
+            task.uncancel()
+            timeout_s = self._routes[group[0].job.type].timeout_ms / 1000
+            await self._failed(group, TimedOutError(f"no progress for {timeout_s:g} s"))
+        else:
+            for held in group:  # the jobs stay leased, and their leases end by themselves
+                self._drop(held)
+            raise asyncio.CancelledError
 
     # ------------------------------------------------------------ how it ended
     def _ended(self, group: list[Held], error: Exception | None) -> None:
@@ -302,15 +303,42 @@ class ServiceWorker:
         self.tools.judge.stop(held)
         self.in_flight[job.type] -= 1
         if not self._held and not any(self.in_flight.values()):
+            self._is_idle = True
             self._idle.set()
 
-    def _let_go(self, group: list[Held]) -> None:
-        """This worker is being cancelled: the jobs stay leased, and their leases end by themselves."""
-        for held in group:
-            self._drop(held)
 
-    def _timeout_text(self, job: Job) -> str:
-        return f"no progress for {self._policies[job.type].timeout_s:g} s"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Route:
+    """What a worker knows of one of its types, worked out once."""
+
+    job_type: str
+    kinds: tuple[str]
+    call: Callable[[list[Job], Tx], Awaitable[object]]
+    credits: int
+    batch: int
+    timeout_ms: int
+    newest: int
+
+
+def _route(types: JobTypes, job_type: str, handler: JobHandler | BatchHandler) -> _Route:
+    policy = types.policy(job_type)
+    return _Route(
+        job_type=job_type,
+        kinds=(job_type,),
+        call=_call_of(handler, is_batch=policy.batch > 1),
+        credits=policy.credits,
+        batch=policy.batch,
+        timeout_ms=round(policy.timeout_s * 1000),
+        newest=types.payload_version(job_type),
+    )
+
+
+def _progress_of(group: list[Held]) -> Callable[[], None]:
+    def progress() -> None:
+        for held in group:
+            held.progress()
+
+    return progress
 
 
 def _call_of(
@@ -321,10 +349,3 @@ def _call_of(
         return cast("BatchHandler", handler).handle_many
     handle = cast("JobHandler", handler).handle
     return lambda jobs, tx: handle(jobs[0], tx)
-
-
-def _log_fields(job: Job) -> Mapping[str, object]:
-    fields: dict[str, object] = {"job_id": job.id, "job_type": job.type}
-    if job.trace_id is not None:
-        fields["trace_id"] = job.trace_id
-    return fields

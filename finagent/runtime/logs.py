@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -28,25 +28,20 @@ _NO_FIELDS: Mapping[str, object] = {}
 _fields: ContextVar[Mapping[str, object]] = ContextVar("finagent_log_fields", default=_NO_FIELDS)
 
 
-def bind(fields: Mapping[str, object]) -> "Token[Mapping[str, object]]":
-    """Add fields to every line logged from now on in this task; `unbind` takes them away again."""
-    known = _fields.get()
-    return _fields.set({**known, **fields} if known else fields)
-
-
-def unbind(token: "Token[Mapping[str, object]]") -> None:
-    """Undo the `bind` that gave this token."""
-    _fields.reset(token)
+def bind_only(fields: Mapping[str, object]) -> None:
+    """From now on every line logged in this task carries exactly these fields."""
+    _fields.set(fields)
 
 
 @contextmanager
 def bound(**fields: object) -> Iterator[None]:
     """Add fields (job_id, plan_id, order_id ...) to every line logged inside; None values are left out."""
-    token = bind({name: value for name, value in fields.items() if value is not None})
+    given = {name: value for name, value in fields.items() if value is not None}
+    token = _fields.set({**_fields.get(), **given})
     try:
         yield
     finally:
-        unbind(token)
+        _fields.reset(token)
 
 
 def bound_fields() -> Mapping[str, object]:

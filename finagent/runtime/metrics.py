@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from finagent.runtime.buckets import BucketHistogram
+
 FAST_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SLOW_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 BPS = (-50.0, -20.0, -10.0, -5.0, -2.0, 0.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -35,6 +37,9 @@ class Metrics:
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"finagent_{name}", text, labels, registry=self.registry, buckets=buckets)
 
+    def _buckets(self, name: str, text: str, bounds: tuple[float, ...], label: str) -> BucketHistogram:
+        return BucketHistogram(f"finagent_{name}", text, bounds, label, registry=self.registry)
+
     def _add_process(self) -> None:
         self.build_info = self._gauge("build_info", "Version of what runs", "version", "python", "sqlite")
         self.engine_state = self._gauge("engine_state", "1 for the present state, 0 for others", "state")
@@ -42,13 +47,22 @@ class Metrics:
             "event_loop_lag_seconds", "Lateness of the event loop, seen by a thread", FAST_S
         )
         self.db_commit_seconds = self._histogram("db_commit_seconds", "Time of one commit", FAST_S)
+        self.backup_last_success_timestamp_seconds = self._gauge(
+            "backup_last_success_timestamp_seconds", "Last backup of the database that was verified"
+        )
         self.wal_bytes = self._gauge("wal_bytes", "Size of the write-ahead log")
 
     def _add_queue(self) -> None:
-        self.job_latency_seconds = self._histogram(
+        self.job_latency_seconds = self._buckets(
             "job_latency_seconds", "From claim to commit of a job", FAST_S, "type"
         )
         self.jobs = self._gauge("jobs", "Jobs by type and status", "type", "status")
+        self.queue_pending_requests = self._gauge(
+            "queue_pending_requests", "Requests that wait for the next commit"
+        )
+        self.queue_waiting_publishers = self._gauge(
+            "queue_waiting_publishers", "Publishers held back since the queue is full"
+        )
         self.job_attempts_total = self._counter(
             "job_attempts_total", "Attempts by how they ended", "type", "outcome"
         )
@@ -57,7 +71,7 @@ class Metrics:
         self.schedule_last_success_timestamp_seconds = self._gauge(
             "schedule_last_success_timestamp_seconds", "Last success of a line of the schedule", "job"
         )
-        self.stage_duration_seconds = self._histogram(
+        self.stage_duration_seconds = self._buckets(
             "stage_duration_seconds", "Time a stage of the day took", SLOW_S, "stage"
         )
         self.scan_duration_seconds = self._histogram("scan_duration_seconds", "Time of a scan", SLOW_S)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from finagent.adapters.sqlite import jobs, leases
-from finagent.adapters.sqlite.jobs import EncodedJob
 from finagent.adapters.sqlite.leases import lease_until_ms
 from finagent.adapters.sqlite.publish import NewLease, insert_many, leased_job
 from finagent.adapters.sqlite.requests import (
@@ -22,7 +21,7 @@ from finagent.adapters.sqlite.requests import (
     Stage,
 )
 from finagent.adapters.sqlite.session import ApplyFact, WriteSession
-from finagent.queue.job import Job, JobTypes
+from finagent.queue.job import EncodedJob, Job, JobTypes
 from finagent.queue.port import Published
 from finagent.runtime.failpoints import hit, is_armed
 
@@ -92,9 +91,10 @@ class BatchRunner:
 class _Batch:
     """One transaction under way.
 
-    `_free` are the credits left. A job that the claim of this very batch would hand out anyway is stored as
-    leased at once. That is certain when nothing else competes for the credits of its type: no request but
-    publishes can make a job ready, none comes due, none is left from before, and there is a credit for each.
+    `_free` are the credits left. A batch is calm when nothing but its publishes can make a job ready or end
+    one: then it needs no sweep. A job that the claim of this very batch would hand out anyway is stored as
+    leased at once; that is certain in a calm batch, if none of the type is left from before and there is a
+    credit for each.
     """
 
     def __init__(self, connection: sqlite3.Connection, runner: BatchRunner, order: BatchOrder) -> None:
@@ -109,25 +109,15 @@ class _Batch:
             ready_types=runner.ready_types,
         )
         self._free = dict(order.credits)
-        self._at_once = self._published_by_type() if _is_calm(order) else {}
+        self._is_calm = not (order.is_serial or order.is_sweep_due)
+        self._published: dict[str, int] = {}
         self.outcomes: list[object] = [None] * len(order.requests)
         self.claims: list[Job] = []
-
-    def _published_by_type(self) -> dict[str, int]:
-        """How many jobs this batch publishes of each type that has none waiting."""
-        found: dict[str, int] = {}
-        for request in self._order.requests:
-            if isinstance(request, Publish):
-                for new in request.new:
-                    found[new.job.type] = found.get(new.job.type, 0) + 1
-        return {
-            job_type: count for job_type, count in found.items() if job_type not in self._runner.ready_types
-        }
 
     def run_requests(self) -> None:
         """All requests stage by stage, and within a stage as they came; neighbours of a kind together."""
         requests = self._order.requests
-        places = sorted(range(len(requests)), key=lambda index: requests[index].stage)
+        places = self._places()
         start = 0
         while start < len(places):
             kind, end = requests[places[start]].together, start + 1
@@ -138,6 +128,38 @@ class _Batch:
                 for index in run:
                     self.outcomes[index] = self._run_one(requests[index])
             start = end
+
+    def _places(self) -> list[int]:
+        """The requests in order of their stage; learns on the way what the batch publishes, and if it is calm."""
+        finish: list[int] = []
+        extend: list[int] = []
+        business: list[int] = []
+        published, now_ms = self._published, self._order.now_ms
+        for index, request in enumerate(self._order.requests):
+            if isinstance(request, Publish):
+                business.append(index)
+                for new in request.new:
+                    job = new.job
+                    published[job.type] = published.get(job.type, 0) + 1
+                    if job.deadline_at_ms is not None and job.deadline_at_ms < now_ms:
+                        self._is_calm = False  # the sweep cancels it
+            elif isinstance(request, Finish):
+                finish.append(index)
+                self._is_calm = self._is_calm and request.effects is None
+            elif request.stage is Stage.EXTEND:
+                extend.append(index)
+            else:
+                (finish if request.stage is Stage.FINISH else business).append(index)
+                self._is_calm = False
+        return finish + extend + business
+
+    def _is_certain(self, job_type: str) -> bool:
+        """Whether the claim of this batch would hand all jobs of this type out anyway."""
+        return (
+            self._is_calm
+            and job_type not in self._runner.ready_types
+            and self._free.get(job_type, 0) >= self._published[job_type]
+        )
 
     def _run_together(self, kind: str, run: Sequence[int]) -> bool:
         """A run of requests in few statements; False, and nothing done, when one of them has to fail."""
@@ -175,9 +197,7 @@ class _Batch:
         new = [job for index in run for job in self._new_of(index)]
         now_ms, epoch = self._order.now_ms, self._runner.epoch
         lease = None
-        if self._free.get(job_type, 0) >= self._at_once.get(job_type, 1 << 30) and not _is_any_late(
-            new, now_ms
-        ):
+        if self._is_certain(job_type):
             until_ms = lease_until_ms(self._runner.types, job_type, monotonic_ms=self._order.monotonic_ms)
             lease = NewLease(epoch=epoch, until_ms=until_ms)
         ids = insert_many(self._connection, new, now_ms=now_ms, parent=None, lease=lease)
@@ -187,7 +207,7 @@ class _Batch:
             self._runner.ready_types.add(job_type)
         else:
             self._free[job_type] -= len(new)
-            self._at_once[job_type] -= len(new)
+            self._published[job_type] -= len(new)
             self.claims += [
                 leased_job(job, job_id, now_ms=now_ms, epoch=epoch)
                 for job, job_id in zip(new, ids, strict=True)
@@ -233,7 +253,12 @@ class _Batch:
             self._free[job_type] += count
 
     def sweep(self) -> None:
-        """Expire first: what comes back from a lost lease may be past its deadline by now."""
+        """Expire first: what comes back from a lost lease may be past its deadline by now.
+
+        Nothing is due in a calm batch: nothing was before it, and what it published has just been looked at.
+        """
+        if self._is_calm:
+            return
         order, ready_types = self._order, self._runner.ready_types
         if order.alive_until_ms is not None:
             ready_types |= leases.expire(
@@ -264,20 +289,6 @@ class _Batch:
                 drained.add(job_type)
         self.claims.sort(key=lambda job: (job.priority, job.run_at_ms, job.id))
         return drained
-
-
-def _is_calm(order: BatchOrder) -> bool:
-    """Whether nothing in a batch but its publishes can make a job ready."""
-    return not (order.is_serial or order.is_sweep_due) and all(
-        request.effects is None
-        if isinstance(request, Finish)
-        else isinstance(request, Publish) or request.stage is Stage.EXTEND
-        for request in order.requests
-    )
-
-
-def _is_any_late(new: Sequence[EncodedJob], now_ms: int) -> bool:
-    return any(job.job.deadline_at_ms is not None and job.job.deadline_at_ms < now_ms for job in new)
 
 
 def _kinds(requests: Sequence[AnyRequest]) -> tuple[str, ...]:

@@ -3,10 +3,10 @@
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
 from finagent.queue.errors import JobNotFoundError, LeaseLostError
-from finagent.queue.job import Job, JobStatus, JobTypes, JsonValue, Lease, NewJob, backoff_s, check_delay
+from finagent.queue.job import Job, JobStatus, JobTypes, JsonValue, Lease, backoff_s, check_delay
 from finagent.queue.payload import loads
 from finagent.queue.port import FailOutcome
 
@@ -17,28 +17,6 @@ COLUMNS = (
 )
 TOO_LATE = "too_late"
 STATUSES = {str(status): status for status in JobStatus}
-
-
-class EncodedJob(NamedTuple):
-    """A new job whose fields were checked and whose payload was written before it reached the writer."""
-
-    job: NewJob
-    payload: str
-    priority: int
-    max_attempts: int
-    delay_ms: int | None
-
-
-def encode(types: JobTypes, job: NewJob) -> EncodedJob:
-    """Check and encode; raises UnknownJobTypeError, PayloadError, DelayError or JobValueError."""
-    payload, policy = types.encode(job), types.policy(job.type)
-    return EncodedJob(
-        job,
-        payload,
-        policy.priority if job.priority is None else job.priority,
-        policy.max_attempts if job.max_attempts is None else job.max_attempts,
-        None if job.delay_s is None else round(job.delay_s * 1000),
-    )
 
 
 def job_from_row(row: Sequence[object]) -> Job:

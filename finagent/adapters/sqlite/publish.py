@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
-from finagent.adapters.sqlite.jobs import EncodedJob
-from finagent.queue.job import Job, JobStatus, JsonValue, Lease
+from finagent.queue.job import EncodedJob, Job, JobStatus, Lease
 from finagent.queue.payload import loads
 from finagent.queue.port import Published
 
@@ -145,25 +144,27 @@ def _insert_run(
 def leased_job(new: EncodedJob, job_id: int, *, now_ms: int, epoch: int) -> Job:
     """The job as `insert_many` has just stored it with a lease, without reading it back."""
     job = new.job
-    return Job(
-        job_id,
-        job.type,
-        None,
-        cast("dict[str, JsonValue]", loads(new.payload)),
-        job.payload_version,
-        JobStatus.LEASED,
-        new.priority,
-        now_ms,
-        job.deadline_at_ms,
-        1,
-        0,
-        new.max_attempts,
-        Lease(epoch, 1),
-        job.idem_key,
-        job.trace_id,
-        None,
-        now_ms,
-        now_ms,
-        None,
-        None,
+    return Job._make(
+        (
+            job_id,
+            job.type,
+            None,
+            loads(new.payload),
+            job.payload_version,
+            JobStatus.LEASED,
+            new.priority,
+            now_ms,
+            job.deadline_at_ms,
+            1,
+            0,
+            new.max_attempts,
+            Lease(epoch, 1),
+            job.idem_key,
+            job.trace_id,
+            None,
+            now_ms,
+            now_ms,
+            None,
+            None,
+        )
     )

@@ -12,14 +12,14 @@ from finagent.adapters.sqlite import jobs, leases
 from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.faults import error_code
-from finagent.adapters.sqlite.jobs import COLUMNS, EncodedJob, encode, job_from_row
+from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
 from finagent.adapters.sqlite.leases import BootReport
 from finagent.adapters.sqlite.requests import Stage, Work
 from finagent.adapters.sqlite.session import ApplyFact, WriteSession, refuse_facts
 from finagent.adapters.sqlite.stats import read_stats
 from finagent.adapters.sqlite.writer import GroupCommitWriter, WriterCounters
 from finagent.queue.errors import QueueClosedError
-from finagent.queue.job import Job, JobStatus, JobTypes, NewJob
+from finagent.queue.job import EncodedJob, Job, JobStatus, JobTypes, NewJob
 from finagent.queue.port import Consumer, CronTick, FailOutcome, OnEnd, Published, QueueStats, Tx
 from finagent.runtime.clock import Clock, SystemClock, Ticker
 from finagent.runtime.errors import HaltError
@@ -122,11 +122,11 @@ class SqliteJobQueue:
 
     # ------------------------------------------------------------ publish and commit
     async def publish(self, job: NewJob) -> Published:
-        return (await self._live().publish((encode(self._types, job),)))[0]
+        return (await self._live().publish((self._types.encode(job),)))[0]
 
     async def publish_many(self, jobs: Sequence[NewJob]) -> Sequence[Published]:
         types = self._types
-        return await self._live().publish([encode(types, job) for job in jobs])
+        return await self._live().publish([types.encode(job) for job in jobs])
 
     async def commit(self, tx: Tx) -> None:
         await self._live().submit(Stage.BUSINESS, self._effects(tx))
@@ -271,7 +271,7 @@ class SqliteJobQueue:
 
     def _effects(self, tx: Tx) -> Work:
         """What a Tx wants, encoded and checked on the loop: guards, then facts, then jobs."""
-        new: list[EncodedJob] = [encode(self._types, job) for job in tx.jobs]
+        new: list[EncodedJob] = [self._types.encode(job) for job in tx.jobs]
         expected, touched, facts = tuple(tx.expected), tuple(tx.touched), tuple(tx.facts)
 
         def effects(session: WriteSession) -> None:

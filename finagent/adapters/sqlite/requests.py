@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from finagent.adapters.sqlite.jobs import EncodedJob
 from finagent.adapters.sqlite.session import WriteSession
-from finagent.queue.job import Job
+from finagent.queue.job import EncodedJob, Job
 from finagent.queue.port import OnEnd
 
 Work = Callable[[WriteSession], object]

@@ -3,10 +3,9 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 
-from finagent.adapters.sqlite.jobs import EncodedJob, encode
 from finagent.adapters.sqlite.publish import insert, insert_many, shared_type
 from finagent.queue.errors import GuardFailedError
-from finagent.queue.job import Job, JobTypes, NewJob
+from finagent.queue.job import EncodedJob, Job, JobTypes, NewJob
 from finagent.queue.port import CronTick, Published
 
 BUMP = """
@@ -43,7 +42,7 @@ class WriteSession:
 
     def publish(self, job: NewJob) -> Published:
         """Publish a job with this commit; raises UnknownJobTypeError or PayloadError."""
-        return self.insert(encode(self._types, job))
+        return self.insert(self._types.encode(job))
 
     def insert(self, new: EncodedJob) -> Published:
         """Publish a job that was encoded before."""
@@ -100,7 +99,7 @@ class WriteSession:
         """Record a cron tick and publish its jobs; False, and nothing published, when it fired before."""
         recorded = self.conn.execute(FIRE, (tick.name, tick.fire_at_ms, self.now_ms, skipped)).rowcount == 1
         if recorded and skipped is None:
-            self.insert_all([encode(self._types, job) for job in jobs])
+            self.insert_all([self._types.encode(job) for job in jobs])
         return recorded
 
 

@@ -10,7 +10,6 @@ from typing import cast
 from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.faults import error_code, halt_error
-from finagent.adapters.sqlite.jobs import EncodedJob
 from finagent.adapters.sqlite.publish import shared_type
 from finagent.adapters.sqlite.requests import (
     AnyRequest,
@@ -25,7 +24,7 @@ from finagent.adapters.sqlite.requests import (
     Work,
 )
 from finagent.queue.errors import QueueClosedError
-from finagent.queue.job import Job
+from finagent.queue.job import EncodedJob, Job
 from finagent.queue.port import Consumer, OnEnd, Published
 from finagent.runtime.clock import Clock, Ticker
 from finagent.runtime.errors import HaltError
@@ -90,6 +89,9 @@ class GroupCommitWriter:
         self._room = asyncio.Event()
         self._room.set()
         self._quiescent = asyncio.Event()
+        if metrics is not None:
+            metrics.queue_pending_requests.set_function(lambda: len(self._pending))
+            metrics.queue_waiting_publishers.set_function(lambda: self.waiting_publishers)
         self._task = spawn(self._run(), "sqlite-writer")
 
     async def submit(self, stage: Stage, work: Work, *, frees: str | None = None) -> object:
@@ -124,11 +126,13 @@ class GroupCommitWriter:
             raise self._halted
         if self._is_closing:
             raise QueueClosedError
-        self._pending.append(request)
-        if len(self._pending) >= MAX_PENDING:
+        pending = self._pending
+        pending.append(request)
+        if len(pending) == 1:
+            self._quiescent.clear()
+            self._wake.set()
+        elif len(pending) >= MAX_PENDING:
             self._room.clear()
-        self._quiescent.clear()
-        self._wake.set()
 
     def poke(self) -> None:
         """Ask for a pass over due jobs, deadlines, expired leases and free credits."""

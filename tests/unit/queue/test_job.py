@@ -28,7 +28,7 @@ def test_registry_lists_its_types() -> None:
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.none() | st.booleans()))
 def test_any_json_payload_survives_encoding(payload: dict[str, int | str | bool | None]) -> None:
-    assert json.loads(TYPES.encode(NewJob("scan", payload, "a"))) == payload
+    assert json.loads(TYPES.encode(NewJob("scan", payload, "a")).payload) == payload
 
 
 @pytest.mark.parametrize("version", [0, 3])

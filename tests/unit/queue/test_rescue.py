@@ -26,8 +26,7 @@ def test_handler_without_progress_is_named_after_its_time_out() -> None:
 def test_progress_starts_the_time_out_again() -> None:
     judge = HangJudge(period_ms=250)
     held = judge.start(job(1), timeout_ms=1000, now_ms=0)
-    judge.progress(1, now_ms=500)
-    judge.progress(2, now_ms=500)
+    held.progress()
     assert judge_at(judge, 500, 750, 1000, 1250, 1500) == []
     assert judge.alive_until_ms(now_ms=1500) == {1: 2500}
     judge.stop(held)
