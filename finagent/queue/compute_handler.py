@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 from finagent.queue.compute import (
     ComputeCancelledError,
@@ -15,11 +14,13 @@ from finagent.queue.compute import (
     ComputeProgress,
     ComputeTask,
 )
-from finagent.queue.job import ENCODER, Job, JobStatus, JsonValue, Lease
+from finagent.queue.job import Job, JobStatus, JsonValue, Lease
+from finagent.queue.payload import dumps
 from finagent.queue.port import JobQueue, Tx
 from finagent.runtime.errors import CancelJobError, GiveUpError
 
 CLOSED_WAIT_S = 0.5
+KEPT_RESULTS = 32
 OVER = (JobStatus.DONE, JobStatus.CANCELLED)
 
 
@@ -54,9 +55,9 @@ class ComputeStep:
 class ComputeHandler:
     """A JobHandler for CPU work; one for all types of `steps`.
 
-    `scratch` is the folder of checkpoints: each job has one in it that all its tries share. `progress` is
-    called for each report of a worker, so that a long job counts as alive; one that reports nothing for its
-    type's `timeout_s` is judged hung, its worker is stopped and the attempt counts.
+    `scratch` is the folder of checkpoints: each job has one in it that all its tries share. With each report of
+    its worker a job counts as alive, and `progress` is told; one that reports nothing for its type's
+    `timeout_s` is judged hung, its worker is stopped and the attempt counts.
     """
 
     def __init__(
@@ -72,10 +73,8 @@ class ComputeHandler:
         self._scratch = scratch
         self._progress = progress
         self._latest: dict[int, ComputeProgress] = {}
-        # A failed guard calls `handle` again in the same task: hours of work are not done again for that.
-        self._results: WeakKeyDictionary[asyncio.Task[object], tuple[int, Lease | None, JsonValue]] = (
-            WeakKeyDictionary()
-        )
+        # A failed guard calls `handle` again under the same lease: hours of work are not done again for that.
+        self._results: dict[int, tuple[Lease | None, JsonValue]] = {}
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """Compute and fill `tx`. Raises CancelJobError after `cancel`, ReturnJobError when the pool closes."""
@@ -84,7 +83,7 @@ class ComputeHandler:
             raise GiveUpError(
                 f"no function computes jobs of type {job.type!r}; there are: {', '.join(sorted(self._steps))}"
             )
-        await step.finish(job, await self._result(job, step), tx)
+        await step.finish(job, await self._result(job, step, tx), tx)
 
     def cancel(self, job_id: int, reason: str) -> bool:
         """End a running job: it ends cancelled with the reason. False when it does not run here.
@@ -107,19 +106,22 @@ class ComputeHandler:
                 removed += 1
         return removed
 
-    async def _result(self, job: Job, step: ComputeStep) -> JsonValue:
-        current = asyncio.current_task()
-        known = None if current is None else self._results.get(current)
-        if known is not None and known[:2] == (job.id, job.lease):
-            return known[2]
-        result = await self._compute(job, step)
-        if current is not None:
-            self._results[current] = (job.id, job.lease, result)
+    async def _result(self, job: Job, step: ComputeStep, tx: Tx) -> JsonValue:
+        known = self._results.pop(job.id, None)
+        result = (
+            known[1]
+            if known is not None and known[0] == job.lease
+            else await self._compute(job, step, tx.progress)
+        )
+        self._results[job.id] = (job.lease, result)
+        while len(self._results) > KEPT_RESULTS:
+            del self._results[next(iter(self._results))]
         return result
 
-    async def _compute(self, job: Job, step: ComputeStep) -> JsonValue:
+    async def _compute(self, job: Job, step: ComputeStep, stamp: Callable[[], None]) -> JsonValue:
         def report(progress: ComputeProgress) -> None:
             self._latest[job.id] = progress
+            stamp()
             self._progress(job)
 
         task = ComputeTask(
@@ -149,8 +151,8 @@ def key_of(job_id: int) -> str:
 
 def scratch_of(folder: Path, job: Job) -> Path:
     """The job's folder: the same for each of its tries, another one for other work under the same id."""
-    text = ENCODER.encode([job.type, job.idem_key, dict(job.payload)])
-    return folder / f"{job.id}-{hashlib.sha256(text.encode('ascii')).hexdigest()[:16]}"
+    text = dumps([job.type, job.idem_key, dict(job.payload)])
+    return folder / f"{job.id}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _folders(scratch: Path) -> list[Path]:

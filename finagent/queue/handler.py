@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from finagent.queue.errors import LeaseLostError, QueueClosedError, QueueError
 from finagent.queue.job import Job
 from finagent.queue.port import FailOutcome, Tx
-from finagent.runtime.errors import GiveUpError, HaltError, RetryError
+from finagent.runtime.errors import CancelJobError, GiveUpError, HaltError, RetryError, ReturnJobError
 
 MAX_ERROR_CHARS = 500
 
@@ -49,8 +49,12 @@ def react(error: Exception) -> Reaction:
             return Reaction(outcome=None, label="lost", text=text)
         case QueueClosedError():
             return Reaction(outcome=None, label="closed", text=text)
+        case ReturnJobError():
+            return Reaction(outcome="return", label="return", text=text)
         case RetryError():
             return Reaction(outcome="retry", label="retry", text=text, retry_after_s=error.retry_after_s)
+        case CancelJobError():
+            return Reaction(outcome="cancelled", label="cancelled", text=str(error)[:MAX_ERROR_CHARS])
         case HaltError():
             return Reaction(outcome="return", label="halt", text=text, halts=True)
         case GiveUpError() | QueueError():

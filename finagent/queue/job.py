@@ -200,7 +200,9 @@ def check_fields(job: NewJob) -> None:
         ("max_attempts", job.max_attempts, 1),
     ):
         if value is not None and not (isinstance(value, int) and least <= value <= MAX_MS):
-            raise JobValueError(f"{label} of {_name(job)} is {value!r}: give a whole number from {least} to {MAX_MS}")
+            raise JobValueError(
+                f"{label} of {_name(job)} is {value!r}: give a whole number from {least} to {MAX_MS}"
+            )
     for label, text in (("idem_key", job.idem_key), ("key", job.key), ("trace_id", job.trace_id)):
         if text is not None and not _is_unicode(text):
             raise JobValueError(f"{label} of job {job.type} is {text!r}: give a text of whole characters")

@@ -68,7 +68,6 @@ class Engine:
         steps = {name: ComputeStep(function=path_to(name), finish=store_result) for name in self.names}
 
         def alive(job: Job) -> None:
-            self.processor._judge.progress(job.id, now_ms=ticker.monotonic_ms())
             self.begun.setdefault(job.id, asyncio.Event()).set()
 
         self.handler = ComputeHandler(

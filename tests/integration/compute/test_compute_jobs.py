@@ -21,7 +21,6 @@ NAMES = (
     "pause_silently", "raise_error", "unknown", "wait_for_gate", "work_for",
 )  # fmt: skip
 Open = Callable[[Engine], Awaitable[Engine]]
-needs_the_worker = pytest.mark.xfail(strict=True, reason="the worker does not map these reactions yet")
 
 
 @pytest.fixture
@@ -154,7 +153,6 @@ async def test_job_over_the_time_of_its_step_is_tried_again_and_dies(opened: Ope
     assert "was stopped after 0.2 s" in str(job.error)
 
 
-@needs_the_worker
 @pytest.mark.parametrize("name", ["burn", "burn_stubbornly"])
 async def test_cancelled_running_job_ends_cancelled_and_its_worker_stops_burning(
     engine: Engine, tmp_path: Path, name: str
@@ -216,7 +214,6 @@ async def test_killed_worker_leaves_a_checkpoint_to_the_next_try(engine: Engine,
     assert await engine.facts() == {"x={'counted': 5, 'from': 2, 'attempt': 2}": 1}
 
 
-@needs_the_worker
 async def test_pool_closed_while_a_job_runs_gives_it_back_for_the_next_start(
     opened: Open, tmp_path: Path
 ) -> None:
