@@ -20,8 +20,8 @@ from finagent.context import SurfaceError
 from finagent.domain.market import Bar, Session
 from finagent.domain.orders import Scope
 from finagent.ports import Clock, OrderExecutionPort, Ticker
+from finagent.queue.handler import JobHandler
 from finagent.queue.processor import EventLoopProcessor
-from finagent.queue.worker import JobHandler
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.service import ServiceContract
 from finagent.runtime.supervisor import Supervisor
