@@ -32,7 +32,8 @@ TYPES = JobTypes(
     }
 )
 IS_SHRINKING = bool(os.environ.get("FINAGENT_MODEL_SHRINK"))
-CREDITS = {"exit": 1, "work": 2}
+CREDITS = {"exit": 1, "work": 5}
+"""Enough of one type that completions of a batch share a statement."""
 POINTS = ("writer.after_begin", "writer.before_commit", "writer.after_commit", "writer.before_deliver")
 STORED_POINTS = ("writer.after_commit", "writer.before_deliver")
 
@@ -91,32 +92,36 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.publish(new, answer.job_id, answer.created)
         self.settle()
 
-    @rule(jobs=st.lists(new_jobs, min_size=1, max_size=4))
+    @rule(jobs=st.lists(new_jobs, min_size=1, max_size=9))
     def publish_many(self, jobs: list[tuple[object, ...]]) -> None:
         new = [self.made(job) for job in jobs]
         self.answered(new, self.run(self.world.queue.publish_many(new)))
         self.settle()
 
-    @rule(jobs=st.lists(new_jobs, min_size=2, max_size=4), which=some)
-    def one_batch(self, jobs: list[tuple[object, ...]], which: int) -> None:
-        """Publishes, a completion and a bad request at once: one commit, the bad one alone fails."""
+    @rule(jobs=st.lists(new_jobs, min_size=2, max_size=8), ending=st.integers(0, 6), is_stale=st.booleans())
+    def one_batch(self, jobs: list[tuple[object, ...]], ending: int, is_stale: bool) -> None:
+        """Publishes, completions and what must be refused at once: one commit, the bad ones alone fail."""
         new = [self.made(job) for job in jobs]
-        done = self.held.pop(which % len(self.held)) if self.held else None
+        done, self.held = self.held[:ending], self.held[ending:]
+        stale = self.stale[-1:] if is_stale else []
         bad = Tx()
         bad.put("bad")
         bad.enqueue(NewJob("work", {}, "from-bad"))
 
         async def together() -> list[object]:
-            asked = [self.world.queue.publish(each) for each in new]
-            ending = [self.world.queue.complete(done, Tx())] if done is not None else []
-            return await asyncio.gather(self.world.queue.commit(bad), *ending, *asked, return_exceptions=True)
+            queue = self.world.queue
+            ends = [queue.complete(each, Tx()) for each in [*done, *stale]]
+            asked = [queue.publish(each) for each in new]
+            return await asyncio.gather(queue.commit(bad), *ends, *asked, return_exceptions=True)
 
         refused, *others = self.run(together())
         assert isinstance(refused, ValueError)
-        if done is not None:
-            assert others.pop(0) is None
-            self.model.done(done)
-            self.hands.credits[done.type] += 1
+        assert others[: len(done)] == [None] * len(done)
+        assert all(isinstance(each, LeaseLostError) for each in others[len(done) : len(done) + len(stale)])
+        for each in done:
+            self.model.done(each)
+            self.stale.append(each)
+            self.hands.credits[each.type] += 1
         self.answered(new, [each for each in others if isinstance(each, Published)])
         self.settle()
 
