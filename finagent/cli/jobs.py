@@ -22,9 +22,9 @@ from finagent.cli.invocation import (
     invocation,
     read,
     tell,
+    wait_for,
 )
 from finagent.cli.options import AsJson, DryRun, Limit, Run, Yes, checked_end, checked_instant
-from finagent.cli.watch import watch
 from finagent.context import CommandResult, Commands, Document, ExitCode, SurfaceError
 from finagent.queue.query import JobQuery, QueryError, checked_statuses
 
@@ -108,7 +108,27 @@ def stats(context: typer.Context, run: Run = None, as_json: AsJson = False) -> N
     answer(document, as_json=as_json, render=render_jobs.jobs_stats)
 
 
-app.command("watch")(watch)
+@app.command("watch")
+def watch(
+    context: typer.Context,
+    interval_s: Annotated[
+        float,
+        typer.Option("--interval", metavar="SECONDS", min=0.1, max=3600, help="Seconds between refreshes."),
+    ] = 1.0,
+    count: Annotated[
+        int | None, typer.Option("--count", metavar="N", min=1, help="End after so many; default never.")
+    ] = None,
+    run: Run = None,
+    as_json: AsJson = False,
+) -> None:
+    """The queue live: counts, throughput, what runs, what failed last; until Ctrl-C.
+
+    Reads the database beside a running agent or without one. Piped, it prints a snapshot per refresh; with --json
+    one document per line.
+    """
+    from finagent.cli.watch import watch_jobs
+
+    raise typer.Exit(wait_for(watch_jobs(invocation(context), interval_s, count, run, as_json=as_json)))
 
 
 @app.command("cancel")

@@ -7,13 +7,9 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
-
-import typer
 
 from finagent.cli.failures import INTERRUPTED
-from finagent.cli.invocation import Invocation, invocation, wait_for
-from finagent.cli.options import AsJson, Run
+from finagent.cli.invocation import Invocation
 from finagent.cli.page import Page
 from finagent.cli.render_jobs import watched
 from finagent.context import Document, SurfaceError
@@ -24,29 +20,10 @@ Look = Callable[[], Awaitable[Document]]
 Draw = Callable[[Document], None]
 
 
-def watch(
-    context: typer.Context,
-    interval_s: Annotated[
-        float,
-        typer.Option("--interval", metavar="SECONDS", min=0.1, max=3600, help="Seconds between refreshes."),
-    ] = 1.0,
-    count: Annotated[
-        int | None, typer.Option("--count", metavar="N", min=1, help="End after so many; default never.")
-    ] = None,
-    run: Run = None,
-    as_json: AsJson = False,
-) -> None:
-    """The queue live: counts, throughput, what runs, what failed last; until Ctrl-C.
-
-    Reads the database beside a running agent or without one. Piped, it prints a snapshot per refresh; with --json
-    one document per line.
-    """
-    raise typer.Exit(wait_for(_watch(invocation(context), interval_s, count, run, as_json=as_json)))
-
-
-async def _watch(
+async def watch_jobs(
     call: Invocation, interval_s: float, count: int | None, run: str | None, *, as_json: bool
 ) -> int:
+    """Show snapshots until ``count`` of them or a signal; gives the exit status."""
     from finagent.bootstrap import watch_queue
 
     with _stopped() as stop, _drawing(as_json=as_json) as draw:
