@@ -39,7 +39,7 @@ async def _snapshots(
     loop, number, last = asyncio.get_running_loop(), 0, None
     beat_s = loop.time()
     while not stop.is_set():
-        last = await _look(look, last)
+        last = await next_snapshot(look, last)
         yield last
         number += 1
         if count is not None and number >= count:
@@ -52,7 +52,8 @@ async def _snapshots(
             continue
 
 
-async def _look(look: Look, last: Document | None) -> Document:
+async def next_snapshot(look: Look, last: Document | None) -> Document:
+    """A snapshot, or the last one with a note while there is nothing to read; SurfaceError for what will not pass."""
     try:
         return await look()
     except SurfaceError as error:

@@ -1,6 +1,7 @@
 """The queue's verbs over a real database: what they find, change and refuse, with nobody and somebody running."""
 
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from finagent.adapters.vendors.calendar import load_calendar
 from finagent.cli.page import Page
 from finagent.cli.render_jobs import watched
 from finagent.cli.root import run
+from finagent.cli.watch import next_snapshot
+from finagent.context import Document, SurfaceError
 from finagent.queue.job import JobPolicy, JobTypes, NewJob
 from finagent.queue.port import Tx
 from finagent.runtime.clock import SystemClock
@@ -245,6 +248,38 @@ def test_watch_piped_prints_whole_snapshots(home: Path, capsys: Capture) -> None
     assert shown.count("\nall ") == 2
     assert "\x1b" not in shown
     assert "boom 1" in shown
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_watch_on_a_terminal_uses_its_second_screen_and_leaves_the_last_snapshot(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    assert run(["--home", str(home), "jobs", "watch", "--interval", "0.1", "--count", "2"]) == 0
+    screen, _, left = terminal.getvalue().partition("\x1b[?1049l")
+    assert (screen.count("Ctrl-C ends"), left.count("boom 1")) == (2, 1)
+
+
+def test_watch_keeps_the_last_snapshot_while_its_database_is_away(home: Path, capsys: Capture) -> None:
+    async def away() -> Document:
+        raise SurfaceError("no database at x", code="no_database")
+
+    async def gone() -> Document:
+        raise SurfaceError("x is newer", code="database_too_new")
+
+    kept = asyncio.run(next_snapshot(away, {"now": "t", "per_s": {"done": 3}}))
+    assert kept == {"now": "t", "per_s": None, "note": "waiting: no database at x"}
+    for look, last in ((away, None), (gone, {})):
+        with pytest.raises(SurfaceError):
+            asyncio.run(next_snapshot(look, last))
+    assert "waiting: no database at x" in watched(kept, Page())
 
 
 def test_watch_of_nothing_says_how_to_get_something(tmp_path: Path, capsys: Capture) -> None:
