@@ -9,7 +9,7 @@ from finagent.queue.processor import EventLoopProcessor
 from finagent.runtime.errors import GiveUpError, RetryError
 from finagent.runtime.service import ServiceContract
 from finagent.runtime.tasks import spawn
-from tests.contract.queue_world import QueueWorld
+from tests.contract.queue_world import PATIENCE_S, QueueWorld
 
 TYPES = JobTypes(
     {"work": JobPolicy(priority=1, credits=4, max_attempts=2, timeout_s=1.0)},
@@ -149,6 +149,12 @@ class Shop:
         raise AssertionError(f"job {job_id} was not claimed {number} times")
 
     async def close(self) -> None:
+        """A stop in order; a worker that never gets idle is an error here."""
         self.stop.set()
-        await asyncio.wait_for(asyncio.gather(*self.tasks), 10)
+        _, late = await asyncio.wait(self.tasks, timeout=PATIENCE_S / 2)
+        for task in late:
+            task.cancel()
+        ends = await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.world.close()
+        assert not late, "a worker did not stop: it still counts jobs that are over"
+        assert [end for end in ends if end is not None] == []

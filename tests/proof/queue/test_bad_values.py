@@ -1,7 +1,6 @@
 """Values that no caller should give, handlers that misbehave in rarer ways: refused alone, or dead with a reason."""
 
 import asyncio
-import dataclasses
 import math
 import re
 from collections.abc import AsyncIterator
@@ -9,25 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from finagent.queue import errors
-from finagent.queue.errors import PayloadError, QueueError
+from finagent.queue.errors import DelayError, PayloadError, QueueError
 from finagent.queue.job import Job, JobStatus, NewJob
 from finagent.queue.port import Published, Tx
 from finagent.queue.processor import EventLoopProcessor
-from finagent.runtime.errors import HaltError
 from finagent.runtime.service import ServiceContract
 from finagent.runtime.tasks import spawn
 from tests.contract.queue_world import START_MS, QueueWorld, soon
 from tests.contract.queue_world import job as small_job
 from tests.proof.queue.shop import TYPES, Shop
 
-DELAY_ERROR: type[QueueError] | None = getattr(errors, "DelayError", None)
-HAS_DELAY = any(each.name == "delay_s" for each in dataclasses.fields(NewJob))
 NO_DELAYS = (-1.0, -0.001, math.nan, math.inf, -math.inf, 1e300)
 MOST_INT64 = 2**63 - 1
-waits_for_delays = pytest.mark.skipif(
-    DELAY_ERROR is None or not HAS_DELAY, reason="NOT TESTED: waits for DelayError"
-)
 
 
 @pytest.fixture
@@ -70,17 +62,24 @@ REFUSED: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+NO_KEY = pytest.param(
+    "no idempotency key",
+    marks=pytest.mark.xfail(
+        strict=True, reason="a missing key is refused by SQLite's error, not by one of ours"
+    ),
+)
+
+
+@pytest.mark.parametrize("name", [NO_KEY, *sorted(REFUSED.keys() - {"no idempotency key"})])
 async def test_bad_value_is_refused_alone_in_its_batch(world: QueueWorld, name: str) -> None:
     """Published beside good jobs, in a call with good jobs, and with a commit: only what it belongs to fails."""
     good = [small_job(f"good-{number}") for number in range(6)]
-    bad = dataclasses.replace(small_job("bad"), **REFUSED[name])  # type: ignore[arg-type]
+    bad = small_job("bad")._replace(**REFUSED[name])  # type: ignore[arg-type]
     answers = await asyncio.gather(
         *(world.queue.publish(each) for each in [*good[:3], bad, *good[3:]]), return_exceptions=True
     )
     refusal = answers.pop(3)
-    assert isinstance(refusal, Exception)
-    assert not isinstance(refusal, HaltError)
+    assert isinstance(refusal, QueueError), repr(refusal)
     assert [type(each) for each in answers] == [Published] * 6
     more = [small_job(f"more-{number}") for number in range(6)]
     with pytest.raises(type(refusal)):
@@ -105,7 +104,7 @@ async def test_strange_payload_that_is_json_comes_back_as_it_was(
 ) -> None:
     """Lone surrogates are escaped, so that they can be stored; numbers keep their digits."""
     hands = world.hands()
-    await world.queue.publish(dataclasses.replace(small_job("a"), payload=payload))  # type: ignore[arg-type]
+    await world.queue.publish(small_job("a")._replace(payload=payload))  # type: ignore[arg-type]
     claimed = await hands.take()
     assert claimed.payload == payload
     assert repr(claimed.payload) == repr(payload)
@@ -115,7 +114,7 @@ async def test_strange_payload_that_is_json_comes_back_as_it_was(
 async def test_payload_with_keys_that_are_no_text_is_refused_or_kept(world: QueueWorld, key: object) -> None:
     """JSON would turn such a key into text without a word, and the handler would not find it."""
     hands = world.hands()
-    job = dataclasses.replace(small_job("a"), payload={"in": {key: 1}})  # type: ignore[dict-item]
+    job = small_job("a")._replace(payload={"in": {key: 1}})  # type: ignore[dict-item]
     try:
         await world.queue.publish(job)
     except PayloadError:
@@ -159,28 +158,25 @@ async def test_deepest_payload_that_is_taken_can_be_handled(shop: Shop) -> None:
 
 
 # ---------------------------------------------------------------- waits
-@waits_for_delays
 @pytest.mark.parametrize("delay_s", NO_DELAYS)
 async def test_impossible_delay_is_refused_with_its_own_error(world: QueueWorld, delay_s: float) -> None:
     """Negative, not a number, infinite, or past the end of 64 bits: nothing is stored, the good beside it is."""
-    assert DELAY_ERROR is not None
     bad = small_job("bad", delay_s=delay_s)
     good, refused = await asyncio.gather(
         world.queue.publish(small_job("good")), world.queue.publish(bad), return_exceptions=True
     )
     assert isinstance(good, Published)
-    assert isinstance(refused, DELAY_ERROR)
+    assert isinstance(refused, DelayError)
     assert re.search(r"bad|work", str(refused)), "the message names the job"
-    with pytest.raises(DELAY_ERROR):
+    with pytest.raises(DelayError):
         await world.queue.publish_many([small_job("other"), bad])
     tx = Tx()
     tx.enqueue(bad)
-    with pytest.raises(DELAY_ERROR):
+    with pytest.raises(DelayError):
         await world.queue.commit(tx)
     assert (await world.queue.stats()).published == 1
 
 
-@waits_for_delays
 async def test_delay_is_counted_from_the_commit_and_none_is_no_delay(world: QueueWorld) -> None:
     published = await world.queue.publish_many(
         [small_job("later", delay_s=1.5), small_job("now", delay_s=0.0)]
@@ -192,7 +188,7 @@ async def test_delay_is_counted_from_the_commit_and_none_is_no_delay(world: Queu
     assert (now.run_at_ms, now.status) == (START_MS, JobStatus.READY)
 
 
-@pytest.mark.parametrize("retry_after_s", [math.nan, math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize("retry_after_s", NO_DELAYS)
 async def test_impossible_wait_before_a_retry_is_refused_and_the_job_stays_leased(
     world: QueueWorld, retry_after_s: float
 ) -> None:
@@ -200,53 +196,53 @@ async def test_impossible_wait_before_a_retry_is_refused_and_the_job_stays_lease
     hands = world.hands()
     await world.queue.publish(small_job("a"))
     claimed = await hands.take()
-    with pytest.raises(Exception, match=r".") as refused:
+    with pytest.raises(DelayError):
         await world.queue.fail(claimed, "again", outcome="retry", retry_after_s=retry_after_s)
-    assert not isinstance(refused.value, HaltError)
-    assert DELAY_ERROR is None or isinstance(refused.value, DELAY_ERROR)
     await world.queue.complete(claimed, Tx())
     assert world.halts == []
 
 
-@waits_for_delays
-async def test_negative_wait_before_a_retry_is_refused(world: QueueWorld) -> None:
-    assert DELAY_ERROR is not None
-    hands = world.hands()
-    await world.queue.publish(small_job("a"))
-    claimed = await hands.take()
-    with pytest.raises(DELAY_ERROR):
-        await world.queue.fail(claimed, "again", outcome="retry", retry_after_s=-1.0)
-    await world.queue.complete(claimed, Tx())
-
-
 # ---------------------------------------------------------------- handlers
+LOSES_A_CREDIT = pytest.mark.xfail(
+    strict=True, reason="an error that the worker cannot tell ends its lane, and the job's credit is lost"
+)
+
+
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
         ("no wait, for ever", r"again|lease expired|DelayError"),
         ("wait past all time", r"again|lease expired|DelayError"),
-        ("unprintable", r"UnprintableError|lease expired"),
+        pytest.param("unprintable", r"UnprintableError|lease expired", marks=LOSES_A_CREDIT),
         ("half a character", r"is no text|lease expired"),
         ("long", r"ValueError: x+"),
-        ("strange", r"StrangeError|lease expired"),
+        pytest.param("strange", r"StrangeError|lease expired", marks=LOSES_A_CREDIT),
         ("large follow-up", r"the limit is 1048576"),
         ("no follow-up", r"int"),
         ("no guard", r"account|three"),
     ],
 )
-async def test_handler_that_misbehaves_ends_dead_with_its_reason(shop: Shop, act: str, reason: str) -> None:
-    """Others before and after it are done, nothing of it is stored, and its reason is short enough to read."""
-    before = await shop.publish("before", "well")
-    bad = await shop.publish("bad", act)
-    after = [await shop.publish(f"after-{number}", "well") for number in range(6)]
-    job = await shop.ended(bad)
-    assert job.status is JobStatus.DEAD
-    assert re.search(reason, str(job.error))
-    assert len(str(job.error)) < 1_000
-    for job_id in [before, *after]:
-        assert (await shop.ended(job_id)).status is JobStatus.DONE
-    assert not [fact for fact in await shop.world.stored_facts() if fact.startswith("bad")]
-    assert shop.world.halts == []
+async def test_handler_that_misbehaves_ends_dead_with_its_reason(
+    tmp_path: Path, act: str, reason: str
+) -> None:
+    """Others before and after are done, nothing of it is stored, its credit comes back, the worker can stop."""
+    shop = Shop(QueueWorld(tmp_path / "jobs.db", threaded=False, types=TYPES))
+    await shop.open()
+    try:
+        before = await shop.publish("before", "well")
+        bad = [await shop.publish(f"bad-{number}", act) for number in range(TYPES.policy("work").credits + 2)]
+        after = [await shop.publish(f"after-{number}", "well") for number in range(6)]
+        for job_id in bad:
+            job = await shop.ended(job_id)
+            assert job.status is JobStatus.DEAD
+            assert re.search(reason, str(job.error))
+            assert len(str(job.error)) < 1_000
+        for job_id in [before, *after]:
+            assert (await shop.ended(job_id)).status is JobStatus.DONE
+        assert not [fact for fact in await shop.world.stored_facts() if fact.startswith("bad")]
+        assert shop.world.halts == []
+    finally:
+        await shop.close()
 
 
 class NotAsync:
