@@ -121,6 +121,7 @@ class Engine:
     ) -> None:
         self.settings, self.world, self.options = settings, world, options
         self.database, self.clock, self.ticker, self.metrics = database, clock, ticker, metrics
+        self.emergency: EmergencyDesk | None = None
         self.types = rules.job_types()
         self.profile = rules.risk_profile(settings)
         self.start_equity_e8 = rules.start_equity_e8(settings)
@@ -131,6 +132,7 @@ class Engine:
             ticker,
             apply_fact=apply_fact,
             on_halt=self._halt,
+            on_busy=self._busy,
             metrics=metrics,
             ballast=None if options.is_virtual else options.path.with_name("ballast"),
         )
@@ -175,7 +177,8 @@ class Engine:
             poll_s=settings.queue.poll_ms / 1000,
             metrics=metrics,
         )
-        self.emergency = None if options.is_virtual else self._desk()
+        if not options.is_virtual:
+            self.emergency = self._desk()
         self.supervisor: Supervisor | None = None
 
     def supervise(self, *extra: object) -> Supervisor:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -41,9 +42,14 @@ class LockedStage(Stage):
 
     broker: OutsideBroker
     ticker: JumpTicker
+    heard_s: float
+    _heard: asyncio.Event
+    _waiting: "asyncio.Task[None] | None"
+    _before_ms: int
 
     async def start(self) -> None:
         """Open what is there; the broker's file outlives every process."""
+        self.heard_s, self._heard, self._waiting = 0.0, asyncio.Event(), None
         begin_ms = local(self._dates[0], "00:00")
         self.clock = VirtualClock(max(begin_ms, _stored_ms(self.path)))
         self.ticker = JumpTicker()
@@ -58,6 +64,7 @@ class LockedStage(Stage):
         )
         world = World(calendar=self.calendar, market=self.market, news=self.news, data_id="scripted")
         self.engine = await open_engine(self.settings, world, options, clock=self.clock, ticker=self.ticker)
+        self._listen()
         pragma = f"PRAGMA busy_timeout = {BUSY_MS}"
         await self.engine.database.write_fn(lambda connection: connection.execute(pragma).fetchone())
         await self.engine.driver.begin(begin_ms)
@@ -92,12 +99,41 @@ class LockedStage(Stage):
         await self.quiet()
 
     async def waited(self, seconds: float) -> None:
-        """The writer's batch has been waiting so long for the lock, and what follows from it is done."""
+        """The writer says that its batch has waited so long for the lock (0: no longer), and the desk has looked."""
         desk = self.engine.emergency
         assert desk is not None
-        self.engine._busy(seconds)
+        if seconds and self._waiting is None:
+            self._waiting = spawn(self.engine.queue.note("test", {}), "note")  # something to commit
+            await self._until_heard(lambda heard_s: heard_s > 0)
+            self._before_ms = self.ticker.jumped_ms
+        if seconds:
+            self.ticker.jumped_ms = self._before_ms + round(seconds * 1000)
+            await self._until_heard(lambda heard_s: heard_s >= seconds)
+        elif self._waiting is not None:
+            await self._waiting
+            self._waiting = None
+            await self._until_heard(lambda heard_s: heard_s == 0)
         if desk._working is not None:
             await asyncio.wait_for(asyncio.wait([desk._working]), PATIENCE_S)
+
+    async def _until_heard(self, is_it: Callable[[float], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not is_it(self.heard_s):
+                self._heard.clear()
+                await self._heard.wait()
+
+    def _listen(self) -> None:
+        """Hear what the writer tells the desk."""
+        desk = self.engine.emergency
+        assert desk is not None
+        tell = desk.on_busy
+
+        def heard(waited_s: float) -> None:
+            tell(waited_s)
+            self.heard_s = waited_s
+            self._heard.set()
+
+        desk.on_busy = heard  # type: ignore[method-assign]
 
     def at(self, time: str) -> "asyncio.Task[None]":
         """The clock reaches a time of the day, and the tick of it waits for the lock."""

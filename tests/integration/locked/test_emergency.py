@@ -402,9 +402,21 @@ async def test_paper_venue_is_as_locked_as_the_agent(tmp_path: Path) -> None:
 
 
 async def test_nothing_speaks_to_the_broker_before_the_log_is_in_the_database(hold: Hold, home: Path) -> None:
-    """The flatten job that the lock held up is claimed with the first commit: it waits for the fold."""
+    """The flatten job that the lock held up is claimed with the first commit, and its exit waits for the fold.
+
+    It would mint exit 1 anew, which the broker refused once and would take now, beside exit 2.
+    """
     async with LockedStage(home, settings=SETTINGS) as stage:
         await stage.open_position()
+        desk = stage.engine.emergency
+        assert desk is not None
+        gate, fold_in = asyncio.Event(), desk.fold_in
+
+        async def later() -> None:
+            await gate.wait()
+            await fold_in()
+
+        desk.fold_in = later  # type: ignore[method-assign]
         holder = hold(stage.path)
         tick = stage.at("15:45")
         stage.broker.refused = 1
@@ -412,11 +424,13 @@ async def test_nothing_speaks_to_the_broker_before_the_log_is_in_the_database(ho
         await stage.waited(36.0)
         holder.unlock()
         await tick
-        assert stage.engine.emergency is not None
-        calls = list(stage.broker.calls)
-        for _ in range(200):
-            await asyncio.sleep(0)
-        assert stage.broker.calls == calls
         await stage.waited(0.0)
+        calls, sent = list(stage.broker.calls), list(stage.broker.submits)
+        for number in range(20):
+            await stage.engine.queue.note("meanwhile", {"number": number})
+        leased = await stage.engine.database.read("SELECT type FROM job_queue WHERE status = 'leased'")
+        assert leased == [("flatten",)]
+        assert (stage.broker.calls, stage.broker.submits) == (calls, sent)
+        gate.set()
         await assert_folded(stage)
         assert await stage.order_states() == {**FLAT, "exit-1": "rejected", "exit-2": "filled"}
