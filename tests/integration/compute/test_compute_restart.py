@@ -44,7 +44,7 @@ def read(folder: Path, sql: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_job_survives_the_kill_of_the_process_and_goes_on_from_its_checkpoint(
     tmp_path: Path, kills: int
 ) -> None:
