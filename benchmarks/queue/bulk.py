@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aiosqlite
 
-from benchmarks.queue.ours import TYPES, Counting, new_job, running
+from benchmarks.queue.ours import BULK, BULK_TYPES, TYPES, Counting, new_job, running
 from benchmarks.queue.workload import TEXT, Sample, stopwatch
 from finagent.adapters.sqlite import leases
 from finagent.adapters.sqlite.database import WRITER_PRAGMAS, Database, connect_writer
@@ -13,7 +13,6 @@ from finagent.adapters.sqlite.migrate import migrate
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.runtime.clock import SystemClock, SystemTicker
 
-BULK = 256
 BULK_PUBLISHERS = 2
 ROW = """
 INSERT INTO job_queue (type, payload, status, priority, run_at, attempts, max_attempts, epoch, lease_seq,
@@ -22,9 +21,9 @@ VALUES ('scan', ?1, ?2, 5, 1, 1, 5, 1, 1, ?3, ?4, 1, 1, ?5)"""
 
 
 async def bulk(path: Path, *, jobs: int) -> Sample:
-    """Full cycles when jobs are published 256 to a call."""
+    """Full cycles when jobs are published, handled and completed 256 at once."""
     handler = Counting(jobs)
-    async with running(path, handler) as queue:
+    async with running(path, handler, BULK_TYPES) as queue:
         starts = iter(range(0, jobs, BULK))
 
         async def publisher() -> None:

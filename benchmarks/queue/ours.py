@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from finagent.queue.port import Tx
 from finagent.queue.processor import EventLoopProcessor
 from finagent.queue.worker import ServiceWorker
 from finagent.runtime.clock import SystemClock, SystemTicker
+from finagent.runtime.garbage import settle
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.service import ServiceContract
 from finagent.runtime.tasks import spawn
@@ -22,6 +23,8 @@ from finagent.runtime.tasks import spawn
 COUNT = """
 SELECT status, attempts, count(*) FROM job_queue WHERE idem_key NOT LIKE 'old%' GROUP BY 1, 2"""
 TYPES = JobTypes({"scan": JobPolicy(priority=5, credits=256)})
+BULK = 256
+BULK_TYPES = JobTypes({"scan": JobPolicy(priority=5, credits=4 * BULK, batch=BULK)})
 
 
 @dataclass(slots=True)
@@ -39,16 +42,23 @@ class Counting:
         if self.seen >= self.wanted:
             self.all_seen.set()
 
+    async def handle_many(self, jobs: Sequence[Job], tx: Tx) -> None:
+        """The same for several jobs at once."""
+        self.seen += sum(job.payload["qty"] == 100 for job in jobs)
+        if self.seen >= self.wanted:
+            self.all_seen.set()
+
 
 @asynccontextmanager
-async def running(path: Path, handler: Counting) -> AsyncIterator[SqliteJobQueue]:
+async def running(path: Path, handler: Counting, types: JobTypes = TYPES) -> AsyncIterator[SqliteJobQueue]:
     """The queue with a processor and one worker, as the agent wires them."""
+    settle()
     clock, ticker, metrics = SystemClock(), SystemTicker(), Metrics()
     database = await Database.open(path, clock=clock)
-    queue = SqliteJobQueue(database, TYPES, clock, ticker, metrics=metrics)
+    queue = SqliteJobQueue(database, types, clock, ticker, metrics=metrics)
     await queue.start()
     processor = EventLoopProcessor(
-        queue, TYPES, clock=clock, ticker=ticker, on_halt=raise_halt, metrics=metrics
+        queue, types, clock=clock, ticker=ticker, on_halt=raise_halt, metrics=metrics, total_credits=4 * BULK
     )
     worker: ServiceWorker = processor.worker(ServiceContract(name="bench", consumes=("scan",)), handler)
     stop = asyncio.Event()

@@ -150,8 +150,10 @@ class JobTypes:
         UnknownJobTypeError, PayloadError (no JSON, too large, a version of the future), DelayError,
         JobValueError (an instant, a priority, a number of attempts or a key that cannot be stored).
         """
-        policy, newest = self._of(job.type)
-        if job[_OPTIONAL] == _UNSET and _is_ascii(job.idem_key):
+        known = self._known.get(job.type)
+        policy, newest = known if known is not None else self._of(job.type)
+        key = job.idem_key
+        if job[_OPTIONAL] == _UNSET and isinstance(key, str) and key.isascii():
             return EncodedJob(job, _payload(job), policy.priority, policy.max_attempts, None)
         if not (isinstance(job.payload_version, int) and 1 <= job.payload_version <= newest):
             raise PayloadError(
@@ -216,10 +218,6 @@ def check_delay(seconds: float, what: str) -> None:
 
 def _name(job: NewJob) -> str:
     return f"job {job.type} {job.idem_key!r}"
-
-
-def _is_ascii(text: object) -> bool:
-    return isinstance(text, str) and text.isascii()
 
 
 def _is_unicode(text: str) -> bool:

@@ -33,6 +33,12 @@ class Held:
         """The handler has got on."""
         self.has_moved = True
 
+    def log_fields(self) -> Mapping[str, object]:
+        """What a line says that is logged about it."""
+        job = self.job
+        fields: dict[str, object] = {"job_id": job.id, "job_type": job.type}
+        return fields if job.trace_id is None else {**fields, "trace_id": job.trace_id}
+
 
 class HangJudge:
     """Keeps a progress stamp per running job and names those that made none for longer than their time-out.

@@ -16,7 +16,7 @@ from finagent.queue.tally import JobTally
 from finagent.runtime.clock import Ticker
 from finagent.runtime.errors import GiveUpError, HaltError, RetryError
 from finagent.runtime.failpoints import hit
-from finagent.runtime.logs import bind_only, bound_fields
+from finagent.runtime.logs import bind_late
 from finagent.runtime.tasks import spawn
 
 LOG = logging.getLogger(__name__)
@@ -134,17 +134,13 @@ class ServiceWorker:
 
     async def _lane(self) -> None:
         self._is_lane_coming = False
-        task, base = asyncio.current_task(), bound_fields()
+        task = asyncio.current_task()
         now_ms = slice_ms = self.tools.ticker.monotonic_ms()
         while self._waiting and self._is_serving:
             group = self._next_group()
             if self._waiting and not self._is_lane_coming:
                 self._open_lanes()
-            job = group[0].job
-            fields: dict[str, object] = {**base, "job_id": job.id, "job_type": job.type}
-            if job.trace_id is not None:
-                fields["trace_id"] = job.trace_id
-            bind_only(fields)
+            bind_late(group[0].log_fields)
             now_ms = await self._run_group(group, task, now_ms)
             if now_ms - slice_ms >= SLICE_MS and self._waiting:
                 await asyncio.sleep(0)  # others of this loop want their turn too

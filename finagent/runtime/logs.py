@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from logging.handlers import RotatingFileHandler
@@ -25,11 +25,13 @@ _BEARER = re.compile(r"(?i)(bearer\s+)([A-Za-z0-9._~+/=-]{6,})")
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233))
 _CONTROLS[0x0A] = _CONTROLS[0x09] = _CONTROLS[0x0D] = " "
 _NO_FIELDS: Mapping[str, object] = {}
-_fields: ContextVar[Mapping[str, object]] = ContextVar("finagent_log_fields", default=_NO_FIELDS)
+_fields: ContextVar[Mapping[str, object] | Callable[[], Mapping[str, object]]] = ContextVar(
+    "finagent_log_fields", default=_NO_FIELDS
+)
 
 
-def bind_only(fields: Mapping[str, object]) -> None:
-    """From now on every line logged in this task carries exactly these fields."""
+def bind_late(fields: Callable[[], Mapping[str, object]]) -> None:
+    """From now on every line logged in this task carries the fields this gives, worked out if there is a line."""
     _fields.set(fields)
 
 
@@ -37,7 +39,7 @@ def bind_only(fields: Mapping[str, object]) -> None:
 def bound(**fields: object) -> Iterator[None]:
     """Add fields (job_id, plan_id, order_id ...) to every line logged inside; None values are left out."""
     given = {name: value for name, value in fields.items() if value is not None}
-    token = _fields.set({**_fields.get(), **given})
+    token = _fields.set({**bound_fields(), **given})
     try:
         yield
     finally:
@@ -46,7 +48,8 @@ def bound(**fields: object) -> Iterator[None]:
 
 def bound_fields() -> Mapping[str, object]:
     """The fields bound at this moment."""
-    return _fields.get()
+    fields = _fields.get()
+    return fields() if callable(fields) else fields
 
 
 class SecretKeeper:

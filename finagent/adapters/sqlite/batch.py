@@ -2,12 +2,13 @@
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from finagent.adapters.sqlite import jobs, leases
 from finagent.adapters.sqlite.leases import lease_until_ms
-from finagent.adapters.sqlite.publish import NewLease, insert_many, leased_job
+from finagent.adapters.sqlite.publish import NewLease, insert_many, leased_jobs
 from finagent.adapters.sqlite.requests import (
     FINISH_ALONE,
     AnyRequest,
@@ -189,8 +190,8 @@ class _Batch:
 
     def _finish(self, done: Sequence[Job]) -> bool:
         jobs.finish(self._connection, done, now_ms=self._order.now_ms)
-        for job in done:
-            self._give_back(job.type, 1)
+        for job_type, count in Counter([job.type for job in done]).items():
+            self._give_back(job_type, count)
         return True
 
     def _publish(self, job_type: str, run: Sequence[int]) -> bool:
@@ -200,21 +201,19 @@ class _Batch:
         if self._is_certain(job_type):
             until_ms = lease_until_ms(self._runner.types, job_type, monotonic_ms=self._order.monotonic_ms)
             lease = NewLease(epoch=epoch, until_ms=until_ms)
-        ids = insert_many(self._connection, new, now_ms=now_ms, parent=None, lease=lease)
-        if ids is None:
+        next_id = insert_many(self._connection, new, now_ms=now_ms, parent=None, lease=lease)
+        if next_id is None:
             return False
         if lease is None:
             self._runner.ready_types.add(job_type)
         else:
             self._free[job_type] -= len(new)
             self._published[job_type] -= len(new)
-            self.claims += [
-                leased_job(job, job_id, now_ms=now_ms, epoch=epoch)
-                for job, job_id in zip(new, ids, strict=True)
-            ]
-        published = iter([Published(job_id, True) for job_id in ids])
+            self.claims += leased_jobs(new, next_id, now_ms=now_ms, epoch=epoch)
         for index in run:
-            self.outcomes[index] = [next(published) for _ in self._new_of(index)]
+            end = next_id + len(self._new_of(index))
+            self.outcomes[index] = [Published(job_id, True) for job_id in range(next_id, end)]
+            next_id = end
         return True
 
     def _run_one(self, request: AnyRequest) -> object:

@@ -82,31 +82,32 @@ def insert_many(
     now_ms: int,
     parent: Job | None,
     lease: NewLease | None = None,
-) -> list[int] | None:
+) -> int | None:
     """Publish plain jobs of one type; None when one of them exists already: roll back, then one by one.
 
     With `lease` they are stored as claimed: whoever would claim them at the end of this very batch has them.
-    Gives their ids in order.
+    Gives the first id; the others follow without a gap, since rows get max(id) + 1 each.
     """
-    ids: list[int] = []
+    first_id: int | None = None
     start = 0
     while start < len(new):
         run = _alike(new, start)
-        first = _insert_run(connection, run, now_ms=now_ms, parent=parent, lease=lease)
-        if first is None:
+        run_id = _insert_run(connection, run, now_ms=now_ms, parent=parent, lease=lease)
+        if run_id is None:
             return None
-        ids += range(first, first + len(run))
+        first_id = run_id if first_id is None else first_id
         start += len(run)
-    return ids
+    return first_id
 
 
 def _alike(new: Sequence[EncodedJob], start: int) -> Sequence[EncodedJob]:
     """The longest run from `start` on that one statement can take."""
-    kind, end = _kind(new[start]), start + 1
-    last = min(len(new), start + MOST_ROWS)
-    while end < last and _kind(new[end]) == kind:
-        end += 1
-    return new[start:end]
+    run = new[start : start + MOST_ROWS]
+    kind = _kind(run[0])
+    for end, one in enumerate(run):
+        if _kind(one) != kind:
+            return run[:end]
+    return run
 
 
 def _kind(new: EncodedJob) -> tuple[object, ...]:
@@ -137,34 +138,36 @@ def _insert_run(
     cursor = connection.execute(insert_alike(len(run)), values)
     if cursor.rowcount != len(run):
         return None
-    # Rows get max(id) + 1 each, in the order of VALUES.
     return cast("int", cursor.lastrowid) - len(run) + 1
 
 
-def leased_job(new: EncodedJob, job_id: int, *, now_ms: int, epoch: int) -> Job:
-    """The job as `insert_many` has just stored it with a lease, without reading it back."""
-    job = new.job
-    return Job._make(
-        (
-            job_id,
-            job.type,
-            None,
-            loads(new.payload),
-            job.payload_version,
-            JobStatus.LEASED,
-            new.priority,
-            now_ms,
-            job.deadline_at_ms,
-            1,
-            0,
-            new.max_attempts,
-            Lease(epoch, 1),
-            job.idem_key,
-            job.trace_id,
-            None,
-            now_ms,
-            now_ms,
-            None,
-            None,
+def leased_jobs(new: Sequence[EncodedJob], first_id: int, *, now_ms: int, epoch: int) -> list[Job]:
+    """The jobs as `insert_many` has just stored them with a lease, without reading them back."""
+    lease, status, make = Lease(epoch, 1), JobStatus.LEASED, Job._make
+    return [
+        make(
+            (
+                job_id,
+                job.type,
+                None,
+                loads(payload),
+                job.payload_version,
+                status,
+                priority,
+                now_ms,
+                job.deadline_at_ms,
+                1,
+                0,
+                max_attempts,
+                lease,
+                job.idem_key,
+                job.trace_id,
+                None,
+                now_ms,
+                now_ms,
+                None,
+                None,
+            )
         )
-    )
+        for job_id, (job, payload, priority, max_attempts, _) in enumerate(new, first_id)
+    ]

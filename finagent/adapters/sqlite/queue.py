@@ -122,11 +122,18 @@ class SqliteJobQueue:
 
     # ------------------------------------------------------------ publish and commit
     async def publish(self, job: NewJob) -> Published:
-        return (await self._live().publish((self._types.encode(job),)))[0]
+        writer = self._live()
+        new = self._types.encode(job)
+        if not writer.has_room:
+            await writer.wait_for_room()
+        return (await writer.publish((new,)))[0]
 
     async def publish_many(self, jobs: Sequence[NewJob]) -> Sequence[Published]:
-        types = self._types
-        return await self._live().publish([types.encode(job) for job in jobs])
+        writer, encode = self._live(), self._types.encode
+        new = [encode(job) for job in jobs]
+        if not writer.has_room:
+            await writer.wait_for_room()
+        return await writer.publish(new)
 
     async def commit(self, tx: Tx) -> None:
         await self._live().submit(Stage.BUSINESS, self._effects(tx))

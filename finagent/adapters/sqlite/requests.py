@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import cast
 
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.queue.job import EncodedJob, Job
-from finagent.queue.port import OnEnd
+from finagent.queue.port import OnEnd, Published
 
 Work = Callable[[WriteSession], object]
 FINISH_ALONE = ""
@@ -57,7 +58,7 @@ class Publish:
     """Store new jobs. Neighbours whose jobs are all plain and of one type (`together`) share statements."""
 
     new: Sequence[EncodedJob]
-    future: "asyncio.Future[object]"
+    future: "asyncio.Future[Sequence[Published]]"
     together: str | None
     stage = Stage.BUSINESS
     frees = None
@@ -68,7 +69,7 @@ class Publish:
             if isinstance(outcome, Failed):
                 self.future.set_exception(outcome.error)
             else:
-                self.future.set_result(outcome)
+                self.future.set_result(cast("Sequence[Published]", outcome))
 
 
 @dataclass(slots=True)

@@ -54,13 +54,13 @@ class WriteSession:
         job_type = shared_type(new) if len(new) > 1 else None
         if job_type is not None:
             self.conn.execute("SAVEPOINT jobs")
-            ids = insert_many(self.conn, new, now_ms=self.now_ms, parent=self.job)
-            if ids is None:
+            first_id = insert_many(self.conn, new, now_ms=self.now_ms, parent=self.job)
+            if first_id is None:
                 self.conn.execute("ROLLBACK TO jobs")
             self.conn.execute("RELEASE jobs")
-            if ids is not None:
+            if first_id is not None:
                 self.ready_types.add(job_type)
-                return [Published(job_id, created=True) for job_id in ids]
+                return [Published(first_id + place, created=True) for place in range(len(new))]
         return [self.insert(job) for job in new]
 
     def apply(self, fact: object) -> None:

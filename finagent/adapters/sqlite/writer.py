@@ -5,7 +5,6 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.database import Database
@@ -96,24 +95,28 @@ class GroupCommitWriter:
 
     async def submit(self, stage: Stage, work: Work, *, frees: str | None = None) -> object:
         """Run `work` in the next batch and return its result once it is on disk; raises what it raised."""
-        await self._wait_for_room()
+        if not self.has_room:
+            await self.wait_for_room()
         future: asyncio.Future[object] = self._loop.create_future()
         self._ask(Request(stage, work, future, frees))
         return await future
 
-    async def publish(self, new: Sequence[EncodedJob]) -> Sequence[Published]:
-        """Store jobs in the next batch; all of them or, with an exception, none."""
-        if not self._room.is_set():
-            await self._wait_for_room()
-        future: asyncio.Future[object] = self._loop.create_future()
+    def publish(self, new: Sequence[EncodedJob]) -> "asyncio.Future[Sequence[Published]]":
+        """Store jobs in the next batch, all of them or, with an exception, none. Ask for room before."""
+        future: asyncio.Future[Sequence[Published]] = self._loop.create_future()
         self._ask(Publish(new, future, shared_type(new)))
-        return cast("Sequence[Published]", await future)
+        return future
+
+    @property
+    def has_room(self) -> bool:
+        """Whether publishers need not wait."""
+        return self._room.is_set()
 
     def finish(self, jobs: Sequence[Job], effects: Work | None, on_end: OnEnd) -> None:
         """Complete jobs in the next batch; `on_end` is told. There is always room: it makes more of it."""
         self._ask(Finish(jobs, effects, on_end))
 
-    async def _wait_for_room(self) -> None:
+    async def wait_for_room(self) -> None:
         self.waiting_publishers += 1
         try:
             while not self._room.is_set():
