@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from finagent.services.reconcile import Difference
 
 GAUGE_PERIOD_S = 5.0
-PRUNE_SLICE = 200
-DAY_MS = 86_400_000
 ENGINE_STATES = ("starting", "running", "degraded", "halted", "stopped")
 DIFFERENCE_KINDS = ("unknown_order", "lost_order", "ended_order", "stranded", "position", OTHER)
 
@@ -71,7 +69,7 @@ class GaugeService:
             await sleep_or_stop(self._engine.ticker, GAUGE_PERIOD_S, stop)
 
     async def run_once(self) -> None:
-        """One reading; a prune only when no job waits or runs and some are old."""
+        """One reading."""
         engine = self._engine
         now_ms = engine.clock.now_ms()
         session = engine.world.calendar.session_at(now_ms)
@@ -88,9 +86,6 @@ class GaugeService:
         self._machine(found)
         self._day(found, marked)
         self._account(found, marked)
-        keep_from_ms = now_ms - engine.settings.queue.retention_days * DAY_MS
-        if found.is_idle and found.oldest_done_ms is not None and found.oldest_done_ms < keep_from_ms:
-            await engine.queue.prune(older_than_ms=keep_from_ms, limit=PRUNE_SLICE)
 
     async def _marks(self, ledger: Ledger, session: Session, now_ms: int) -> Mapping[str, int]:
         symbols = ledger.held_symbols

@@ -166,6 +166,9 @@ class JobQueue(Protocol):
     async def wait_next_run_change(self) -> None:
         """Return when a commit has brought the earliest scheduled job forward."""
 
+    def is_idle(self) -> bool:
+        """Whether no row was ready or leased after the last commit and no request is queued or under way."""
+
     async def wait_quiescent(self) -> None:
         """Return when no row is ready or leased, no request is queued and no batch is under way."""
 

@@ -17,6 +17,8 @@ from finagent.runtime.tasks import wait_first
 
 LOG = logging.getLogger(__name__)
 UNJUDGED_MS = 3_600_000
+DAY_MS = 86_400_000
+PRUNE_PAUSE_S = 60.0
 
 
 class EventLoopProcessor:
@@ -25,6 +27,7 @@ class EventLoopProcessor:
     A commit pushes claimed jobs at once; with `poll` a pass each `poll_s` and at the earliest `run_at` is the
     fallback, on machinery time. `serial` (replay) leases one job at a time over all types; there the timeline
     moves time, so `poll=False`. `total_credits` bounds all jobs in flight; a type's `reserve` comes on top.
+    Finished jobs older than `keep_days` are dropped while nothing else is to do; None keeps them for ever.
     """
 
     name = "processor"
@@ -43,6 +46,7 @@ class EventLoopProcessor:
         poll_s: float = 0.25,
         guard_retries: int = 10,
         total_credits: int = 512,
+        keep_days: float | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._queue = queue
@@ -53,6 +57,7 @@ class EventLoopProcessor:
         self._is_polling = poll
         self._poll_s = poll_s
         self._total_credits = total_credits
+        self._keep_ms = None if keep_days is None else round(keep_days * DAY_MS)
         self._judge = HangJudge(period_ms=round(poll_s * 1000))
         self._workers: dict[str, ServiceWorker] = {}
         self._is_attached = False
@@ -98,7 +103,13 @@ class EventLoopProcessor:
         self._queue.attach(self, serial=self._is_serial)
         try:
             if self._is_polling:
-                await wait_first(self._poll_forever(), self._wait_for_due(), _until_set(stop), name=self.name)
+                await wait_first(
+                    self._poll_forever(),
+                    self._wait_for_due(),
+                    self._drop_old(),
+                    _until_set(stop),
+                    name=self.name,
+                )
             else:
                 await stop.wait()
         finally:
@@ -149,6 +160,16 @@ class EventLoopProcessor:
         while True:
             await self._ticker.sleep(self._poll_s)
             self.run_once()
+
+    async def _drop_old(self) -> None:
+        """A slice of old jobs per idle poll; when there are none, look again in a minute."""
+        while True:
+            await self._ticker.sleep(self._poll_s)
+            if self._keep_ms is None or not self._queue.is_idle():
+                continue
+            dropped = await self._queue.prune(older_than_ms=self._clock.now_ms() - self._keep_ms)
+            if not dropped:
+                await self._ticker.sleep(PRUNE_PAUSE_S)
 
     async def _wait_for_due(self) -> None:
         """Poke at the instant of the earliest scheduled job; the poll bounds how wrong this can be."""

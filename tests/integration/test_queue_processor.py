@@ -44,7 +44,15 @@ class Engine:
     processor: EventLoopProcessor = field(init=False)
     worker: ServiceWorker = field(init=False)
 
-    def run(self, act: Act, *, serial: bool = False, poll: bool = False, guard_retries: int = 10) -> Handler:
+    def run(
+        self,
+        act: Act,
+        *,
+        serial: bool = False,
+        poll: bool = False,
+        guard_retries: int = 10,
+        keep_days: float | None = None,
+    ) -> Handler:
         handler = Handler(act)
         self.processor = EventLoopProcessor(
             self.world.queue,
@@ -55,6 +63,7 @@ class Engine:
             serial=serial,
             poll=poll,
             guard_retries=guard_retries,
+            keep_days=keep_days,
             metrics=self.metrics,
         )
         contract = ServiceContract(name="all", consumes=("exit", "work", "idle"))
@@ -356,3 +365,29 @@ async def test_shared_credits_go_to_the_first_priority_and_reserves_come_on_top(
     assert processor.free_credits() == {"exit": 4, "work": 3, "idle": 0}
     worker.in_flight.update(work=5, exit=1)
     assert processor.free_credits() == {"exit": 1, "work": 0, "idle": 0}
+
+
+async def test_old_jobs_are_dropped_in_slices_while_nothing_else_is_to_do(engine: Engine) -> None:
+    """Their keys and their count stay."""
+    release = asyncio.Event()
+
+    async def act(claimed: Job, tx: Tx) -> None:
+        if claimed.idem_key == "slow":
+            await release.wait()
+
+    queue, world = engine.world.queue, engine.world
+    engine.run(act, poll=True, keep_days=1.0)
+    await queue.publish_many([job(f"old-{number}", type="idle") for number in range(300)])
+    await engine.quiet()
+    world.clock.advance(START_MS + 2 * 86_400_000)
+    await queue.publish(job("slow"))
+    for _ in range(8):
+        world.ticker.advance(250)
+        await world.settle()
+    assert (await queue.stats()).pruned == {}
+    release.set()
+    while sum((await queue.stats()).pruned.values()) < 300:
+        world.ticker.advance(250)
+        await asyncio.sleep(0)
+    assert (await queue.stats()).published == 301
+    assert not (await queue.publish(job("old-7", type="idle"))).created

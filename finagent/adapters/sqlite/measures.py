@@ -31,9 +31,6 @@ LIVE = """
 SELECT state, count(*) FROM broker_order
 WHERE state IN ('intent', 'accepted', 'partially_filled', 'unknown') GROUP BY state"""
 JOBS = "SELECT type, status, count(*) FROM job_queue GROUP BY type, status"
-OLDEST_DONE = """
-SELECT finished_at FROM job_queue WHERE finished_at IS NOT NULL AND status IN ('done', 'cancelled')
-ORDER BY finished_at LIMIT 1"""
 LAST_SCAN = """
 SELECT candidates FROM scan WHERE session = (SELECT max(session) FROM scan) ORDER BY as_of DESC, tick LIMIT 1"""
 PEAK = """
@@ -85,8 +82,6 @@ class Measures:
     orders_by_state: Mapping[str, int]
     """Orders that still live."""
     jobs: Mapping[Pair, int]
-    oldest_done_ms: int | None
-    """When the oldest job that may be pruned ended."""
     scan_candidates: int
     peak_pnl_e8: int
     """The highest the closed result has ever been, never below 0."""
@@ -100,11 +95,6 @@ class Measures:
     acks_ms: tuple[int, ...]
     slippages_bps: tuple[float, ...]
     """Of fills whose reference price is known; above 0 is against us."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no job is ready or running."""
-        return not any(status in ("ready", "leased") for _, status in self.jobs)
 
 
 def read_measures(conn: sqlite3.Connection, since: Cursor) -> Measures:
@@ -123,7 +113,6 @@ def read_measures(conn: sqlite3.Connection, since: Cursor) -> Measures:
         orders={(side, kind, state): count for side, kind, state, count in conn.execute(ORDERS)},
         orders_by_state=dict(conn.execute(LIVE).fetchall()),
         jobs={(kind, status): count for kind, status, count in conn.execute(JOBS)},
-        oldest_done_ms=next((at_ms for (at_ms,) in conn.execute(OLDEST_DONE)), None),
         scan_candidates=scanned[0] if scanned is not None else 0,
         peak_pnl_e8=max(0, conn.execute(PEAK).fetchone()[0] or 0),
         line_done_ms=_lines(conn),

@@ -206,6 +206,8 @@ class SqliteJobQueue:
         return await self._call(lambda session: session.fire(tick, jobs, skipped=skipped))
 
     async def prune(self, *, older_than_ms: int, limit: int = 200) -> int:
+        if not await self._database.read(jobs.PRUNABLE, (older_than_ms, 1)):
+            return 0  # and no commit for nothing
         return await self._call(
             lambda session: jobs.prune(session.conn, older_than_ms=older_than_ms, limit=limit)
         )
@@ -231,6 +233,9 @@ class SqliteJobQueue:
         moved = self._live().next_run_moved
         await moved.wait()
         moved.clear()
+
+    def is_idle(self) -> bool:
+        return self._live().is_idle
 
     async def wait_quiescent(self) -> None:
         await self._live().wait_quiescent()

@@ -142,6 +142,11 @@ class GroupCommitWriter:
         self._is_pass_wanted = True
         self._wake.set()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether `wait_quiescent` would return at once."""
+        return self._quiescent.is_set()
+
     async def wait_quiescent(self) -> None:
         """Return when nothing is ready, leased, queued or under way; raises HaltError after a failed disk."""
         await self._quiescent.wait()
