@@ -23,6 +23,7 @@ from finagent.context import (
     SurfaceError,
     Views,
 )
+from finagent.runtime import garbage
 from finagent.runtime.clock import SystemClock
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.tasks import spawn, wait_first
@@ -157,6 +158,7 @@ async def run_agent(settings: Settings, home: Path, *, options: AgentOptions) ->
         if is_other:
             options.announce(f"port {port} is in use: listening on another")
         agent = await start_agent(settings, home, at=options.at)
+        garbage.settle()
         try:
             async with serving(http_surface(agent, settings, home), listening):
                 with announced(home, address(listening), _now()):

@@ -166,20 +166,25 @@ class Engine:
             ),
             clock,
         )
-        self.processor = EventLoopProcessor(
-            self.queue,
-            self.types,
-            clock=clock,
-            ticker=ticker,
-            on_halt=self._halt,
-            serial=options.is_virtual,
-            poll=not options.is_virtual,
-            poll_s=settings.queue.poll_ms / 1000,
-            metrics=metrics,
-        )
+        self.processor = self._processor()
         if not options.is_virtual:
             self.emergency = self._desk()
         self.supervisor: Supervisor | None = None
+
+    def _processor(self) -> EventLoopProcessor:
+        options, queue = self.options, self.settings.queue
+        return EventLoopProcessor(
+            self.queue,
+            self.types,
+            clock=self.clock,
+            ticker=self.ticker,
+            on_halt=self._halt,
+            serial=options.is_virtual,
+            poll=not options.is_virtual,
+            poll_s=queue.poll_ms / 1000,
+            keep_days=queue.retention_days,
+            metrics=self.metrics,
+        )
 
     def supervise(self, *extra: object) -> Supervisor:
         """The supervisor over processor, services and what the caller adds (a timeline, a live feed)."""

@@ -9,6 +9,7 @@ from prometheus_client import Counter
 
 from finagent.adapters.sqlite.measures import OTHER, Cursor, Measures, read_measures
 from finagent.adapters.sqlite.views_account import Ledger, MarkedLedger, mark, read_ledger
+from finagent.bootstrap.safekeeping import last_backup_ms
 from finagent.domain.market import Session
 from finagent.domain.money import MONEY_SCALE, RATIO_SCALE
 from finagent.domain.orders import OrderState
@@ -125,6 +126,9 @@ class GaugeService:
         for (job_type, status), count in found.jobs.items():
             metrics.jobs.labels(type=job_type, status=status).set(count)
         metrics.wal_bytes.set(self._engine.database.wal_bytes())
+        backed_up_ms = last_backup_ms(self._engine.options.path.parent)
+        if backed_up_ms is not None:
+            metrics.backup_last_success_timestamp_seconds.set(backed_up_ms / 1000)
         present = self._state()
         for state in ENGINE_STATES:
             metrics.engine_state.labels(state=state).set(1 if state == present else 0)

@@ -35,7 +35,7 @@ class BucketHistogram(Collector):
         self._name = name
         self._text = text
         self._bounds = bounds
-        self._label = label
+        self._labelnames = (label,)
         self._children: dict[str, BucketCounts] = {}
         registry.register(self)
 
@@ -52,11 +52,11 @@ class BucketHistogram(Collector):
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
         """Its name, so that nobody registers it twice."""
-        return [HistogramMetricFamily(self._name, self._text, labels=[self._label])]
+        return [HistogramMetricFamily(self._name, self._text, labels=self._labelnames)]
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """What a scrape gets: cumulative counts per bucket, and the sum."""
-        family = HistogramMetricFamily(self._name, self._text, labels=[self._label])
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labelnames)
         for label, child in list(self._children.items()):
             cumulative, buckets = 0, []
             for bound, count in zip([*map(str, self._bounds), INFINITE], list(child.counts), strict=True):
