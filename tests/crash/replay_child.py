@@ -20,6 +20,7 @@ from finagent.runtime.timeline import ImmediatePacer
 from finagent.settings import Settings, load_settings
 from tests.crash.mutants import MUTANTS, TracedRunner
 from tests.crash.slow_door import slow_door
+from tests.proof.points import watch_deliveries
 
 READY = "ready"
 
@@ -68,6 +69,7 @@ def plan_of(settings: Settings, world: World, home: Path, first: str, last: str)
 
 def main() -> None:
     errand = Errand(**json.loads(sys.argv[1]))
+    watch_deliveries()
     queue.BatchRunner = TracedRunner  # type: ignore[attr-defined]
     if errand.mutant:
         MUTANTS[errand.mutant].plant()

@@ -4,16 +4,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from finagent.queue.job import Job
+from finagent.queue.processor import EventLoopProcessor
+from finagent.runtime.failpoints import hit
+
+BEFORE_DELIVER = "consumer.before_deliver"
 POINTS = (
     "writer.after_begin",
     "writer.before_commit",
     "writer.after_commit",
-    "writer.before_deliver",
+    BEFORE_DELIVER,
     "processor.after_effect",
     "processor.before_done",
 )
 Home = TypeVar("Home")
 Result = TypeVar("Result")
+
+
+def watch_deliveries() -> None:
+    """Make BEFORE_DELIVER a point of this process: the claims are on disk, and nobody has been told of them."""
+    deliver = EventLoopProcessor.deliver
+
+    def watched(processor: EventLoopProcessor, jobs: Sequence[Job]) -> None:
+        hit(BEFORE_DELIVER, [job.type for job in jobs])
+        deliver(processor, jobs)
+
+    EventLoopProcessor.deliver = watched  # type: ignore[method-assign]
 
 
 class NeverReachedError(AssertionError):

@@ -16,6 +16,7 @@ from finagent.runtime.errors import RetryError
 from finagent.runtime.failpoints import VARIABLE
 from finagent.runtime.service import ServiceContract
 from finagent.runtime.tasks import spawn
+from tests.proof.points import watch_deliveries
 from tests.proof.queue.family import count_fact
 from tests.proof.queue.witness import Witness
 
@@ -44,6 +45,7 @@ class Steps:
 async def main(arguments: dict[str, str]) -> None:
     """Publish what is not there yet, finish everything, end."""
     os.environ[VARIABLE] = arguments["failpoint"]
+    watch_deliveries()
     clock, ticker, types = SystemClock(), SystemTicker(), job_types()
     witness = Witness(Path(arguments["witness"]))
     database = await Database.open(Path(arguments["path"]), clock=clock)
