@@ -6,17 +6,17 @@ What it does is a list of ways of working (`WAYS`); a new feature of the queue j
 import asyncio
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.session import WriteSession
+from finagent.queue.handler import BatchHandler, JobHandler
 from finagent.queue.job import Job, JobPolicy, JobTypes, NewJob
-from finagent.queue.port import JobQueue, Tx
+from finagent.queue.port import JobQueue, OnEnd, Tx
 from finagent.queue.processor import EventLoopProcessor
-from finagent.queue.worker import JobHandler
 from finagent.runtime.clock import SystemClock, SystemTicker
 from finagent.runtime.errors import RetryError
 from finagent.runtime.service import ServiceContract
@@ -27,8 +27,8 @@ CHILDREN = 2
 BULK = 6
 
 
-def policy(priority: int) -> JobPolicy:
-    return JobPolicy(priority=priority, credits=8, max_attempts=1000, backoff_base_s=0.01)
+def policy(priority: int, batch: int = 1) -> JobPolicy:
+    return JobPolicy(priority=priority, credits=8, max_attempts=1000, backoff_base_s=0.01, batch=batch)
 
 
 def count_fact(session: WriteSession, fact: object) -> None:
@@ -68,6 +68,20 @@ class Plain:
         tx.put(f"{job.type}:{job.idem_key}")
 
 
+class Group:
+    """Several jobs at once: one fact each, one commit for all of them; now and then one spoils it for the others."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+
+    async def handle_many(self, jobs: Sequence[Job], tx: Tx) -> None:
+        for job in jobs:
+            if job.id % 11 == 0 and job.failures == 0:
+                raise RetryError("not yet")
+            self._witness.say(f"effect {job.type}:{job.idem_key}")
+            tx.put(f"{job.type}:{job.idem_key}")
+
+
 class Silent:
     """Nothing at all is stored beside the completion."""
 
@@ -92,6 +106,12 @@ async def publish_bulk(queue: JobQueue, name: str) -> list[str]:
     return [f"bulk:{each}" for each in names]
 
 
+async def publish_group(queue: JobQueue, name: str) -> list[str]:
+    names = [f"{name}.{number}" for number in range(BULK)]
+    await queue.publish_many([NewJob("group", {}, each) for each in names])
+    return [f"group:{each}" for each in names]
+
+
 async def publish_silent(queue: JobQueue, name: str) -> list[str]:
     await queue.publish(NewJob("silent", {}, name))
     return [f"silent:{name}"]
@@ -106,7 +126,7 @@ class Way:
     """
 
     policies: Mapping[str, JobPolicy]
-    handler: Callable[[Witness], JobHandler]
+    handler: Callable[[Witness], JobHandler | BatchHandler]
     publish: Callable[[JobQueue, str], Awaitable[list[str]]]
     publishers: int
 
@@ -114,19 +134,25 @@ class Way:
 WAYS = (
     Way({"parent": policy(1), "child": policy(2)}, Handler, publish_parent, publishers=5),
     Way({"bulk": policy(3)}, Plain, publish_bulk, publishers=2),
+    Way({"group": policy(3, batch=4)}, Group, publish_group, publishers=2),
     Way({"silent": policy(4)}, Silent, publish_silent, publishers=2),
 )
 TYPES = JobTypes({name: rules for way in WAYS for name, rules in way.policies.items()})
 
 
 class WitnessedQueue(SqliteJobQueue):
-    """Says which completions were acknowledged."""
+    """Says which completions were acknowledged, whichever way they were asked for."""
 
     witness: Witness
 
-    async def complete(self, job: Job, tx: Tx) -> None:
-        await super().complete(job, tx)
-        self.witness.say(f"done {job.type}:{job.idem_key}")
+    def finish(self, jobs: Sequence[Job], tx: Tx, on_end: OnEnd) -> None:
+        def witnessed(ended: Sequence[Job], error: Exception | None) -> None:
+            if error is None:
+                for job in ended:
+                    self.witness.say(f"done {job.type}:{job.idem_key}")
+            on_end(ended, error)
+
+        super().finish(jobs, tx, witnessed)
 
 
 async def main(arguments: dict[str, str]) -> None:

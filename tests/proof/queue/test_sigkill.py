@@ -13,8 +13,8 @@ NOT_ONCE = "SELECT key FROM meta WHERE length(value) <> 1 AND key LIKE '%:%'"
 FACTS = "SELECT key FROM meta WHERE key LIKE '%:%'"
 NO_FACTS = "silent:"
 HALF_CALLS = f"""
-SELECT substr(idem_key, 1, instr(idem_key, '.')) AS call FROM job_queue WHERE type = 'bulk'
-GROUP BY call HAVING count(*) <> {BULK}"""
+SELECT substr(idem_key, 1, instr(idem_key, '.')) AS call FROM job_queue
+WHERE type IN ('bulk', 'group') GROUP BY type, call HAVING count(*) <> {BULK}"""
 STORED = "SELECT type || ':' || idem_key FROM job_queue"
 FAMILIES = """
 SELECT parent.idem_key FROM job_queue parent LEFT JOIN job_queue child ON child.parent_id = parent.id
