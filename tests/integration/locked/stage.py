@@ -49,6 +49,7 @@ class LockedStage(Stage):
 
     async def start(self) -> None:
         """Open what is there; the broker's file outlives every process."""
+        self._holders: list[Holder] = []
         self.heard_s, self._heard, self._waiting = 0.0, asyncio.Event(), None
         begin_ms = local(self._dates[0], "00:00")
         self.clock = VirtualClock(max(begin_ms, _stored_ms(self.path)))
@@ -134,6 +135,17 @@ class LockedStage(Stage):
             self._heard.set()
 
         desk.on_busy = heard  # type: ignore[method-assign]
+
+    def hold(self) -> "Holder":
+        """Let another process lock the database, until it is told or the stage stops."""
+        self._holders.append(Holder(self.path))
+        return self._holders[-1]
+
+    async def stop(self) -> None:
+        """A lock that a failed test left would keep the last commit waiting for ever."""
+        for holder in self._holders:
+            holder.__exit__()
+        await super().stop()
 
     def at(self, time: str) -> "asyncio.Task[None]":
         """The clock reaches a time of the day, and the tick of it waits for the lock."""

@@ -55,7 +55,7 @@ async def assert_folded(stage: LockedStage, *, exits: int = 1) -> None:
     assert faults(stage.path) == []
 
 
-async def test_one_exit_leaves_past_a_locked_database_and_is_folded_in_once(hold: Hold, home: Path) -> None:
+async def test_one_exit_leaves_past_a_locked_database_and_is_folded_in_once(home: Path) -> None:
     """The flatten instant passes while another process holds the write lock."""
     async with LockedStage(home, settings=SETTINGS) as stage:
         await stage.open_position()
@@ -65,7 +65,7 @@ async def test_one_exit_leaves_past_a_locked_database_and_is_folded_in_once(hold
             seen.append(intent.client_order_id in (home / "emergency.log").read_text())
 
         stage.broker.before_submit = witness
-        holder = hold(stage.path)
+        holder = stage.hold()
         tick = stage.at("15:45")
         await stage.waited(6.0)
         assert stage.engine.emergency is not None
@@ -126,7 +126,7 @@ async def test_agent_killed_past_the_lock_sends_no_second_exit(hold: Hold, home:
         assert await stage.order_states() == FLAT
 
 
-async def test_exit_under_way_both_ways_is_one_order(hold: Hold, home: Path) -> None:
+async def test_exit_under_way_both_ways_is_one_order(home: Path) -> None:
     """The sender's request is at the broker when the lock begins: its reply cannot be stored, nothing is sent twice."""
     async with LockedStage(home, settings=SETTINGS) as stage:
         await stage.open_position()
@@ -135,7 +135,7 @@ async def test_exit_under_way_both_ways_is_one_order(hold: Hold, home: Path) -> 
 
         def lock(intent: OrderIntent) -> None:
             if not holders:
-                holders.append(hold(stage.path))
+                holders.append(stage.hold())
                 is_sent.set()
 
         stage.broker.before_submit = lock
@@ -155,12 +155,12 @@ async def test_exit_under_way_both_ways_is_one_order(hold: Hold, home: Path) -> 
         assert stage.broker.submits.count(stage.broker.exits()[0]) == 1
 
 
-async def test_refused_exit_is_followed_by_its_next_generation(hold: Hold, home: Path) -> None:
+async def test_refused_exit_is_followed_by_its_next_generation(home: Path) -> None:
     """And both are in the database afterwards, the first as refused."""
     async with LockedStage(home, settings=SETTINGS) as stage:
         await stage.open_position()
         stage.broker.refused = 1
-        holder = hold(stage.path)
+        holder = stage.hold()
         tick = stage.at("15:45")
         await stage.waited(31.0)
         assert stage.broker.exits() == []
@@ -176,13 +176,13 @@ async def test_refused_exit_is_followed_by_its_next_generation(hold: Hold, home:
 @pytest.mark.parametrize("looks", [1, 3])
 @pytest.mark.parametrize("fault", ["request dropped", "reply lost"])
 async def test_exit_without_an_answer_is_looked_up_and_is_one_order(
-    hold: Hold, home: Path, fault: str, looks: int
+    home: Path, fault: str, looks: int
 ) -> None:
     """By the next look at it, or, when the lock goes first, by the sender after the fold."""
     async with LockedStage(home, settings=SETTINGS) as stage:
         await stage.open_position()
         stage.broker.line = [fault]
-        holder = hold(stage.path)
+        holder = stage.hold()
         tick = stage.at("15:45")
         for look in range(looks):
             await stage.waited(31.0 + 5 * look)
@@ -193,9 +193,11 @@ async def test_exit_without_an_answer_is_looked_up_and_is_one_order(
         await stage.told()
         await assert_folded(stage)
         assert await stage.order_states() == FLAT
+        requests = stage.broker.submits.count(stage.broker.exits()[0])
+        assert requests == (1 if fault == "reply lost" else 2), "sent again without a look"
 
 
-async def test_exit_that_was_committed_and_not_sent_leaves_under_its_own_id(hold: Hold, home: Path) -> None:
+async def test_exit_that_was_committed_and_not_sent_leaves_under_its_own_id(home: Path) -> None:
     """The lock came between the commit and the claim of its job."""
     async with LockedStage(home, settings=SETTINGS) as stage:
         await stage.open_position()
@@ -209,7 +211,7 @@ async def test_exit_that_was_committed_and_not_sent_leaves_under_its_own_id(hold
         tx = Tx()
         tx.put(IntentRecorded(intent=intent, session=DAY, body_hash=body_hash(intent)))
         await stage.engine.queue.commit(tx)
-        holder = hold(stage.path)
+        holder = stage.hold()
         await stage.waited(31.0)
         await stage.waited(36.0)
         assert stage.broker.exits() == [intent.client_order_id]
@@ -219,11 +221,11 @@ async def test_exit_that_was_committed_and_not_sent_leaves_under_its_own_id(hold
         await assert_folded(stage)
 
 
-async def test_broker_that_does_not_answer_is_asked_again(hold: Hold, home: Path) -> None:
+async def test_broker_that_does_not_answer_is_asked_again(home: Path) -> None:
     """Neither a look nor the fold gives up, and one failing symbol is an error line, not the end."""
     async with LockedStage(home, settings=SETTINGS) as stage:
         await stage.open_position()
-        holder = hold(stage.path)
+        holder = stage.hold()
         tick = stage.at("15:45")
         stage.broker.is_down = True
         await stage.waited(31.0)
@@ -240,11 +242,11 @@ async def test_broker_that_does_not_answer_is_asked_again(hold: Hold, home: Path
         assert await stage.order_states() == FLAT
 
 
-async def test_stop_that_filled_meanwhile_leaves_nothing_to_sell(hold: Hold, home: Path) -> None:
+async def test_stop_that_filled_meanwhile_leaves_nothing_to_sell(home: Path) -> None:
     """The quantity is the broker's, not what the locked database believes."""
     async with LockedStage(home, settings=SETTINGS) as stage:
         await stage.open_position()
-        holder = hold(stage.path)
+        holder = stage.hold()
         tick = stage.at("15:45")
         stage.broker.hit((await stage.orders())["stop-1"].intent.client_order_id)
         await stage.waited(31.0)
@@ -268,12 +270,12 @@ async def test_stop_that_filled_meanwhile_leaves_nothing_to_sell(hold: Hold, hom
     ],
 )
 async def test_flag_files_are_obeyed_past_the_lock(
-    hold: Hold, home: Path, verb: str, body: dict[str, str], exits: int
+    home: Path, verb: str, body: dict[str, str], exits: int
 ) -> None:
     """Before the flatten ladder; only what is in scope goes."""
     async with LockedStage(home, settings=SETTINGS, is_checked=False) as stage:
         await stage.open_position()
-        holder = hold(stage.path)
+        holder = stage.hold()
         leave_flag(home, verb, {"identity": "test", **body})
         await stage.waited(31.0)
         assert len(stage.broker.exits()) == exits
@@ -282,11 +284,11 @@ async def test_flag_files_are_obeyed_past_the_lock(
         await stage.quiet()
 
 
-async def test_position_without_a_stop_at_the_broker_is_closed(hold: Hold, home: Path) -> None:
+async def test_position_without_a_stop_at_the_broker_is_closed(home: Path) -> None:
     """Somebody cancelled it there; the agent, which cannot commit a new one, leaves."""
     async with LockedStage(home, settings=SETTINGS) as stage:
         await stage.open_position()
-        holder = hold(stage.path)
+        holder = stage.hold()
         await stage.waited(31.0)
         assert stage.broker.exits() == [], "protected, and nothing is due"
         assert not (home / "emergency.log").exists()
@@ -298,14 +300,14 @@ async def test_position_without_a_stop_at_the_broker_is_closed(hold: Hold, home:
         await assert_folded(stage)
 
 
-async def test_time_stop_leaves_past_the_lock(hold: Hold, home: Path) -> None:
+async def test_time_stop_leaves_past_the_lock(home: Path) -> None:
     """Judged from the bars, as the tick would."""
     async with LockedStage(home, settings={"planning": {"time_stop_minutes": 30}}) as stage:
         stage.market.day("AAA", DAY)
         await stage.until("09:32")
         await stage.told()
         await stage.until("09:55")
-        holder = hold(stage.path)
+        holder = stage.hold()
         await stage.waited(31.0)
         assert stage.broker.exits() == []
         tick = stage.at("10:05")
@@ -401,7 +403,7 @@ async def test_paper_venue_is_as_locked_as_the_agent(tmp_path: Path) -> None:
     assert not (tmp_path / "emergency.log").exists()
 
 
-async def test_nothing_speaks_to_the_broker_before_the_log_is_in_the_database(hold: Hold, home: Path) -> None:
+async def test_nothing_speaks_to_the_broker_before_the_log_is_in_the_database(home: Path) -> None:
     """The flatten job that the lock held up is claimed with the first commit, and its exit waits for the fold.
 
     It would mint exit 1 anew, which the broker refused once and would take now, beside exit 2.
@@ -417,7 +419,7 @@ async def test_nothing_speaks_to_the_broker_before_the_log_is_in_the_database(ho
             await fold_in()
 
         desk.fold_in = later  # type: ignore[method-assign]
-        holder = hold(stage.path)
+        holder = stage.hold()
         tick = stage.at("15:45")
         stage.broker.refused = 1
         await stage.waited(31.0)
