@@ -164,6 +164,9 @@ def test_acknowledged_work_survives_a_fault_in_a_system_call(
                 assert ("disk is full" if is_full_disk else "disk failed") in told
                 check_nothing_repeated(trace, name, folder, fault)
                 assert (folder / "ballast").exists() != is_full_disk, "the ballast is for a full disk alone"
+            elif code != 0 and is_closing(folder):
+                last = told.strip().splitlines()[-1]
+                assert last.startswith("finagent.runtime.errors.HaltError"), f"call {when}: {told[-2000:]}"
         check(folder)
         asyncio.run(go_on(folder))
         injected.add(when)
