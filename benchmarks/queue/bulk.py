@@ -39,7 +39,7 @@ async def bulk(path: Path, *, jobs: int) -> Sample:
 
 async def grouped(path: Path, *, jobs: int, in_flight: int) -> Sample:
     """Publishing alone through the group commit."""
-    database = await Database.open(path, clock=SystemClock())
+    database = await Database.open(path, clock=SystemClock(), is_roomy=True)
     queue = SqliteJobQueue(database, TYPES, SystemClock(), SystemTicker())
     await queue.start()
     numbers = iter(range(jobs))

@@ -54,7 +54,7 @@ async def running(path: Path, handler: Counting, types: JobTypes = TYPES) -> Asy
     """The queue with a processor and one worker, as the agent wires them."""
     settle()
     clock, ticker, metrics = SystemClock(), SystemTicker(), Metrics()
-    database = await Database.open(path, clock=clock)
+    database = await Database.open(path, clock=clock, is_roomy=True)
     queue = SqliteJobQueue(database, types, clock, ticker, metrics=metrics)
     await queue.start()
     processor = EventLoopProcessor(

@@ -359,7 +359,7 @@ async def _opened(
     ticker: Ticker,
     metrics: Metrics | None,
 ) -> Engine:
-    database = await Database.open(options.path, clock=clock)
+    database = await Database.open(options.path, clock=clock, is_roomy=not options.is_virtual)
     engine = Engine(
         settings,
         world,

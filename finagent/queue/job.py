@@ -120,6 +120,9 @@ class EncodedJob(NamedTuple):
     delay_ms: int | None
 
 
+_encoded = EncodedJob._make
+
+
 class JobTypes:
     """The registry of job types: type -> policy and the newest payload version this program reads."""
 
@@ -154,7 +157,7 @@ class JobTypes:
         policy, newest = known if known is not None else self._of(job.type)
         key = job.idem_key
         if job[_OPTIONAL] == _UNSET and isinstance(key, str) and key.isascii():
-            return EncodedJob(job, _payload(job), policy.priority, policy.max_attempts, None)
+            return _encoded((job, _payload(job), policy.priority, policy.max_attempts, None))
         if not (isinstance(job.payload_version, int) and 1 <= job.payload_version <= newest):
             raise PayloadError(
                 f"{_name(job)} has payload version {job.payload_version}, this program knows 1 to {newest}:"

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from prometheus_client import Counter
-
 from finagent.runtime.buckets import BucketCounts
 from finagent.runtime.metrics import Metrics
 
@@ -13,7 +11,6 @@ class JobTally:
 
     def __init__(self, metrics: Metrics | None) -> None:
         self._metrics = metrics
-        self._attempts: dict[tuple[str, str], Counter] = {}
         self._latency: dict[str, BucketCounts] = {}
         self._stage: dict[str, BucketCounts] = {}
 
@@ -28,7 +25,7 @@ class JobTally:
     def done(self, job_type: str, milliseconds: Sequence[int]) -> None:
         """Jobs were completed, each so long after it was claimed."""
         if self._metrics is not None:
-            self._count(self._metrics, job_type, "done", len(milliseconds))
+            self._metrics.job_attempts_total.add((job_type, "done"), len(milliseconds))
             observe = self._of(self._metrics, job_type).observe
             for one in milliseconds:
                 observe(one / 1000)
@@ -36,15 +33,8 @@ class JobTally:
     def failed(self, job_type: str, outcome: str, milliseconds: int) -> None:
         """An attempt ended in any other way."""
         if self._metrics is not None:
-            self._count(self._metrics, job_type, outcome, 1)
+            self._metrics.job_attempts_total.add((job_type, outcome))
             self._of(self._metrics, job_type).observe(milliseconds / 1000)
-
-    def _count(self, metrics: Metrics, job_type: str, outcome: str, count: int) -> None:
-        child = self._attempts.get((job_type, outcome))
-        if child is None:
-            child = metrics.job_attempts_total.labels(type=job_type, outcome=outcome)
-            self._attempts[job_type, outcome] = child
-        child.inc(count)
 
     def _of(self, metrics: Metrics, job_type: str) -> BucketCounts:
         child = self._latency.get(job_type)

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from finagent.runtime.buckets import BucketHistogram
+from finagent.runtime.buckets import BucketHistogram, LabelCounter
 
 FAST_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SLOW_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
@@ -63,8 +63,11 @@ class Metrics:
         self.queue_waiting_publishers = self._gauge(
             "queue_waiting_publishers", "Publishers held back since the queue is full"
         )
-        self.job_attempts_total = self._counter(
-            "job_attempts_total", "Attempts by how they ended", "type", "outcome"
+        self.job_attempts_total = LabelCounter(
+            "finagent_job_attempts_total",
+            "Attempts by how they ended",
+            ("type", "outcome"),
+            registry=self.registry,
         )
 
     def _add_day(self) -> None:

@@ -244,6 +244,25 @@ async def test_busy_database_keeps_the_batch_until_it_is_free(
     await world.close()
 
 
+async def test_close_does_not_wait_for_ever_for_a_locked_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for and is not stored is refused; nothing is left hanging."""
+    world = QueueWorld(tmp_path / "a.db", threaded=False)
+    await world.open()
+    broken_runner(monkeypatch, sqlite3.SQLITE_BUSY, times=1_000_000)
+    waiting = asyncio.ensure_future(world.queue.publish(job("a")))
+    while not world.queue.counters.busy_retries:  # noqa: ASYNC110  the count is what it waits for
+        await asyncio.sleep(0)
+    closing = asyncio.ensure_future(world.queue.close())
+    while not closing.done():
+        world.ticker.advance(50)
+        await asyncio.sleep(0)
+    with pytest.raises(HaltError, match="another program has locked the database"):
+        await waiting
+    await world.database.close()
+
+
 async def test_clock_row_moves_with_every_commit_and_never_backwards(tmp_path: Path) -> None:
     world = QueueWorld(tmp_path / "a.db", threaded=True)
     await world.open()

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from finagent.adapters.sqlite import jobs, leases
 from finagent.adapters.sqlite.leases import lease_until_ms
@@ -22,7 +23,7 @@ from finagent.adapters.sqlite.requests import (
     Stage,
 )
 from finagent.adapters.sqlite.session import ApplyFact, WriteSession
-from finagent.queue.job import EncodedJob, Job, JobTypes
+from finagent.queue.job import Job, JobTypes
 from finagent.queue.port import Published
 from finagent.runtime.failpoints import hit, is_armed
 
@@ -63,20 +64,32 @@ class BatchRunner:
         """One transaction; raises only what stops the writer, with everything rolled back."""
         started = time.perf_counter()
         kinds = _kinds(order.requests) if is_armed() else ()
+        try:
+            batch, state = self._transact(connection, order, kinds, is_together=True)
+        except _NotTogetherError:
+            batch, state = self._transact(connection, order, kinds, is_together=False)
+        hit("writer.after_commit", batch.kinds(kinds))
+        return BatchResult(
+            batch.outcomes, batch.claims, state, batch.is_committed, time.perf_counter() - started
+        )
+
+    def _transact(
+        self, connection: sqlite3.Connection, order: BatchOrder, kinds: Sequence[str], *, is_together: bool
+    ) -> tuple["_Batch", QueueState]:
+        """All of it, or nothing and an exception."""
         connection.execute("BEGIN IMMEDIATE")
         try:
             changes = connection.total_changes
             hit("writer.after_begin", kinds)
-            batch = _Batch(connection, self, order)
+            batch = _Batch(connection, self, order, is_together=is_together)
             batch.run_requests()
             batch.sweep()
             drained = batch.claim()
-            kinds = (*kinds, *(job.type for job in batch.claims)) if is_armed() else ()
             state = QueueState(*_state_row(connection))
-            committed = bool(order.requests) or connection.total_changes != changes
-            if committed:
+            batch.is_committed = bool(order.requests) or connection.total_changes != changes
+            if batch.is_committed:
                 connection.execute(TICK_CLOCK, (order.now_ms,))
-                hit("writer.before_commit", kinds)
+                hit("writer.before_commit", batch.kinds(kinds))
                 connection.execute("COMMIT")
             else:
                 connection.execute("ROLLBACK")
@@ -85,8 +98,11 @@ class BatchRunner:
                 connection.execute("ROLLBACK")
             raise
         self.ready_types -= drained
-        hit("writer.after_commit", kinds)
-        return BatchResult(batch.outcomes, batch.claims, state, committed, time.perf_counter() - started)
+        return batch, state
+
+
+class _NotTogetherError(Exception):
+    """A shared statement would have to fail for one of its requests: all goes back and runs one by one."""
 
 
 class _Batch:
@@ -98,7 +114,10 @@ class _Batch:
     credit for each.
     """
 
-    def __init__(self, connection: sqlite3.Connection, runner: BatchRunner, order: BatchOrder) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, runner: BatchRunner, order: BatchOrder, *, is_together: bool
+    ) -> None:
+        self._is_together = is_together
         self._connection = connection
         self._runner = runner
         self._order = order
@@ -114,6 +133,11 @@ class _Batch:
         self._published: dict[str, int] = {}
         self.outcomes: list[object] = [None] * len(order.requests)
         self.claims: list[Job] = []
+        self.is_committed = False
+
+    def kinds(self, asked: Sequence[str]) -> Sequence[str]:
+        """The job types this batch is about, for failpoints: those it was asked about and those it claimed."""
+        return (*asked, *(job.type for job in self.claims)) if is_armed() else ()
 
     def run_requests(self) -> None:
         """All requests stage by stage, and within a stage as they came; neighbours of a kind together."""
@@ -125,9 +149,11 @@ class _Batch:
             while kind is not None and end < len(places) and requests[places[end]].together == kind:
                 end += 1
             run = places[start:end]
-            if kind is None or not self._run_together(kind, run):
+            if kind is None or not self._is_together:
                 for index in run:
                     self.outcomes[index] = self._run_one(requests[index])
+            else:
+                self._run_together(kind, run)
             start = end
 
     def _places(self) -> list[int]:
@@ -162,40 +188,30 @@ class _Batch:
             and self._free.get(job_type, 0) >= self._published[job_type]
         )
 
-    def _run_together(self, kind: str, run: Sequence[int]) -> bool:
-        """A run of requests in few statements; False, and nothing done, when one of them has to fail."""
-        connection = self._connection
-        connection.execute("SAVEPOINT run")
+    def _run_together(self, kind: str, run: Sequence[int]) -> None:
+        """A run of requests in few statements; raises _NotTogetherError when one of them has to fail."""
         try:
             if kind == FINISH_ALONE:
-                is_done = self._finish([job for index in run for job in self._jobs_of(index)])
+                self._finish(run)
             else:
-                is_done = self._publish(kind, run)
+                self._publish(kind, run)
+        except _NotTogetherError:
+            raise
         except Exception as error:
             if is_fatal(error):
                 raise
-            is_done = False
-        if not is_done:
-            connection.execute("ROLLBACK TO run")
-        connection.execute("RELEASE run")
-        return is_done
+            raise _NotTogetherError from error
 
-    def _jobs_of(self, index: int) -> Sequence[Job]:
-        request = self._order.requests[index]
-        return request.jobs if isinstance(request, Finish) else ()
-
-    def _new_of(self, index: int) -> Sequence[EncodedJob]:
-        request = self._order.requests[index]
-        return request.new if isinstance(request, Publish) else ()
-
-    def _finish(self, done: Sequence[Job]) -> bool:
+    def _finish(self, run: Sequence[int]) -> None:
+        requests = cast("Sequence[Finish]", [self._order.requests[index] for index in run])
+        done = [job for request in requests for job in request.jobs]
         jobs.finish(self._connection, done, now_ms=self._order.now_ms)
         for job_type, count in Counter([job.type for job in done]).items():
             self._give_back(job_type, count)
-        return True
 
-    def _publish(self, job_type: str, run: Sequence[int]) -> bool:
-        new = [job for index in run for job in self._new_of(index)]
+    def _publish(self, job_type: str, run: Sequence[int]) -> None:
+        requests = cast("Sequence[Publish]", [self._order.requests[index] for index in run])
+        new = [job for request in requests for job in request.new]
         now_ms, epoch = self._order.now_ms, self._runner.epoch
         lease = None
         if self._is_certain(job_type):
@@ -203,18 +219,19 @@ class _Batch:
             lease = NewLease(epoch=epoch, until_ms=until_ms)
         next_id = insert_many(self._connection, new, now_ms=now_ms, parent=None, lease=lease)
         if next_id is None:
-            return False
+            raise _NotTogetherError
         if lease is None:
             self._runner.ready_types.add(job_type)
         else:
             self._free[job_type] -= len(new)
             self._published[job_type] -= len(new)
             self.claims += leased_jobs(new, next_id, now_ms=now_ms, epoch=epoch)
-        for index in run:
-            end = next_id + len(self._new_of(index))
-            self.outcomes[index] = [Published(job_id, True) for job_id in range(next_id, end)]
-            next_id = end
-        return True
+        published = [Published(job_id, True) for job_id in range(next_id, next_id + len(new))]
+        start = 0
+        for index, request in zip(run, requests, strict=True):
+            end = start + len(request.new)
+            self.outcomes[index] = published[start:end]
+            start = end
 
     def _run_one(self, request: AnyRequest) -> object:
         connection, session = self._connection, self._session

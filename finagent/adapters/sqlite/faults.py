@@ -26,7 +26,9 @@ def is_disk_error(error: BaseException) -> bool:
 
 
 def halt_error(error: Exception) -> HaltError:
-    """The halt that an error of the writing connection means, with the mend."""
+    """The halt that an error of the writing connection means, with the mend; a halt is itself."""
+    if isinstance(error, HaltError):
+        return error
     code = error_code(error)
     if code == sqlite3.SQLITE_FULL:
         text = f"the disk is full ({error}): free space on the home's disk, then start again"

@@ -178,7 +178,7 @@ class GroupCommitWriter:
         if not self._pending and not is_sweep_due and not (self.state.has_ready and self._can_claim()):
             self._settle()
             return
-        requests = [self._pending.popleft() for _ in range(min(MAX_BATCH, len(self._pending)))]
+        requests = self._drain()
         self._room.set()
         order = BatchOrder(
             requests=requests,
@@ -200,6 +200,17 @@ class GroupCommitWriter:
         except Exception as error:
             self._halt(halt_error(error), requests)
 
+    def _drain(self) -> list[AnyRequest]:
+        """What is there, without waiting for more; a request of many jobs counts as so many."""
+        pending = self._pending
+        requests: list[AnyRequest] = []
+        weight = 0
+        while pending and weight < MAX_BATCH:
+            request = pending.popleft()
+            weight += len(request.new) if isinstance(request, Publish) else 1
+            requests.append(request)
+        return requests
+
     async def _execute(self, order: BatchOrder) -> BatchResult:
         """Run the batch; a busy database is no disk error, the batch is kept and tried again."""
         busy_since_ms: int | None = None
@@ -210,6 +221,11 @@ class GroupCommitWriter:
             except sqlite3.OperationalError as error:
                 if error_code(error) != sqlite3.SQLITE_BUSY:
                     raise
+                if self._is_closing:
+                    raise HaltError(
+                        "another program has locked the database, and this one has to stop: what was asked for"
+                        " and not answered is not stored; end the other program, then start again"
+                    ) from error
             else:
                 if busy_since_ms is not None:
                     self._on_busy(0.0)

@@ -98,7 +98,7 @@ def test_setting_up_logs_twice_writes_each_line_once(log_file: Path) -> None:
 def test_metrics_carry_their_public_names() -> None:
     metrics = Metrics()
     metrics.set_build(version="1", python="3.11", sqlite="3.40")
-    metrics.job_attempts_total.labels(type="scan", outcome="done").inc()
+    metrics.job_attempts_total.add(("scan", "done"))
     names = {family.name for family in text_string_to_metric_families(metrics.exposition().decode())}
     assert {
         "finagent_build_info", "finagent_engine_state", "finagent_stage_duration_seconds",
