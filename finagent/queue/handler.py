@@ -41,9 +41,27 @@ class Reaction:
     is_surprise: bool = False
 
 
-def react(error: Exception) -> Reaction:
+def is_printable(error: BaseException) -> bool:
+    """Whether a log can hold the error's traceback."""
+    try:
+        str(error).encode()
+    except Exception:
+        return False
+    return True
+
+
+def told(error: BaseException) -> str:
+    """What an error says, as text that can be stored whatever it is."""
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception:
+        return "its text cannot be read"
+
+
+def react(error: BaseException) -> Reaction:
     """One branch per reaction."""
-    text = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
+    said = told(error)
+    text = f"{type(error).__name__}: {said}"[:MAX_ERROR_CHARS]
     match error:
         case LeaseLostError():
             return Reaction(outcome=None, label="lost", text=text)
@@ -54,7 +72,7 @@ def react(error: Exception) -> Reaction:
         case RetryError():
             return Reaction(outcome="retry", label="retry", text=text, retry_after_s=error.retry_after_s)
         case CancelJobError():
-            return Reaction(outcome="cancelled", label="cancelled", text=str(error)[:MAX_ERROR_CHARS])
+            return Reaction(outcome="cancelled", label="cancelled", text=said[:MAX_ERROR_CHARS])
         case HaltError():
             return Reaction(outcome="return", label="halt", text=text, halts=True)
         case GiveUpError() | QueueError():

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from finagent.queue.errors import DelayError, JobValueError, PayloadError, UnknownJobTypeError
 from finagent.queue.payload import dumps
@@ -209,7 +209,7 @@ def check_fields(job: NewJob) -> None:
                 f"{label} of {_name(job)} is {value!r}: give a whole number from {least} to {MAX_MS}"
             )
     for label, text in (("idem_key", job.idem_key), ("key", job.key), ("trace_id", job.trace_id)):
-        if text is not None and not _is_unicode(text):
+        if not (text is None and label != "idem_key") and not _is_unicode(text):
             raise JobValueError(f"{label} of job {job.type} is {text!r}: give a text of whole characters")
 
 
@@ -223,9 +223,9 @@ def _name(job: NewJob) -> str:
     return f"job {job.type} {job.idem_key!r}"
 
 
-def _is_unicode(text: str) -> bool:
+def _is_unicode(text: str | None) -> bool:
     try:
-        text.encode()
+        cast("str", text).encode()
     except (AttributeError, UnicodeEncodeError):
         return False
     return True

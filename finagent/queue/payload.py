@@ -13,20 +13,37 @@ _STRICT = (
 _ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
 _DECODER = json.JSONDecoder()
 _SLOW = " "
+MAX_DEPTH = 250
+"""Lists and objects within each other; orjson writes four more, and every decoder reads as many."""
 
 
 def dumps(value: object) -> str:
     """Compact JSON with sorted keys; raises TypeError, ValueError or RecursionError for what is no JSON.
 
-    orjson writes most of it, six times faster. What it refuses (integers beyond 64 bits, deep nesting) the
+    orjson writes most of it, six times faster. What it refuses (integers beyond 64 bits, half characters) the
     standard library writes or refuses as well; such a text begins with a space, so that `loads` knows. A
     `null` may have been a NaN, so the standard library has the last word on those too.
     """
     try:
         fast = orjson.dumps(value, option=_STRICT)
     except orjson.JSONEncodeError:
+        _refuse_quiet_changes(value, 0)
         return _SLOW + _ENCODER.encode(value)
     return _ENCODER.encode(value) if b"null" in fast else fast.decode()
+
+
+def _refuse_quiet_changes(value: object, depth: int) -> None:
+    """The standard library turns keys that are no text into text, and takes what is too deep to be read again."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"the key {key!r} is no text")
+            _refuse_quiet_changes(inner, depth + 1)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _refuse_quiet_changes(inner, depth + 1)
 
 
 def loads(text: str) -> object:

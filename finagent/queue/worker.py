@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from finagent.queue.errors import DelayError, GuardFailedError, LeaseLostError, QueueClosedError
-from finagent.queue.handler import BatchHandler, JobHandler, Reaction, react
+from finagent.queue.handler import BatchHandler, JobHandler, Reaction, is_printable, react, told
 from finagent.queue.job import Job, JobTypes
 from finagent.queue.port import FailOutcome, JobQueue, Tx
 from finagent.queue.rescue import HangJudge, Held
@@ -191,7 +191,9 @@ class ServiceWorker:
                 held.is_decided = True
         except asyncio.CancelledError:
             await self._cancelled(group, task)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
             await self._failed(group, error)
         finally:
             for held in group:
@@ -241,10 +243,10 @@ class ServiceWorker:
             self._waiting.appendleft(held)
         self._open_lanes()
 
-    async def _failed(self, group: list[Held], error: Exception) -> None:
+    async def _failed(self, group: list[Held], error: BaseException) -> None:
         """Several jobs that fail together are tried one by one; a single one ends as its error says."""
         if len(group) > 1 and not isinstance(error, QueueClosedError | HaltError):
-            text = f"{type(error).__name__}: {error}"
+            text = f"{type(error).__name__}: {told(error)}"
             LOG.warning("job.batch_failed", extra={"jobs": len(group), "error": text})
             for held in group:
                 held.is_alone = True
@@ -252,7 +254,8 @@ class ServiceWorker:
             return
         reaction = react(error)
         if reaction.is_surprise:
-            LOG.error("job.failed", exc_info=error)
+            shown = error if is_printable(error) else None
+            LOG.error("job.failed", exc_info=shown, extra={"error": reaction.text})
         try:
             for held in group:
                 held.is_decided = True
@@ -264,7 +267,7 @@ class ServiceWorker:
             for held in group:
                 self._drop(held)
         if reaction.halts:
-            self.tools.on_halt(str(error))
+            self.tools.on_halt(told(error))
         self.tools.queue.poke()  # these credits were not given back by a commit, or its claim found none
 
     async def _record(self, job: Job, reaction: Reaction) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finagent.queue.payload import dumps, loads
+from finagent.queue.payload import MAX_DEPTH, dumps, loads
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -45,15 +45,34 @@ def test_what_is_no_json_is_refused(value: object) -> None:
         dumps(value)
 
 
-def test_circle_and_depth_are_refused_or_kept() -> None:
+@pytest.mark.parametrize("depth", [10, 200, 249, 250, 251, 252, 253, 254, 255, 300, 5_000])
+@pytest.mark.parametrize("core", [1, 2**70])
+def test_deep_value_comes_back_or_is_refused(depth: int, core: int) -> None:
+    """Nothing is taken that could not be read again."""
+    deep: object = core
+    for _ in range(depth):
+        deep = [deep]
+    try:
+        text = dumps(deep)
+    except ValueError as error:
+        assert depth > MAX_DEPTH
+        assert "nested deeper" in str(error)  # noqa: PT017
+    else:
+        assert depth < 255
+        assert loads(text) == deep
+
+
+def test_circle_is_refused() -> None:
     circle: list[object] = []
     circle.append(circle)
-    with pytest.raises((ValueError, RecursionError)):
+    with pytest.raises(ValueError, match="nested"):
         dumps(circle)
-    deep: list[object] = []
-    for _ in range(300):
-        deep = [deep]
-    assert loads(dumps(deep)) == deep
+
+
+@pytest.mark.parametrize("key", [1, None, True, 1.5, (1, 2)])
+def test_key_that_is_no_text_is_refused(key: object) -> None:
+    with pytest.raises(TypeError, match="no text"):
+        dumps({"in": [{key: 1}]})
 
 
 @pytest.mark.parametrize("text", ["", " ", "{", " {", '{"a":NaN}'])
