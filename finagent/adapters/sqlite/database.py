@@ -25,6 +25,7 @@ WRITER_PRAGMAS = (
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -32768",  # KiB: what the log holds between two checkpoints stays at hand
     "PRAGMA foreign_keys = ON",
 )
 READER_PRAGMAS = ("PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0", "PRAGMA busy_timeout = 5000")

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
@@ -78,15 +78,15 @@ def lease_until_ms(types: JobTypes, job_type: str, *, monotonic_ms: int) -> int:
 KEEP_ALIVE = "UPDATE job_queue SET lease_until = ? WHERE id = ? AND status = 'leased'"
 RECORD_LOST = """
 INSERT INTO job_attempt (job_id, attempt, epoch, lease_seq, started_at, finished_at, outcome, error)
-SELECT id, attempts, epoch, lease_seq, started_at, ?1, ?2, ?3 FROM job_queue
-WHERE status = 'leased' AND id IN (SELECT value FROM json_each(?4))"""
+SELECT id, attempts, epoch, lease_seq, started_at, :now_ms, :outcome, :reason FROM job_queue
+WHERE status = 'leased'"""
 BURY_LOST = """
-UPDATE job_queue SET status = 'dead', lease_until = NULL, finished_at = ?1,
-                     error = ?2 || ' ' || attempts || CASE attempts WHEN 1 THEN ' time' ELSE ' times' END
-WHERE status = 'leased' AND attempts >= max_attempts AND id IN (SELECT value FROM json_each(?3))"""
-RETURN_LOST = """
-UPDATE job_queue SET status = 'ready', lease_until = NULL
-WHERE status = 'leased' AND id IN (SELECT value FROM json_each(?))"""
+UPDATE job_queue SET status = 'dead', lease_until = NULL, finished_at = :now_ms,
+                     error = :reason || ' ' || attempts || CASE attempts WHEN 1 THEN ' time' ELSE ' times' END
+WHERE status = 'leased' AND attempts >= max_attempts"""
+RETURN_LOST = "UPDATE job_queue SET status = 'ready', lease_until = NULL WHERE status = 'leased'"
+OF_THESE = " AND id IN (SELECT value FROM json_each(:ids))"
+"""Without it all leases are taken back, as at a boot."""
 
 
 def expire(
@@ -106,7 +106,7 @@ def expire(
             lost.append(job_id)
             types.add(job_type)
     if lost:
-        _take_back(connection, json.dumps(lost), "expired", "its lease expired, tried", now_ms)
+        _take_back(connection, lost, "expired", "its lease expired, tried", now_ms)
     return types
 
 
@@ -127,20 +127,19 @@ def boot(connection: sqlite3.Connection, *, pid: int, now_ms: int) -> BootReport
     epoch = connection.execute(
         "INSERT INTO boot (pid, started_at) VALUES (?, ?) RETURNING epoch", (pid, now_ms)
     ).fetchone()[0]
-    ids = [
-        row[0] for row in connection.execute("SELECT id FROM job_queue WHERE status = 'leased'").fetchall()
-    ]
-    returned, buried = _take_back(connection, json.dumps(ids), "killed", "killed its worker", now_ms)
+    returned, buried = _take_back(connection, None, "killed", "killed its worker", now_ms)
     clock_ms = connection.execute("SELECT now_ms FROM clock").fetchone()[0]
     return BootReport(epoch, returned, buried, clock_ms, was_clean=last is None or last[0] == 1)
 
 
 def _take_back(
-    connection: sqlite3.Connection, ids: str, outcome: str, reason: str, now_ms: int
+    connection: sqlite3.Connection, ids: Sequence[int] | None, outcome: str, reason: str, now_ms: int
 ) -> tuple[int, int]:
-    connection.execute(RECORD_LOST, (now_ms, outcome, reason, ids))
-    buried = connection.execute(BURY_LOST, (now_ms, reason, ids)).rowcount
-    returned = connection.execute(RETURN_LOST, (ids,)).rowcount
+    which = "" if ids is None else OF_THESE
+    values = {"now_ms": now_ms, "outcome": outcome, "reason": reason, "ids": json.dumps(ids)}
+    connection.execute(RECORD_LOST + which, values)
+    buried = connection.execute(BURY_LOST + which, values).rowcount
+    returned = connection.execute(RETURN_LOST + which, values).rowcount
     return returned, buried
 
 
