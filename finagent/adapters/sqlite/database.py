@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 from finagent.adapters.sqlite import wal
 from finagent.adapters.sqlite.connection import Connect, Door, InlineDoor, ThreadedDoor
-from finagent.adapters.sqlite.faults import error_code, halt_error, is_disk_error
+from finagent.adapters.sqlite.faults import error_code, halt_error, is_disk_error, is_full
 from finagent.adapters.sqlite.migrate import check_version, migrate
 from finagent.adapters.sqlite.swap import finish_restore
 from finagent.runtime.clock import Clock
@@ -140,15 +140,22 @@ class Database:
         return await self._reader.run(snapshot)
 
     async def write_fn(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function on the writing connection; only the group-commit writer may call this."""
+        """Run a function on the writing connection; only the group-commit writer may call this.
+
+        A full disk does not end it, the caller may make room and run the function again; a failed one does.
+        """
         if self._writer is None:
             raise ReadOnlyError
         try:
             return await self._writer.run(work)
         except sqlite3.Error as error:
-            if is_disk_error(error):
+            if is_disk_error(error) and not is_full(error):
                 self.give_up()
             raise
+
+    async def stop_checkpoints(self) -> None:
+        """Keep what room is left for the log: a checkpoint would spend it on making the database longer."""
+        await self.write_fn(lambda connection: connection.execute("PRAGMA wal_autocheckpoint = 0").fetchone())
 
     async def write_last(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """The last word of an owner that closes: nothing after a halt or while another program holds the lock.
@@ -162,10 +169,11 @@ class Database:
         except sqlite3.Error as error:
             if error_code(error) == sqlite3.SQLITE_BUSY:
                 return None
+            self.give_up()
             raise halt_error(error) from error
 
     def give_up(self) -> None:
-        """The disk failed: from now on nothing of this file is written or synced, not even by `close`.
+        """The disk failed, or is full for good: nothing of this file is written or synced any more, not by `close`.
 
         A failed fsync cannot be repeated: the kernel may have dropped the pages it could not write, and a
         second one that succeeds would say that they are safe.

@@ -25,12 +25,22 @@ def is_disk_error(error: BaseException) -> bool:
     return error_code(error) in DISK_CODES
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether there was no room; what was to be written can be written again once there is.
+
+    A log whose room was reserved meets a full disk first where its index, the -shm file, has to grow. A sync
+    that fails for want of room is no such thing: SQLite calls it a failed sync, and so do we.
+    """
+    is_index = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE
+    return is_index or error_code(error) == sqlite3.SQLITE_FULL
+
+
 def halt_error(error: Exception) -> HaltError:
     """The halt that an error of the writing connection means, with the mend; a halt is itself."""
     if isinstance(error, HaltError):
         return error
     code = error_code(error)
-    if code == sqlite3.SQLITE_FULL:
+    if is_full(error):
         text = f"the disk is full ({error}): free space on the home's disk, then start again"
     elif code == sqlite3.SQLITE_IOERR:
         text = f"the disk failed ({error}): nothing was tried again; check the disk, then start again"

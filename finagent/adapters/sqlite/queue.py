@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from finagent.adapters.sqlite import jobs, leases
+from finagent.adapters.sqlite import ballast, jobs, leases
 from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.database import Database
-from finagent.adapters.sqlite.faults import error_code
+from finagent.adapters.sqlite.faults import is_full
 from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
 from finagent.adapters.sqlite.leases import BootReport
 from finagent.adapters.sqlite.requests import Stage, Work
@@ -36,8 +36,15 @@ def ignore_busy(seconds: float) -> None:
     """The default for `on_busy`: the batch is kept and tried again anyway."""
 
 
+def ignore_full() -> None:
+    """The default for `on_full`: what was asked for is stored, and the next full disk halts."""
+
+
 class SqliteJobQueue:
     """JobQueue on one SQLite file.
+
+    On a full disk the file `ballast`, if there is one, is given up, `on_full` is told, once and on the loop,
+    and the batch runs again; without one, or when even that was not enough, everything halts.
 
     >>> database = await Database.open("jobs.db", clock=clock)
     >>> queue = SqliteJobQueue(database, JobTypes({"greet": JobPolicy(priority=1)}), clock, ticker)
@@ -55,6 +62,7 @@ class SqliteJobQueue:
         apply_fact: ApplyFact = refuse_facts,
         on_halt: Callable[[str], None] = ignore_halt,
         on_busy: Callable[[float], None] = ignore_busy,
+        on_full: Callable[[], None] = ignore_full,
         metrics: Metrics | None = None,
         ballast: Path | None = None,
     ) -> None:
@@ -65,6 +73,7 @@ class SqliteJobQueue:
         self._apply_fact = apply_fact
         self._tell_halt = on_halt
         self._on_busy = on_busy
+        self._on_full = on_full
         self._metrics = metrics
         self._ballast = ballast
         self._writer: GroupCommitWriter | None = None
@@ -76,9 +85,14 @@ class SqliteJobQueue:
         """Open an epoch, return the leases of dead ones, start the writer. Call once, first of all."""
         now_ms, pid = self._clock.now_ms(), os.getpid()
         wall_ms = SystemClock().now_ms()
-        report = await self._database.write_fn(
-            lambda connection: leases.boot_in_commit(connection, pid=pid, now_ms=now_ms, wall_ms=wall_ms)
-        )
+        try:
+            report = await self._database.write_fn(
+                lambda connection: leases.boot_in_commit(connection, pid=pid, now_ms=now_ms, wall_ms=wall_ms)
+            )
+        except sqlite3.OperationalError as error:
+            if is_full(error):
+                self._database.give_up()  # the ballast is for those who have begun
+            raise
         self._epoch = report.epoch
         runner = BatchRunner(self._types, self._apply_fact, report.epoch, set(self._types))
         self._writer = GroupCommitWriter(
@@ -89,6 +103,7 @@ class SqliteJobQueue:
             now_ms=now_ms,
             on_halt=self._on_halt,
             on_busy=self._on_busy,
+            make_room=self._make_room,
             metrics=self._metrics,
         )
         await self._call(lambda session: None)  # learns the state, so that wait_quiescent answers at once
@@ -297,6 +312,11 @@ class SqliteJobQueue:
     def _on_halt(self, halted: HaltError) -> None:
         self._is_halted = True
         self._database.give_up()
-        if self._ballast is not None and error_code(halted.__cause__) == sqlite3.SQLITE_FULL:
-            self._ballast.unlink(missing_ok=True)  # room for the log and for a clean next start
         self._tell_halt(str(halted))
+
+    def _make_room(self) -> bool:
+        """Give the ballast up: it can be done once."""
+        if self._ballast is None or not ballast.free(self._ballast):
+            return False
+        self._on_full()
+        return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.database import Database
-from finagent.adapters.sqlite.faults import error_code, halt_error
+from finagent.adapters.sqlite.faults import error_code, halt_error, is_full
 from finagent.adapters.sqlite.publish import shared_type
 from finagent.adapters.sqlite.requests import (
     AnyRequest,
@@ -51,6 +51,7 @@ class GroupCommitWriter:
     `is_serial` leases one job at a time. `on_halt` is told when the disk failed: from then on every request
     is refused with HaltError, and nothing is tried again (a failed fsync cannot be repeated). `on_busy` gets
     the seconds for which another program's lock has held the present batch up, and 0 once it got through.
+    `make_room` is asked when the disk is full: True, it has made some, lets the same batch run again.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class GroupCommitWriter:
         now_ms: int,
         on_halt: Callable[[HaltError], None],
         on_busy: Callable[[float], None],
+        make_room: Callable[[], bool],
         metrics: Metrics | None,
     ) -> None:
         self.consumer: Consumer | None = None
@@ -76,6 +78,7 @@ class GroupCommitWriter:
         self._ticker = ticker
         self._on_halt = on_halt
         self._on_busy = on_busy
+        self._make_room = make_room
         self._metrics = metrics
         self._now_ms = now_ms
         self.waiting_publishers = 0
@@ -212,13 +215,19 @@ class GroupCommitWriter:
         return requests
 
     async def _execute(self, order: BatchOrder) -> BatchResult:
-        """Run the batch; a busy database is no disk error, the batch is kept and tried again."""
+        """Run the batch; a busy database is no disk error, the batch is kept and tried again.
+
+        So it is on a full disk, of which nothing was committed, if there is room to be made.
+        """
         busy_since_ms: int | None = None
         while True:
             asked_ms = self._ticker.monotonic_ms()
             try:
                 result = await self._database.write_fn(lambda connection: self._runner.run(connection, order))
             except sqlite3.OperationalError as error:
+                if is_full(error) and self._make_room():
+                    await self._database.stop_checkpoints()
+                    continue
                 if error_code(error) != sqlite3.SQLITE_BUSY:
                     raise
                 if self._is_closing:
