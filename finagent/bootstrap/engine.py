@@ -1,19 +1,23 @@
 """The engine: one database, its queue, the services of the day, its time, under one supervisor."""
 
+import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from finagent.adapters.brokers.paper import PaperBroker, VenueEvent, VenueRules, match
+from finagent.adapters.sqlite import ballast
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.day import DayDriver, DayRules, Event
 from finagent.adapters.sqlite.facts import apply_fact
-from finagent.adapters.sqlite.faults import error_code
+from finagent.adapters.sqlite.faults import error_code, is_full
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
+from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
 from finagent.bootstrap.timed import TimedHandler
 from finagent.bootstrap.world import World
 from finagent.context import SurfaceError
@@ -41,6 +45,7 @@ from finagent.services import (
 from finagent.services.schedule import DaySchedule, entry_windows
 from finagent.settings import Settings
 
+LOG = logging.getLogger(__name__)
 ENTRY_TIME_TO_LIVE_MS = 60_000
 HELD_BACK = ("exits", "sender", "position", "reconcile", "execution")
 PROVIDED = ("queue", "market_data", "news", "broker")
@@ -61,6 +66,11 @@ class EngineOptions:
     is_every_bar: bool = False
     at: str | None = None
     broker: OrderExecutionPort | None = None
+
+
+def ballast_path(path: Path) -> Path:
+    """What is given up when the disk of a database is full."""
+    return path.with_name("ballast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,7 @@ class Engine:
         self.settings, self.world, self.options = settings, world, options
         self.database, self.clock, self.ticker, self.metrics = database, clock, ticker, metrics
         self.emergency: EmergencyDesk | None = None
+        self.full_disk: FullDiskDesk | None = None
         self.types = rules.job_types()
         self.profile = rules.risk_profile(settings)
         self.start_equity_e8 = rules.start_equity_e8(settings)
@@ -133,8 +144,9 @@ class Engine:
             apply_fact=apply_fact,
             on_halt=self._halt,
             on_busy=self._busy,
+            on_full=self._full,
             metrics=metrics,
-            ballast=None if options.is_virtual else options.path.with_name("ballast"),
+            ballast=None if options.is_virtual else ballast_path(options.path),
         )
         self.store = SqliteStore(database, start_equity_e8=self.start_equity_e8)
         venue = rules.venue_rules(settings, self.profile)
@@ -169,6 +181,7 @@ class Engine:
         self.processor = self._processor()
         if not options.is_virtual:
             self.emergency = self._desk()
+            self.full_disk = self._full_disk_desk()
         self.supervisor: Supervisor | None = None
 
     def _processor(self) -> EventLoopProcessor:
@@ -201,6 +214,8 @@ class Engine:
             provided=PROVIDED,
             stage_timeout_s=max(1.0, self.settings.ops.stop_timeout_s / 4),
         )
+        if self.full_disk is not None:
+            self.full_disk.attend()
         return self.supervisor
 
     async def close(self) -> None:
@@ -208,6 +223,8 @@ class Engine:
         try:
             if self.emergency is not None:
                 await self.emergency.close()
+            if self.full_disk is not None:
+                await self.full_disk.close()
             await self.queue.close()
         finally:
             await self.database.close()
@@ -238,10 +255,27 @@ class Engine:
         if self.emergency is not None:
             self.emergency.on_busy(waited_s)
 
+    def _full_disk_desk(self) -> FullDiskDesk:
+        return FullDiskDesk(
+            queue=self.queue,
+            store=self.store,
+            calendar=self.world.calendar,
+            clock=self.clock,
+            ticker=self.ticker,
+            flatten_from_ms=self.schedule.flatten_start_ms,
+            on_end=self._halt,
+        )
+
+    def _full(self) -> None:
+        """The queue has given the ballast up."""
+        if self.full_disk is not None:
+            self.full_disk.on_full()
+
     def _held_back(self, contract: ServiceContract, handler: JobHandler) -> JobHandler:
         """What speaks to the broker, or hears from it, waits until the emergency log is in the database."""
-        desk = self.emergency
-        return handler if desk is None or contract.name not in HELD_BACK else HeldBack(handler, desk)
+        if contract.name not in HELD_BACK or self.emergency is None or self.full_disk is None:
+            return handler
+        return HeldBack(NoEntries(handler, self.full_disk), self.emergency)
 
     def _approvals(self) -> approval.ApprovalService:
         settings = self.settings.approval
@@ -337,11 +371,13 @@ async def open_engine(
     """Lock, migrate and open the database, boot the queue: leases of dead boots are ready again.
 
     What left past a locked database is folded in before anything else. Raises HomeInUseError, DatabaseTooNewError,
-    ForeignDatabaseError, SurfaceError while another program holds the write lock.
+    ForeignDatabaseError, SurfaceError while another program holds the write lock or without room to begin.
     """
     try:
         return await _opened(settings, world, options, clock=clock, ticker=ticker, metrics=metrics)
     except sqlite3.OperationalError as error:
+        if is_full(error):
+            raise SurfaceError(f"the disk of {options.path} is full", hint=MEND, code="disk_full") from error
         if error_code(error) != sqlite3.SQLITE_BUSY:
             raise
         hint = "end the other program's transaction (lsof names it), then start again"
@@ -377,6 +413,8 @@ async def _opened(
     try:
         if engine.emergency is not None:
             await engine.emergency.fold_in()
+        if not options.is_virtual and not await asyncio.to_thread(ballast.make, ballast_path(options.path)):
+            LOG.error("ballast.none", extra={"mend": MEND, "bytes": ballast.BALLAST_BYTES})
     except BaseException:
         await engine.close()
         raise

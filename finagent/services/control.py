@@ -38,11 +38,13 @@ class ControlService:
         await self._change(ControlChanged(is_paused=False), "resume", identity, "")
         return None
 
-    async def flatten(self, *, symbol: str | None, identity: str, reason: str = "flatten") -> int:
+    async def flatten(
+        self, *, symbol: str | None, identity: str, reason: str = "flatten", pause_reason: str = "flattened"
+    ) -> int:
         """Cancel entries and close positions in scope; without a symbol it pauses too. Gives the positions in scope."""
         tx = Tx()
         if symbol is None:
-            tx.put(await self._pause("flattened"))
+            tx.put(await self._pause(pause_reason))
         await self._commit_flatten(tx, symbol=symbol, identity=identity, reason=reason)
         held = await self.store.open_positions()
         return sum(symbol is None or each.plan.symbol == symbol for each in held)
