@@ -45,6 +45,8 @@ def contestants(disk: Path, tmpfs: Path, scale: float) -> list[Contestant]:
         ),
         Contestant(name="dbos_disk", what="dbos", base=disk, jobs=count(300), is_peer=True),
         Contestant(name="solo_disk", what="cycle", base=disk, jobs=count(2_000), in_flight=1),
+        Contestant(name="latency_1_disk", what="latency", base=disk, jobs=count(2_000), in_flight=1),
+        Contestant(name="latency_64_disk", what="latency", base=disk, jobs=count(20_000)),
         Contestant(name="grouped_disk", what="grouped", base=disk, jobs=count(20_000)),
         Contestant(name="ungrouped_disk", what="ungrouped", base=disk, jobs=count(2_000)),
         Contestant(name="history_disk", what="history", base=disk, jobs=count(20_000)),

@@ -21,7 +21,12 @@ def measure(name: str, path: Path, jobs: int, in_flight: int) -> Sample:
         return asyncio.run(ours.cycle(path, jobs=jobs, in_flight=in_flight))
     if name == "bulk":
         return asyncio.run(bulk.bulk(path, jobs=jobs))
-    run = {"cycle": ours.cycle, "grouped": bulk.grouped, "ungrouped": bulk.ungrouped}[name]
+    run = {
+        "cycle": ours.cycle,
+        "latency": ours.latency,
+        "grouped": bulk.grouped,
+        "ungrouped": bulk.ungrouped,
+    }[name]
     return asyncio.run(run(path, jobs=jobs, in_flight=in_flight))
 
 

@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from benchmarks.queue.workload import PAYLOAD, Sample, spread_ms, stopwatch
+from finagent.adapters.sqlite import queue as adapter
+from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.queue import SqliteJobQueue
+from finagent.adapters.sqlite.requests import BatchOrder, BatchResult
 from finagent.queue.job import Job, JobPolicy, JobTypes, NewJob
 from finagent.queue.port import Tx
 from finagent.queue.processor import EventLoopProcessor
@@ -29,15 +34,13 @@ BULK_TYPES = JobTypes({"scan": JobPolicy(priority=5, credits=4 * BULK, batch=BUL
 
 @dataclass(slots=True)
 class Counting:
-    """A handler that reads its payload, counts, and notes when it began."""
+    """A handler that reads its payload and counts."""
 
     wanted: int
     seen: int = 0
-    began: dict[str, float] = field(default_factory=dict)
     all_seen: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, job: Job, tx: Tx) -> None:
-        self.began[job.idem_key] = stopwatch()
         self.seen += job.payload["qty"] == 100
         if self.seen >= self.wanted:
             self.all_seen.set()
@@ -85,17 +88,12 @@ def raise_halt(reason: str) -> None:
 async def cycle(path: Path, *, jobs: int, in_flight: int) -> Sample:
     """Publish, handle and complete `jobs` jobs with so many publishers."""
     handler = Counting(jobs)
-    latencies: list[float] = []
-    acknowledged: dict[str, float] = {}
     async with running(path, handler) as queue:
         numbers = iter(range(jobs))
 
         async def publisher() -> None:
             for number in numbers:
-                began = stopwatch()
                 await queue.publish(new_job(number))
-                acknowledged[f"k{number}"] = now = stopwatch()
-                latencies.append(now - began)
 
         began = stopwatch()
         await asyncio.gather(*(publisher() for _ in range(in_flight)))
@@ -106,10 +104,48 @@ async def cycle(path: Path, *, jobs: int, in_flight: int) -> Sample:
         if rows != [("done", 1, jobs)]:
             raise RuntimeError(f"{jobs} jobs were published, the table says {json.dumps(rows)}")
         commits = queue.counters.commits
-    waits = [max(0.0, at - acknowledged[name]) for name, at in handler.began.items()]
-    found = {
-        **spread_ms("publish", latencies),
-        **spread_ms("start", waits),
-        "jobs_per_commit": jobs / commits,
-    }
+    return Sample(jobs / seconds, {"jobs_per_commit": jobs / commits})
+
+
+class TimedRunner(BatchRunner):
+    """The real runner; it notes when its last commit was on disk."""
+
+    committed_at: ClassVar[float] = 0.0
+
+    def run(self, connection: sqlite3.Connection, order: BatchOrder) -> BatchResult:
+        result = super().run(connection, order)
+        TimedRunner.committed_at = stopwatch()
+        return result
+
+
+@dataclass(slots=True)
+class Timing(Counting):
+    """Notes how long after the commit of its claim each handler begins."""
+
+    waits: list[float] = field(default_factory=list)
+
+    async def handle(self, job: Job, tx: Tx) -> None:
+        self.waits.append(stopwatch() - TimedRunner.committed_at)
+        await Counting.handle(self, job, tx)  # a slotted dataclass has no super()
+
+
+async def latency(path: Path, *, jobs: int, in_flight: int) -> Sample:
+    """How long a publish takes, and how long after its commit the handler begins."""
+    adapter.BatchRunner = TimedRunner  # type: ignore[attr-defined]  # this process measures nothing else
+    handler = Timing(jobs)
+    taken: list[float] = []
+    async with running(path, handler) as queue:
+        numbers = iter(range(jobs))
+
+        async def publisher() -> None:
+            for number in numbers:
+                began = stopwatch()
+                await queue.publish(new_job(number))
+                taken.append(stopwatch() - began)
+
+        began = stopwatch()
+        await asyncio.gather(*(publisher() for _ in range(in_flight)))
+        await handler.all_seen.wait()
+        seconds = stopwatch() - began
+    found = {**spread_ms("publish", taken), **spread_ms("start_after_commit", handler.waits)}
     return Sample(jobs / seconds, found)

@@ -180,6 +180,8 @@ class JobTypes:
 
 
 def _payload(job: NewJob) -> str:
+    if not isinstance(job.payload, dict):
+        raise PayloadError(f"the payload of {_name(job)} is a {type(job.payload).__name__}: give a dict")
     try:
         text = dumps(job.payload)
     except (TypeError, ValueError, RecursionError) as error:

@@ -11,7 +11,13 @@ _STRICT = (
     | orjson.OPT_PASSTHROUGH_DATETIME
 )
 _ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
-_DECODER = json.JSONDecoder()
+
+
+def _no_json(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_json)
 _SLOW = " "
 MAX_DEPTH = 250
 """Lists and objects within each other; orjson writes four more, and every decoder reads as many."""
@@ -48,6 +54,9 @@ def _refuse_quiet_changes(value: object, depth: int) -> None:
 
 def loads(text: str) -> object:
     """The value behind a text of `dumps`; raises ValueError for what is no JSON."""
-    if text.startswith(_SLOW):
+    if not text.startswith(_SLOW):
+        return orjson.loads(text)
+    try:
         return _DECODER.decode(text.strip())
-    return orjson.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

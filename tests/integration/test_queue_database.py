@@ -244,6 +244,27 @@ async def test_busy_database_keeps_the_batch_until_it_is_free(
     await world.close()
 
 
+@pytest.mark.parametrize("payload", ["", "{", "no json", ' {"a": NaN}', "[" * 5000])
+async def test_job_whose_row_was_damaged_ends_dead_and_stops_nobody(tmp_path: Path, payload: str) -> None:
+    world = QueueWorld(tmp_path / "a.db", threaded=True)
+    await world.open()
+    bad, good = await world.queue.publish_many([job("bad"), job("good")])
+    await world.queue.call(
+        lambda session: session.conn.execute(
+            "UPDATE job_queue SET payload = ? WHERE id = ?", (payload, bad.job_id)
+        )
+    )
+    hands = world.hands()
+    assert (await hands.take()).id == good.job_id
+    rows = await world.database.read("SELECT status, error FROM job_queue WHERE id = ?", (bad.job_id,))
+    assert rows[0][0] == "dead"
+    assert "its payload cannot be read" in str(rows[0][1])
+    (dead,) = (await world.queue.stats()).dead
+    assert dead.payload == {"unreadable": payload}
+    assert world.halts == []
+    await world.close()
+
+
 async def test_close_does_not_wait_for_ever_for_a_locked_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

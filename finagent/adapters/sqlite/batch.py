@@ -63,15 +63,15 @@ class BatchRunner:
     def run(self, connection: sqlite3.Connection, order: BatchOrder) -> BatchResult:
         """One transaction; raises only what stops the writer, with everything rolled back."""
         started = time.perf_counter()
-        kinds = _kinds(order.requests) if is_armed() else ()
+        kinds: Sequence[str] = _kinds(order.requests) if is_armed() else ()
         try:
             batch, state = self._transact(connection, order, kinds, is_together=True)
         except _NotTogetherError:
             batch, state = self._transact(connection, order, kinds, is_together=False)
-        hit("writer.after_commit", batch.kinds(kinds))
-        return BatchResult(
-            batch.outcomes, batch.claims, state, batch.is_committed, time.perf_counter() - started
-        )
+        kinds = batch.kinds(kinds)
+        hit("writer.after_commit", kinds)
+        seconds = time.perf_counter() - started
+        return BatchResult(batch.outcomes, batch.claims, state, batch.is_committed, seconds, kinds)
 
     def _transact(
         self, connection: sqlite3.Connection, order: BatchOrder, kinds: Sequence[str], *, is_together: bool

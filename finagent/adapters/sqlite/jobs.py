@@ -19,15 +19,26 @@ TOO_LATE = "too_late"
 STATUSES = {str(status): status for status in JobStatus}
 
 
-def job_from_row(row: Sequence[object]) -> Job:
-    """A row of `COLUMNS` as a job; `lease` is set while it is leased."""
+UNREADABLE = "unreadable"
+
+
+def readable_payload(text: str) -> Mapping[str, JsonValue]:
+    """The payload of a stored text; one that cannot be read is shown as it stands, under one key."""
+    try:
+        return cast("Mapping[str, JsonValue]", loads(text))
+    except ValueError:
+        return {UNREADABLE: text}
+
+
+def job_from_row(row: Sequence[object], payload: Mapping[str, JsonValue] | None = None) -> Job:
+    """A row of `COLUMNS` as a job, its payload read unless it is given; `lease` is set while it is leased."""
     values = cast("Sequence[int]", row)  # SQLite is dynamically typed; STRICT tables vouch for the columns
     texts = cast("Sequence[str]", row)
     return Job(
         values[0],
         texts[1],
         texts[2],
-        cast("Mapping[str, JsonValue]", loads(texts[3])),
+        readable_payload(texts[3]) if payload is None else payload,
         values[4],
         STATUSES[texts[5]],
         values[6],

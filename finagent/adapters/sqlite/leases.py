@@ -4,9 +4,11 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
-from finagent.queue.job import Job, JobTypes
+from finagent.queue.job import Job, JobTypes, JsonValue
+from finagent.queue.payload import loads
 
 READY_OF_TYPE = """
 SELECT id, key FROM job_queue WHERE status = 'ready' AND type = ? ORDER BY priority, run_at, id"""
@@ -17,6 +19,10 @@ CLAIM = f"""
 UPDATE job_queue SET status = 'leased', attempts = attempts + 1, epoch = ?, lease_seq = lease_seq + 1,
                      lease_until = ?, started_at = ?, error = NULL
 WHERE id IN (SELECT value FROM json_each(?)) RETURNING {COLUMNS}"""
+
+
+BURY_UNREADABLE = """
+UPDATE job_queue SET status = 'dead', lease_until = NULL, finished_at = ?, error = ? WHERE id = ?"""
 
 
 @dataclass(slots=True)
@@ -67,7 +73,14 @@ class Claimer:
             return []
         until_ms = lease_until_ms(self.types, job_type, monotonic_ms=self.monotonic_ms)
         rows = self.connection.execute(CLAIM, (self.epoch, until_ms, self.now_ms, str(job_ids))).fetchall()
-        return [job_from_row(row) for row in rows]
+        claims: list[Job] = []
+        for row in rows:
+            try:
+                claims.append(job_from_row(row, cast("Mapping[str, JsonValue]", loads(row[3]))))
+            except ValueError as error:  # an edited or damaged row stops neither the writer nor any other job
+                reason = f"its payload cannot be read: {error}"
+                self.connection.execute(BURY_UNREADABLE, (self.now_ms, reason, row[0]))
+        return claims
 
 
 def lease_until_ms(types: JobTypes, job_type: str, *, monotonic_ms: int) -> int:

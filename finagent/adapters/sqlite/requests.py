@@ -134,3 +134,5 @@ class BatchResult:
     state: QueueState
     committed: bool
     seconds: float
+    kinds: Sequence[str] = ()
+    """The job types it was about; known only while a failpoint is armed."""

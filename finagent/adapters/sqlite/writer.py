@@ -254,7 +254,7 @@ class GroupCommitWriter:
         self.counters.requests += len(order.requests)
         if self._metrics is not None and result.committed:
             self._metrics.db_commit_seconds.observe(result.seconds)
-        hit("writer.before_deliver")
+        hit("writer.before_deliver", result.kinds)
         if result.claims and self.consumer is not None:
             self.consumer.deliver(result.claims)
         for request, outcome in zip(order.requests, result.outcomes, strict=True):

@@ -60,3 +60,9 @@ def test_back_off_uses_the_full_range_below_its_ceiling() -> None:
 def test_failures_are_counted_from_one() -> None:
     with pytest.raises(ValueError, match="the first failure is 1"):
         backoff_s(POLICY, idem_key="a", failure=0)
+
+
+@pytest.mark.parametrize("payload", [None, [1], "text", 5])
+def test_payload_that_is_no_object_is_refused(payload: object) -> None:
+    with pytest.raises(PayloadError, match="give a dict"):
+        TYPES.encode(NewJob("scan", payload, "a"))  # type: ignore[arg-type]
