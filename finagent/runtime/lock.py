@@ -1,5 +1,6 @@
 """One live process per database file: an flock on `<db>.lock` with the holder's pid inside."""
 
+import contextlib
 import fcntl
 import os
 import time
@@ -36,9 +37,10 @@ class FileLock:
             pid = _holder(descriptor)
             os.close(descriptor)
             raise HomeInUseError(self._database, pid) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._descriptor = descriptor
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without a name
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def release(self) -> None:
         """Free the lock; the file stays, since deleting it would let two processes hold two files."""

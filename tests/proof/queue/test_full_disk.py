@@ -13,27 +13,11 @@ from finagent.runtime.clock import SystemClock
 from tests.contract.queue_world import QueueWorld, job
 from tests.proof.queue.full_disk_load import HALTED
 from tests.proof.queue.nursery import ROOT
+from tests.proof.queue.small_disk import enlarge, mounted, unmount
 from tests.proof.queue.witness import read_witness
 
 SMALL = "3m"
 BALLAST_BYTES = 256 * 1024
-
-
-def mounted(folder: Path, options: str) -> bool:
-    """Whether a tmpfs could be mounted; only root can."""
-    command = ["mount", "-t", "tmpfs", "-o", options, "finagent-proof", str(folder)]
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
-
-
-def enlarge(folder: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
-
-
-def unmount(folder: Path) -> None:
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture
