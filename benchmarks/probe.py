@@ -1,12 +1,14 @@
 """A probe on a running engine: when ticks returned and when jobs were committed, by the wall clock."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from finagent.bootstrap.engine import Engine
 from finagent.domain.facts import IntentRecorded, ScanRecorded
 from finagent.domain.steps import Step
 from finagent.ports import Job, Tx
+from finagent.queue.port import OnEnd
 
 
 @dataclass(slots=True)
@@ -28,7 +30,7 @@ class Probe:
     def attach(self) -> None:
         """Stand between the engine and its driver and queue."""
         driver, queue = self.engine.driver, self.engine.queue
-        tick, complete = driver.tick, queue.complete
+        tick, finish = driver.tick, queue.finish
 
         async def timed_tick(T_ms: int) -> None:
             self.count()
@@ -37,13 +39,18 @@ class Probe:
             await tick(T_ms)
             self.tick_at_s = time.perf_counter()
 
-        async def timed_complete(job: Job, tx: Tx) -> None:
+        def timed_finish(jobs: Sequence[Job], tx: Tx, on_end: OnEnd) -> None:
             facts = tuple(tx.facts)
-            await complete(job, tx)
-            self._note(job, facts)
+
+            def ended(jobs: Sequence[Job], error: Exception | None) -> None:
+                if error is None:
+                    self._note(jobs[0], facts)
+                on_end(jobs, error)
+
+            finish(jobs, tx, ended)
 
         setattr(driver, "tick", timed_tick)  # noqa: B010  a method is replaced on purpose
-        setattr(queue, "complete", timed_complete)  # noqa: B010
+        setattr(queue, "finish", timed_finish)  # noqa: B010
 
     def count(self) -> None:
         """Credit the commits since the last count to the session of the last tick."""
