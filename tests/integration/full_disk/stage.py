@@ -59,16 +59,18 @@ class FullStage(LockedStage):
     async def fill(self) -> None:
         """The disk is full, and commits go on until one finds no room."""
         fill(self.path.parent)
-        before = self.freed
-        while self.freed == before:
-            await self.note()
+        await self._until_freed()
 
     async def fill_file(self) -> None:
         """The file may get no longer, and commits go on until one would make it so."""
         self.allow_pages(int(await self.value("PRAGMA page_count")))
+        await self._until_freed()
+
+    async def _until_freed(self) -> None:
         before = self.freed
-        while self.freed == before:
-            await self.note()
+        async with asyncio.timeout(PATIENCE_S):
+            while self.freed == before:
+                await self.note()
 
     def allow_pages(self, pages: int) -> None:
         """From the next thing that the writing connection does."""

@@ -69,6 +69,8 @@ async def test_position_is_closed_once_and_the_process_ends_with_the_mend(disk: 
     async with stage:
         assert stage.ballast.stat().st_size == BALLAST_BYTES
         await assert_left(stage)
+        before = "SELECT clean FROM boot WHERE epoch = ?"
+        assert await stage.value(before, stage.engine.queue.epoch - 1) == 1, "it was an end in order"
         assert await stage.control.resume(identity="ann") is None
         assert await stage.reconcile().differences(DAY) == []
     assert stage.reason is None

@@ -27,24 +27,37 @@ async def main(path: Path, witness_path: Path, most_bytes: int) -> None:
     if most_bytes:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-    witness, told = Witness(witness_path), list[str]()
+    witness, told, freed, said = Witness(witness_path), list[str](), list[int](), 0
     database = await Database.open(path, clock=SystemClock())
     ballast = path.with_name("ballast")
     queue = SqliteJobQueue(
-        database, TYPES, SystemClock(), SystemTicker(), on_halt=told.append, ballast=ballast
+        database,
+        TYPES,
+        SystemClock(),
+        SystemTicker(),
+        on_halt=told.append,
+        on_full=lambda: freed.append(said),
+        ballast=ballast,
     )
     await queue.start()
 
     async def publish(publisher: int) -> None:
+        nonlocal said
         for number in range(LIMIT):
             name = f"{publisher}-{number}"
             await queue.publish(NewJob("parent", {"text": "x" * 2_000}, name))
             witness.say(f"published parent:{name}")
+            said += 1
 
     try:
         await asyncio.gather(*(publish(publisher) for publisher in range(8)))
     except HaltError as error:
-        print(f"halted: {error}", f"told: {told}", f"ballast: {ballast.exists()}", sep="\n", flush=True)
+        print(f"halted: {error}", f"told: {told}", f"ballast: {ballast.exists()}", sep="\n")
+        print(
+            f"freed: {len(freed)}",
+            f"acknowledged with its room: {said - freed[0] if freed else 0}",
+            flush=True,
+        )
         os._exit(HALTED)
     os._exit(NOT_FULL)
 

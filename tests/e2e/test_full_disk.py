@@ -1,0 +1,35 @@
+"""A disk that is full under the running agent: what was asked for is done, and the last line says what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_cli import finagent
+from tests.e2e.test_told import lines, started
+from tests.proof.queue.small_disk import fill, mounted, unmount
+
+
+def test_agent_on_a_full_disk_ends_with_the_mend(tmp_path: Path) -> None:
+    """Nothing is open: exit code 1 at once; with room again it starts, and entries wait for a person."""
+    home = tmp_path / "home"
+    home.mkdir()
+    if not mounted(home, "size=16m"):
+        pytest.skip("no tmpfs can be mounted here: the agent on a full disk is NOT TESTED")
+    agent = started(home, "orchestrate", "--port", "0")
+    try:
+        assert any("finagent runs at" in line for line in lines(agent))
+        fill(home)
+        locked = finagent(home, "lock", "AAA", "--force")
+        assert locked.returncode == 0, locked.stderr
+        said = agent.communicate(timeout=60)[1]
+        assert agent.returncode == 1
+        assert "Traceback" not in said
+        assert "error: the agent halted: the disk is full: entries were shut and positions closed" in said
+        assert "free space on the home's disk, then start again" in said
+        (home / "filler").unlink()
+        resumed = finagent(home, "status")
+        assert "Entries are paused by person: the disk is full" in resumed.stdout
+    finally:
+        agent.kill()
+        agent.communicate()
+        unmount(home)
