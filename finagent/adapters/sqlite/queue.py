@@ -79,6 +79,7 @@ class SqliteJobQueue:
         self._writer: GroupCommitWriter | None = None
         self._epoch = 0
         self._is_halted = False
+        self._is_room_made = False
 
     # ------------------------------------------------------------ life
     async def start(self) -> BootReport:
@@ -315,8 +316,9 @@ class SqliteJobQueue:
         self._tell_halt(str(halted))
 
     def _make_room(self) -> bool:
-        """Give the ballast up: it can be done once."""
-        if self._ballast is None or not ballast.free(self._ballast):
+        """Give the ballast up; once, whoever puts another there."""
+        if self._is_room_made or self._ballast is None or not ballast.free(self._ballast):
             return False
+        self._is_room_made = True
         self._on_full()
         return True
