@@ -129,6 +129,8 @@ class JobTypes:
     def __init__(
         self, policies: Mapping[str, JobPolicy], *, payload_versions: Mapping[str, int] | None = None
     ) -> None:
+        if "" in policies:
+            raise ValueError("a job type has no name: give it one")
         self._known = {job_type: (policy, 1) for job_type, policy in policies.items()}
         for job_type, version in (payload_versions or {}).items():
             self._known[job_type] = (self.policy(job_type), version)

@@ -1,4 +1,4 @@
-"""Payloads as JSON text and back: every value comes back exactly, or is refused before it is stored."""
+"""Payloads as JSON text and back: what JSON can say comes back exactly, what it cannot say is refused."""
 
 import json
 
@@ -29,6 +29,9 @@ def dumps(value: object) -> str:
     orjson writes most of it, six times faster. What it refuses (integers beyond 64 bits, half characters) the
     standard library writes or refuses as well; such a text begins with a space, so that `loads` knows. A
     `null` may have been a NaN, so the standard library has the last word on those too.
+
+    Three things pass that come back as something else: a tuple as a list, an enum's member as its value, a UUID
+    as its text.
     """
     try:
         fast = orjson.dumps(value, option=_STRICT)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from finagent.queue.credits import Credits
 from finagent.queue.job import Job, JobStatus, NewJob
 
 FailOutcome = Literal["retry", "dead", "cancelled", "return"]
@@ -82,8 +83,8 @@ class Tx:
 class Consumer(Protocol):
     """Who takes claimed jobs. All calls come on the event loop."""
 
-    def free_credits(self) -> Mapping[str, int]:
-        """How many more jobs of each type it can take now; a negative number is a debt."""
+    def free_credits(self) -> Credits:
+        """How many more jobs of each type it can take now; a new object each time."""
 
     def deliver(self, jobs: Sequence[Job]) -> None:
         """Take jobs whose claim is on disk; must neither block nor raise."""
@@ -170,7 +171,10 @@ class JobQueue(Protocol):
         """Whether no row was ready or leased after the last commit and no request is queued or under way."""
 
     async def wait_quiescent(self) -> None:
-        """Return when no row is ready or leased, no request is queued and no batch is under way."""
+        """Return when no row is ready or leased, no request is queued and no batch is under way.
+
+        Raises QueueClosedError when the queue closes before that.
+        """
 
     async def prune(self, *, older_than_ms: int, limit: int = 200) -> int:
         """Drop up to `limit` done or cancelled jobs finished before that instant; their keys stay taken."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from finagent.queue.credits import Credits
 from finagent.queue.handler import BatchHandler, JobHandler
 from finagent.queue.job import Job, JobTypes
 from finagent.queue.port import JobQueue
@@ -60,6 +61,8 @@ class EventLoopProcessor:
         self._keep_ms = None if keep_days is None else round(keep_days * DAY_MS)
         self._judge = HangJudge(period_ms=round(poll_s * 1000))
         self._workers: dict[str, ServiceWorker] = {}
+        self._reserves: dict[str, int] = {}
+        self._most_shared = 0
         self._is_attached = False
         self._tools = WorkerTools(
             queue=queue,
@@ -92,6 +95,10 @@ class EventLoopProcessor:
         needs = tuple(dict.fromkeys((*contract.needs, self.name)))
         worker = ServiceWorker(contract.name, needs, contract.consumes, handler, self._tools)
         self._workers.update(dict.fromkeys(contract.consumes, worker))
+        for job_type in contract.consumes:
+            policy = self._types.policy(job_type)
+            self._reserves[job_type] = policy.reserve
+            self._most_shared += max(0, policy.credits - policy.reserve)
         return worker
 
     def unserved_types(self) -> tuple[str, ...]:
@@ -124,14 +131,22 @@ class EventLoopProcessor:
         self._queue.poke()
 
     # ------------------------------------------------------------ Consumer
-    def free_credits(self) -> Mapping[str, int]:
-        """Per type; when the shared total runs short, types are served by priority, reserves come on top."""
-        free = {job_type: worker.free(job_type) for job_type, worker in self._workers.items()}
-        in_flight = sum(sum(worker.in_flight.values()) for worker in _each_once(self._workers))
-        shared = self._total_credits - in_flight
-        if shared >= sum(count for count in free.values() if count > 0):
-            return free
-        return self._share_out(free, max(shared, 0))
+    def free_credits(self) -> Credits:
+        """Per type of a running worker; types share the total in order of priority, reserves come on top."""
+        free = {
+            job_type: worker.free(job_type) for job_type, worker in self._workers.items() if worker.is_open
+        }
+        if self._most_shared <= self._total_credits:
+            return Credits(free)
+        used = {
+            job_type: count
+            for worker in _each_once(self._workers)
+            for job_type, count in worker.in_flight.items()
+        }
+        shared = self._total_credits - sum(
+            max(0, count - self._reserves[job_type]) for job_type, count in used.items()
+        )
+        return Credits(free, shared, self._reserves, used)
 
     def deliver(self, jobs: Sequence[Job]) -> None:
         now_ms, workers = self._ticker.monotonic_ms(), self._workers
@@ -144,17 +159,6 @@ class EventLoopProcessor:
         if not self._is_polling:  # nobody judges hanging here, so nobody may lose a lease for it
             return dict.fromkeys(alive, now_ms + UNJUDGED_MS)
         return alive
-
-    def _share_out(self, free: Mapping[str, int], shared: int) -> dict[str, int]:
-        given: dict[str, int] = {}
-        for job_type in sorted(free, key=lambda name: (self._types.policy(name).priority, name)):
-            policy, wanted = self._types.policy(job_type), free[job_type]
-            used = policy.credits - wanted
-            reserved = min(wanted, max(0, policy.reserve - used))
-            taken = min(max(0, wanted - reserved), shared)
-            shared -= taken
-            given[job_type] = wanted if wanted <= 0 else reserved + taken
-        return given
 
     async def _poll_forever(self) -> None:
         while True:

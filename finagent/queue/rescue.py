@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from finagent.queue.job import Job
 
 FORGIVEN_SLACK_MS = 250
-ALWAYS_MS = 1 << 52
 
 
 @dataclass(slots=True)
 class Held:
     """A job in a worker's hands: since when, its last progress (machinery milliseconds), and who runs it.
 
-    `is_decided`: the handler is through and the commit is asked for; nothing hangs any more but the disk.
+    `is_waiting`: no handler is at work on it yet. `is_decided`: the handler is through and the commit is asked
+    for; nothing hangs any more but the disk.
     `has_moved`: its handler has got on since the judge last looked, which is all that costs it.
     """
 
@@ -24,6 +24,7 @@ class Held:
     timeout_ms: int
     task: "asyncio.Task[None] | None" = None
     has_moved: bool = False
+    is_waiting: bool = False
     is_decided: bool = False
     is_hung: bool = False
     is_alone: bool = False
@@ -70,7 +71,7 @@ class HangJudge:
         """
         self._forgive(now_ms)
         return {
-            job_id: now_ms + ALWAYS_MS if held.is_decided else held.stamp_ms + 2 * held.timeout_ms
+            job_id: (now_ms if held.is_waiting or held.is_decided else held.stamp_ms) + 2 * held.timeout_ms
             for job_id, held in self._watched.items()
         }
 

@@ -14,7 +14,7 @@ from finagent.queue.port import FailOutcome, JobQueue, Tx
 from finagent.queue.rescue import HangJudge, Held
 from finagent.queue.tally import JobTally
 from finagent.runtime.clock import Ticker
-from finagent.runtime.errors import GiveUpError, HaltError, RetryError
+from finagent.runtime.errors import GiveUpError, HaltError, RetryError, ReturnJobError
 from finagent.runtime.failpoints import hit
 from finagent.runtime.logs import bind_late
 from finagent.runtime.tasks import spawn
@@ -45,8 +45,9 @@ class ServiceWorker:
     """Runs the jobs of one service, at most as many at a time as their types have credits.
 
     A lane is a task that runs waiting jobs one after the other. While its handler waits for something another
-    lane goes on, so handlers overlap as if each had a task of its own, and those that never wait share one.
-    A lane does not wait for the commit either: `_ended` is told of it.
+    lane goes on, so handlers overlap as if each had a task of its own, and those that never wait share one; what
+    a handler sets in a context variable the next job of its lane sees, so a handler sets its own each time. A
+    lane does not wait for the commit either: `_ended` is told of it.
 
     It has the shape of a service, so a supervisor can start, restart and stop it.
     """
@@ -63,7 +64,8 @@ class ServiceWorker:
     _held: dict[int, Held] = field(default_factory=dict)
     _lanes: set[asyncio.Task[None]] = field(default_factory=set)
     _is_serving: bool = False
-    _is_lane_coming: bool = False
+    _lanes_coming: int = 0
+    _is_giving_way: bool = False
     _is_idle: bool = True
     _burst: int = 1
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,8 +90,12 @@ class ServiceWorker:
             self._idle.clear()
         held = self.tools.judge.start(job, timeout_ms=self._routes[job_type].timeout_ms, now_ms=now_ms)
         self._held[job.id] = held
+        held.is_waiting = True
         self._waiting.append(held)
-        if not self._is_lane_coming:
+        if not self._is_serving:
+            self._waiting.remove(held)
+            self._spawn_failed([held], ReturnJobError(f"{self.name} has stopped"))
+        elif not self._lanes_coming:
             self._burst = 1
             self._open_lanes()
 
@@ -107,43 +113,54 @@ class ServiceWorker:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set and running jobs are over; cancelled, leave them to the next boot."""
         self.is_open = self._is_serving = True
-        self._is_lane_coming = False
+        self._lanes_coming = 0
         self.tools.queue.poke()
         self._open_lanes()
         try:
             await stop.wait()
             self.is_open = False
-            await self._idle.wait()
+            while not self._is_idle:
+                await self._idle.wait()
         finally:
             self.is_open = self._is_serving = False
+            for held in self._waiting:  # nobody is at work on them: their leases may end
+                self.tools.judge.stop(held)
             for lane in list(self._lanes):
                 lane.cancel()
             await asyncio.gather(*self._lanes, return_exceptions=True)
+            self.tools.queue.poke()  # other types may have what these took of the total
 
     # ------------------------------------------------------------ lanes
     def _open_lanes(self) -> None:
         """As many as may be needed: one first, twice as many each time a handler turned out to wait."""
-        if not self._is_serving or not self._waiting:
+        if not self._is_serving:
             return
-        self._is_lane_coming = True
-        for _ in range(min(self._burst, len(self._waiting))):
+        for _ in range(min(self._burst, len(self._waiting)) - self._lanes_coming):
+            self._lanes_coming += 1
             lane = spawn(self._lane(), self.name)
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)
         self._burst *= 2
 
     async def _lane(self) -> None:
-        self._is_lane_coming = False
+        self._lanes_coming -= 1
+        if self._is_giving_way:
+            self._burst = 1
+            return  # the lane before this one comes back: its handler has not waited
         task = asyncio.current_task()
         now_ms = slice_ms = self.tools.ticker.monotonic_ms()
         while self._waiting and self._is_serving:
             group = self._next_group()
-            if self._waiting and not self._is_lane_coming:
+            if self._waiting and not self._lanes_coming:
                 self._open_lanes()
             bind_late(group[0].log_fields)
             now_ms = await self._run_group(group, task, now_ms)
             if now_ms - slice_ms >= SLICE_MS and self._waiting:
-                await asyncio.sleep(0)  # others of this loop want their turn too
+                self._is_giving_way = True
+                try:
+                    await asyncio.sleep(0)  # others of this loop want their turn too
+                finally:
+                    self._is_giving_way = False
                 now_ms = slice_ms = self.tools.ticker.monotonic_ms()
 
     def _next_group(self) -> list[Held]:
@@ -167,7 +184,7 @@ class ServiceWorker:
         jobs = [held.job for held in group]
         began_ms, ended_ms = now_ms, None
         for held in group:
-            held.task = task
+            held.task, held.has_moved, held.is_waiting = task, True, False
         try:
             for job in jobs:
                 if job.payload_version > route.newest:
@@ -198,16 +215,20 @@ class ServiceWorker:
         finally:
             for held in group:
                 held.task = None
+            while task is not None and self._is_serving and task.cancelling():
+                task.uncancel()  # a cancel that the handler swallowed is not for the jobs after it
         return tools.ticker.monotonic_ms() if ended_ms is None else ended_ms
 
     async def _cancelled(self, group: list[Held], task: "asyncio.Task[None] | None") -> None:
         """The judge stopped a hung handler, the handler raised it itself, or this worker is being ended."""
-        if task is not None and not task.cancelling():
-            await self._failed(group, RetryError("CancelledError: the handler was cancelled from within"))
-        elif task is not None and group[0].is_hung:
+        if task is not None and group[0].is_hung:
             task.uncancel()
             timeout_s = self._routes[group[0].job.type].timeout_ms / 1000
             await self._failed(group, TimedOutError(f"no progress for {timeout_s:g} s"))
+        elif task is not None and (self._is_serving or not task.cancelling()):
+            while task.cancelling():
+                task.uncancel()
+            await self._failed(group, RetryError("CancelledError: the handler was cancelled from within"))
         else:
             for held in group:  # the jobs stay leased, and their leases end by themselves
                 self._drop(held)
@@ -239,17 +260,18 @@ class ServiceWorker:
         """Run the handler again, before all that waits."""
         now_ms = self.tools.ticker.monotonic_ms()
         for held in reversed(group):
-            held.is_decided, held.is_hung, held.stamp_ms = False, False, now_ms
+            held.is_waiting, held.is_decided, held.is_hung, held.stamp_ms = True, False, False, now_ms
             self._waiting.appendleft(held)
         self._open_lanes()
 
     async def _failed(self, group: list[Held], error: BaseException) -> None:
         """Several jobs that fail together are tried one by one; a single one ends as its error says."""
+        bind_late(group[0].log_fields)
         if len(group) > 1 and not isinstance(error, QueueClosedError | HaltError):
             text = f"{type(error).__name__}: {told(error)}"
             LOG.warning("job.batch_failed", extra={"jobs": len(group), "error": text})
             for held in group:
-                held.is_alone = True
+                held.is_alone, held.tries = True, 0
             self._again(group)
             return
         reaction = react(error)

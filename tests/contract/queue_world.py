@@ -9,6 +9,7 @@ from pathlib import Path
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.session import WriteSession
+from finagent.queue.credits import Credits
 from finagent.queue.job import Job, JobPolicy, JobTypes, NewJob
 from finagent.runtime.clock import VirtualClock
 from finagent.runtime.tasks import spawn
@@ -56,8 +57,8 @@ class Hands:
     alive: dict[int, int] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def free_credits(self) -> Mapping[str, int]:
-        return self.credits
+    def free_credits(self) -> Credits:
+        return Credits(dict(self.credits))
 
     def deliver(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

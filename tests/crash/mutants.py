@@ -11,6 +11,7 @@ from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.requests import BatchOrder, BatchResult, Failed, Request, Stage
 from finagent.adapters.sqlite.session import WriteSession
+from finagent.queue.credits import Credits
 from finagent.queue.job import Job, NewJob
 from finagent.queue.port import OnEnd, Tx
 from finagent.runtime.failpoints import hit
@@ -56,11 +57,11 @@ class LateJobsRunner(TracedRunner):
             for job in jobs:
                 session.publish(job)
 
-        first = super().run(connection, replace(order, credits={}))
-        credits = dict(order.credits)
+        first = super().run(connection, replace(order, credits=Credits({})))
+        credits = order.credits.copy()
         for request, outcome in zip(order.requests, first.outcomes, strict=True):
-            if request.frees in credits and not isinstance(outcome, Failed):
-                credits[request.frees] += 1
+            if request.frees is not None and not isinstance(outcome, Failed):
+                credits.take(request.frees, -1)
         late = Request(Stage.BUSINESS, publish, asyncio.Future(loop=self.loop))
         second = super().run(connection, replace(order, requests=[late], credits=credits))
         return replace(second, outcomes=first.outcomes, seconds=first.seconds + second.seconds)

@@ -362,9 +362,15 @@ async def test_shared_credits_go_to_the_first_priority_and_reserves_come_on_top(
         ServiceContract(name="all", consumes=("exit", "work", "idle")), Handler(nothing)
     )
     worker.is_open = True
-    assert processor.free_credits() == {"exit": 4, "work": 3, "idle": 0}
+    free = processor.free_credits()
+    assert [free.room(job_type) for job_type in TYPES] == [4, 5, 5]
+    free.take("work", 5)
+    assert [free.room(job_type) for job_type in TYPES] == [2, 0, 0]
     worker.in_flight.update(work=5, exit=1)
-    assert processor.free_credits() == {"exit": 1, "work": 0, "idle": 0}
+    free = processor.free_credits()
+    assert [free.room(job_type) for job_type in TYPES] == [1, 0, 0]
+    free.take("work", -1)
+    assert [free.room(job_type) for job_type in TYPES] == [2, 1, 1]
 
 
 async def test_old_jobs_are_dropped_in_slices_while_nothing_else_is_to_do(engine: Engine) -> None:

@@ -7,11 +7,12 @@ often it acted (`acts`): one that never does has lost its place, and `planted.py
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
+from finagent.queue.credits import Credits
 from finagent.queue.job import Job
 from finagent.queue.port import Tx
 from finagent.queue.processor import EventLoopProcessor
@@ -199,18 +200,18 @@ class CreditsKept(Mutant):
             return deliver
 
         def counting(
-            original: Callable[[EventLoopProcessor], Mapping[str, int]],
-        ) -> Callable[[EventLoopProcessor], Mapping[str, int]]:
-            def free_credits(processor: EventLoopProcessor) -> Mapping[str, int]:
+            original: Callable[[EventLoopProcessor], Credits],
+        ) -> Callable[[EventLoopProcessor], Credits]:
+            def free_credits(processor: EventLoopProcessor) -> Credits:
                 given, most = (
                     self._given.get(processor, Counter()),
                     self._most.setdefault(processor, Counter()),
                 )
-                kept = dict(original(processor))
-                for name, free in kept.items():
+                kept = original(processor)
+                for name, free in kept.free.items():
                     most[name] = max(most[name], free)
-                    kept[name] = min(free, most[name] - given[name])
-                    self.acts += kept[name] < free
+                    kept.free[name] = min(free, most[name] - given[name])
+                    self.acts += kept.free[name] < free
                 return kept
 
             return free_credits

@@ -64,24 +64,27 @@ class BatchRunner:
         """One transaction; raises only what stops the writer, with everything rolled back."""
         started = time.perf_counter()
         kinds: Sequence[str] = _kinds(order.requests) if is_armed() else ()
-        try:
-            batch, state = self._transact(connection, order, kinds, is_together=True)
-        except _NotTogetherError:
-            batch, state = self._transact(connection, order, kinds, is_together=False)
+        apart: set[str] = set()
+        while True:
+            try:
+                batch, state = self._transact(connection, order, kinds, apart)
+                break
+            except _NotTogetherError as error:
+                apart.add(error.kind)
         kinds = batch.kinds(kinds)
         hit("writer.after_commit", kinds)
         seconds = time.perf_counter() - started
         return BatchResult(batch.outcomes, batch.claims, state, batch.is_committed, seconds, kinds)
 
     def _transact(
-        self, connection: sqlite3.Connection, order: BatchOrder, kinds: Sequence[str], *, is_together: bool
+        self, connection: sqlite3.Connection, order: BatchOrder, kinds: Sequence[str], apart: set[str]
     ) -> tuple["_Batch", QueueState]:
         """All of it, or nothing and an exception."""
         connection.execute("BEGIN IMMEDIATE")
         try:
             changes = connection.total_changes
             hit("writer.after_begin", kinds)
-            batch = _Batch(connection, self, order, is_together=is_together)
+            batch = _Batch(connection, self, order, apart)
             batch.run_requests()
             batch.sweep()
             drained = batch.claim()
@@ -102,22 +105,25 @@ class BatchRunner:
 
 
 class _NotTogetherError(Exception):
-    """A shared statement would have to fail for one of its requests: all goes back and runs one by one."""
+    """A shared statement would have to fail for one of its requests: all goes back, and those run one by one."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 class _Batch:
     """One transaction under way.
 
-    `_free` are the credits left. A batch is calm when nothing but its publishes can make a job ready or end
-    one: then it needs no sweep. A job that the claim of this very batch would hand out anyway is stored as
-    leased at once; that is certain in a calm batch, if none of the type is left from before and there is a
-    credit for each.
+    A batch is calm when nothing but its publishes can make a job ready or end one: then it needs no sweep. A
+    job that the claim of this very batch would hand out anyway is stored as leased at once; that is certain in
+    a calm batch, if none of the type is left from before and there is a credit for each.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, runner: BatchRunner, order: BatchOrder, *, is_together: bool
+        self, connection: sqlite3.Connection, runner: BatchRunner, order: BatchOrder, apart: set[str]
     ) -> None:
-        self._is_together = is_together
+        self._apart = apart
         self._connection = connection
         self._runner = runner
         self._order = order
@@ -128,7 +134,7 @@ class _Batch:
             apply_fact=runner.apply_fact,
             ready_types=runner.ready_types,
         )
-        self._free = dict(order.credits)
+        self._credits = order.credits.copy()
         self._is_calm = not (order.is_serial or order.is_sweep_due)
         self._published: dict[str, int] = {}
         self.outcomes: list[object] = [None] * len(order.requests)
@@ -149,7 +155,7 @@ class _Batch:
             while kind is not None and end < len(places) and requests[places[end]].together == kind:
                 end += 1
             run = places[start:end]
-            if kind is None or not self._is_together:
+            if kind is None or kind in self._apart:
                 for index in run:
                     self.outcomes[index] = self._run_one(requests[index])
             else:
@@ -184,8 +190,9 @@ class _Batch:
         """Whether the claim of this batch would hand all jobs of this type out anyway."""
         return (
             self._is_calm
+            and self._credits.shared is None  # else a type that comes later may have the first claim to it
             and job_type not in self._runner.ready_types
-            and self._free.get(job_type, 0) >= self._published[job_type]
+            and self._credits.room(job_type) >= self._published[job_type]
         )
 
     def _run_together(self, kind: str, run: Sequence[int]) -> None:
@@ -200,14 +207,14 @@ class _Batch:
         except Exception as error:
             if is_fatal(error):
                 raise
-            raise _NotTogetherError from error
+            raise _NotTogetherError(kind) from error
 
     def _finish(self, run: Sequence[int]) -> None:
         requests = cast("Sequence[Finish]", [self._order.requests[index] for index in run])
         done = [job for request in requests for job in request.jobs]
         jobs.finish(self._connection, done, now_ms=self._order.now_ms)
         for job_type, count in Counter([job.type for job in done]).items():
-            self._give_back(job_type, count)
+            self._credits.take(job_type, -count)
 
     def _publish(self, job_type: str, run: Sequence[int]) -> None:
         requests = cast("Sequence[Publish]", [self._order.requests[index] for index in run])
@@ -219,11 +226,11 @@ class _Batch:
             lease = NewLease(epoch=epoch, until_ms=until_ms)
         next_id = insert_many(self._connection, new, now_ms=now_ms, parent=None, lease=lease)
         if next_id is None:
-            raise _NotTogetherError
+            raise _NotTogetherError(job_type)
         if lease is None:
             self._runner.ready_types.add(job_type)
         else:
-            self._free[job_type] -= len(new)
+            self._credits.take(job_type, len(new))
             self._published[job_type] -= len(new)
             self.claims += leased_jobs(new, next_id, now_ms=now_ms, epoch=epoch)
         published = [Published(job_id, True) for job_id in range(next_id, next_id + len(new))]
@@ -249,7 +256,7 @@ class _Batch:
             return Failed(error)
         connection.execute("RELEASE request")
         if request.frees is not None:
-            self._give_back(request.frees, len(request.jobs) if isinstance(request, Finish) else 1)
+            self._credits.take(request.frees, -(len(request.jobs) if isinstance(request, Finish) else 1))
         return outcome
 
     def _work(self, request: AnyRequest) -> object:
@@ -263,10 +270,6 @@ class _Batch:
             self._session.job = request.jobs[0] if len(request.jobs) == 1 else None
             request.effects(self._session)
         return None
-
-    def _give_back(self, job_type: str, count: int) -> None:
-        if job_type in self._free:
-            self._free[job_type] += count
 
     def sweep(self) -> None:
         """Expire first: what comes back from a lost lease may be past its deadline by now.
@@ -293,13 +296,19 @@ class _Batch:
             self._connection, runner.types, runner.epoch, order.now_ms, order.monotonic_ms
         )
         if order.is_serial:
-            self.claims += claimer.claim_serial(self._free)
+            self.claims += claimer.claim_serial(self._credits)
             return set()
-        wanted = [job_type for job_type in sorted(runner.ready_types) if self._free.get(job_type, 0) > 0]
+        room = self._credits.room
+        wanted = [job_type for job_type in sorted(runner.ready_types) if room(job_type) > 0]
+        if self._credits.shared is not None:
+            wanted.sort(key=lambda job_type: runner.types.policy(job_type).priority)
         drained: set[str] = set()
         taken_keys = claimer.leased_keys() if wanted else set()
         for job_type in wanted:
-            found, is_drained = claimer.claim_type(job_type, self._free[job_type], taken_keys)
+            if room(job_type) <= 0:
+                continue  # those before it took the rest of the total
+            found, is_drained = claimer.claim_type(job_type, room(job_type), taken_keys)
+            self._credits.take(job_type, len(found))
             self.claims += found
             if is_drained:
                 drained.add(job_type)

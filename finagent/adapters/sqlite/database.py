@@ -94,7 +94,7 @@ class Database:
                 now_ms = clock.now_ms()
                 await writer.run(lambda connection: migrate(connection, path, now_ms=now_ms))
                 if is_roomy:
-                    await writer.run(lambda connection: wal.reserve(path))
+                    await writer.run(lambda connection: wal.reserve_alone(connection, path))
                 reader = await _door(lambda: connect_reader(path), threaded)
             except BaseException:
                 await writer.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
+from finagent.queue.credits import Credits
 from finagent.queue.job import Job, JobTypes, JsonValue
 from finagent.queue.payload import loads
 
@@ -19,7 +20,6 @@ CLAIM = f"""
 UPDATE job_queue SET status = 'leased', attempts = attempts + 1, epoch = ?, lease_seq = lease_seq + 1,
                      lease_until = ?, started_at = ?, error = NULL
 WHERE id IN (SELECT value FROM json_each(?)) RETURNING {COLUMNS}"""
-
 
 BURY_UNREADABLE = """
 UPDATE job_queue SET status = 'dead', lease_until = NULL, finished_at = ?, error = ? WHERE id = ?"""
@@ -35,7 +35,7 @@ class Claimer:
     now_ms: int
     monotonic_ms: int
 
-    def claim_serial(self, credits: Mapping[str, int]) -> list[Job]:
+    def claim_serial(self, credits: Credits) -> list[Job]:
         """The first job by (priority, run_at, id) of all types, if none is leased.
 
         While nobody can take that one (its service starts after others) none is claimed: which job is next
@@ -44,7 +44,7 @@ class Claimer:
         if self.connection.execute("SELECT 1 FROM job_queue WHERE status = 'leased' LIMIT 1").fetchone():
             return []
         row = self.connection.execute(f"{READY_OF_ALL} LIMIT 1").fetchone()
-        return [] if row is None or credits.get(row[1], 0) <= 0 else self._lease([row[0]], row[1])
+        return [] if row is None or credits.room(row[1]) <= 0 else self._lease([row[0]], row[1])
 
     def claim_type(self, job_type: str, free: int, taken_keys: set[str]) -> tuple[list[Job], bool]:
         """Up to `free` jobs of one type, and whether no ready one is left."""

@@ -18,7 +18,7 @@ from finagent.adapters.sqlite.requests import Stage, Work
 from finagent.adapters.sqlite.session import ApplyFact, WriteSession, refuse_facts
 from finagent.adapters.sqlite.stats import read_stats
 from finagent.adapters.sqlite.writer import GroupCommitWriter, WriterCounters
-from finagent.queue.errors import QueueClosedError
+from finagent.queue.errors import JobValueError, QueueClosedError
 from finagent.queue.job import EncodedJob, Job, JobStatus, JobTypes, NewJob
 from finagent.queue.port import Consumer, CronTick, FailOutcome, OnEnd, Published, QueueStats, Tx
 from finagent.runtime.clock import Clock, SystemClock, Ticker
@@ -115,6 +115,7 @@ class SqliteJobQueue:
         writer, self._writer = self._writer, None
         if writer is None:
             return
+        writer.consumer = None  # what it claimed now could not end any more
         await writer.close()
         if not self._is_halted:
             now_ms, epoch = self._clock.now_ms(), self._epoch
@@ -176,6 +177,10 @@ class SqliteJobQueue:
         await ended
 
     def finish(self, jobs: Sequence[Job], tx: Tx, on_end: OnEnd) -> None:
+        if not jobs:
+            raise JobValueError("finish was given no job: use commit for effects alone")
+        if len(jobs) > 1 and len({job.type for job in jobs}) > 1:
+            raise JobValueError("finish was given jobs of several types: finish each type by itself")
         self._live().finish(jobs, None if tx.is_empty else self._effects(tx), on_end)
 
     async def fail(

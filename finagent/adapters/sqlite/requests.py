@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import cast
 
 from finagent.adapters.sqlite.session import WriteSession
+from finagent.queue.credits import Credits
 from finagent.queue.job import EncodedJob, Job
 from finagent.queue.port import OnEnd, Published
 
@@ -119,7 +120,7 @@ class BatchOrder:
     requests: Sequence[AnyRequest]
     now_ms: int
     monotonic_ms: int
-    credits: Mapping[str, int]
+    credits: Credits
     alive_until_ms: Mapping[int, int] | None
     is_serial: bool
     is_sweep_due: bool

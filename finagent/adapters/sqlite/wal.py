@@ -1,6 +1,7 @@
 """The write-ahead log's file: its size, and room made in it before it is needed."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 FRAME_BYTES = 24 + 4096
@@ -20,6 +21,18 @@ def wal_bytes(path: Path) -> int:
         return wal_path(path).stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def reserve_alone(connection: sqlite3.Connection, path: Path) -> int:
+    """`reserve` under the write lock: another program's commit would be overwritten with zeros. 0 when it is taken."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return 0
+    try:
+        return reserve(path)
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def reserve(path: Path, size: int = RESERVE_BYTES) -> int:

@@ -1,6 +1,7 @@
 """The group-commit writer: closed requests in, one batch and one commit at a time, answers after COMMIT."""
 
 import asyncio
+import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from finagent.adapters.sqlite.batch import BatchRunner
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.faults import error_code, halt_error, is_full
+from finagent.adapters.sqlite.jobs import release as release_job
 from finagent.adapters.sqlite.publish import shared_type
 from finagent.adapters.sqlite.requests import (
     AnyRequest,
@@ -22,6 +24,8 @@ from finagent.adapters.sqlite.requests import (
     Stage,
     Work,
 )
+from finagent.adapters.sqlite.session import WriteSession
+from finagent.queue.credits import Credits
 from finagent.queue.errors import QueueClosedError
 from finagent.queue.job import EncodedJob, Job
 from finagent.queue.port import Consumer, OnEnd, Published
@@ -31,6 +35,7 @@ from finagent.runtime.failpoints import hit
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.tasks import spawn
 
+LOG = logging.getLogger(__name__)
 MAX_BATCH = 512
 MAX_PENDING = 8192
 BUSY_PAUSE_S = 0.05
@@ -151,10 +156,15 @@ class GroupCommitWriter:
         return self._quiescent.is_set()
 
     async def wait_quiescent(self) -> None:
-        """Return when nothing is ready, leased, queued or under way; raises HaltError after a failed disk."""
+        """Return when nothing is ready, leased, queued or under way.
+
+        Raises HaltError after a failed disk, QueueClosedError when it ended before that.
+        """
         await self._quiescent.wait()
         if self._halted is not None:
             raise self._halted
+        if self._task.done() and not self.state.is_idle:
+            raise QueueClosedError
 
     async def close(self) -> None:
         """Commit what is queued, then stop; later requests raise QueueClosedError."""
@@ -172,6 +182,8 @@ class GroupCommitWriter:
         except asyncio.CancelledError:
             self._halt(HaltError("the writer was cancelled"), [])
             raise
+        finally:
+            self._quiescent.set()  # nothing will change any more
 
     async def _run_batch(self) -> None:
         self._is_pass_wanted = False
@@ -187,7 +199,7 @@ class GroupCommitWriter:
             requests=requests,
             now_ms=now_ms,
             monotonic_ms=monotonic_ms,
-            credits=self.consumer.free_credits() if self.consumer is not None else {},
+            credits=self.consumer.free_credits() if self.consumer is not None else Credits({}),
             alive_until_ms=self._alive_if_overdue(monotonic_ms),
             is_serial=self.is_serial,
             is_sweep_due=is_sweep_due,
@@ -257,9 +269,34 @@ class GroupCommitWriter:
         hit("writer.before_deliver", result.kinds)
         if result.claims and self.consumer is not None:
             self.consumer.deliver(result.claims)
+        elif result.claims:
+            self._return_unharmed(result.claims)
         for request, outcome in zip(order.requests, result.outcomes, strict=True):
-            request.answer(outcome)
+            self._tell(request, outcome)
         self._settle()
+
+    @staticmethod
+    def _tell(request: AnyRequest, outcome: object) -> None:
+        """One owner that cannot take its answer must not keep the others from theirs."""
+        try:
+            request.answer(outcome)
+        except Exception:
+            LOG.exception("queue.answer_refused")
+
+    def _return_unharmed(self, claims: Sequence[Job]) -> None:
+        """Whoever asked for them has gone meanwhile: no attempt may count that nobody made."""
+
+        def release(session: WriteSession) -> None:
+            for job in claims:
+                session.ready_types.add(job.type)
+                release_job(
+                    session.conn, job, "nobody took it", outcome="return", wait_ms=0, now_ms=session.now_ms
+                )
+
+        self._quiescent.clear()
+        returned: asyncio.Future[object] = self._loop.create_future()
+        returned.add_done_callback(lambda future: future.exception())  # an expired lease is nobody's error
+        self._pending.append(Request(Stage.FINISH, release, returned))
 
     def _settle(self) -> None:
         if not self._pending and self.state.is_idle:
@@ -276,7 +313,7 @@ class GroupCommitWriter:
     def _can_claim(self) -> bool:
         if self.consumer is None or (self.is_serial and self.state.next_lease_until_ms is not None):
             return False
-        return any(free > 0 for free in self.consumer.free_credits().values())
+        return self.consumer.free_credits().has_room()
 
     def _alive_if_overdue(self, monotonic_ms: int) -> dict[int, int] | None:
         until_ms = self.state.next_lease_until_ms
@@ -291,7 +328,7 @@ class GroupCommitWriter:
         waiting = [*requests, *self._pending]
         self._pending.clear()
         for request in waiting:
-            request.answer(Failed(halted))
+            self._tell(request, Failed(halted))
         self._room.set()
         self._quiescent.set()
         self._is_closing = True
