@@ -37,8 +37,8 @@ async def take_all(hands: Hands, count: int = MANY) -> list[Job]:
 
 
 async def statuses(world: QueueWorld) -> dict[str, str]:
-    rows = await world.database.read("SELECT idem_key, status FROM job_queue ORDER BY id")
-    return {str(name): str(status) for name, status in rows}
+    stored = await world.queue.list(limit=1_000)
+    return {each.idem_key: str(each.status) for each in reversed(stored)}
 
 
 # ---------------------------------------------------------------- completions
@@ -173,8 +173,7 @@ async def test_key_given_twice_in_a_batch_is_one_job(world: QueueWorld, door: st
 async def test_ids_of_a_batch_are_those_of_its_jobs(world: QueueWorld, count: int) -> None:
     """Whatever the number of rows to a statement: the answer at a place names the job of that place."""
     found = await world.queue.publish_many(named("a", count))
-    rows = await world.database.read("SELECT id, idem_key FROM job_queue")
-    by_id = {each: str(name) for each, name in rows}
+    by_id = {each.id: each.idem_key for each in await world.queue.list(limit=1_000)}
     assert [by_id[each.job_id] for each in found] == [f"a-{number}" for number in range(count)]
 
 
