@@ -164,6 +164,8 @@ def test_acknowledged_work_survives_a_fault_in_a_system_call(
             assert code in (KILLED, SHELL_KILLED), f"call {when}: exit {code}: {told[-2000:]}"
         else:
             assert "INJECTED" in trace, f"call {when} never came: {told[-2000:]}"
+            if start < when and name == "fdatasync":
+                check_nothing_repeated(trace, name, folder, fault)
             is_full_disk = name == "pwrite64" and "ENOSPC" in fault
             if start < when and is_full_disk and "for good" not in fault:
                 assert is_closing(folder), f"call {when}: exit {code}: {told[-2000:]}"
