@@ -91,7 +91,7 @@ class FullStage(LockedStage):
                     plan_id = order.intent.plan_id
                     job = NewJob("broker_event", fill_payload(each), idem_key=each.execution_id, key=plan_id)
                     await self.engine.queue.publish(job)
-                await asyncio.sleep(0.01)
+                await asyncio.wait({self._running}, timeout=0.01)
 
     async def ended(self) -> str:
         """Why the engine has ended by itself."""
