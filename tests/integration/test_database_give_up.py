@@ -28,13 +28,16 @@ def fill(connection: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize("threaded", [True, False])
-async def test_close_after_a_full_disk_leaves_the_log_as_it_is(tmp_path: Path, threaded: bool) -> None:
+async def test_close_after_a_halt_on_a_full_disk_leaves_the_log_as_it_is(
+    tmp_path: Path, threaded: bool
+) -> None:
     """A checkpoint would write and sync; what was committed is in the log, for the next start."""
     path = tmp_path / "finagent.db"
     database = await opened(path, threaded=threaded)
     await database.write_fn(lambda connection: put(connection, "kept"))
     with pytest.raises(sqlite3.OperationalError, match="full"):
         await database.write_fn(fill)
+    database.give_up()
     before = path.read_bytes()
     await database.close()
     assert path.read_bytes() == before
@@ -43,6 +46,18 @@ async def test_close_after_a_full_disk_leaves_the_log_as_it_is(tmp_path: Path, t
     assert await again.read("SELECT key FROM meta") == [("kept",)]
     await again.close()
     assert again.wal_bytes() == 0
+
+
+async def test_full_disk_that_has_room_again_ends_nothing(tmp_path: Path) -> None:
+    """Whoever asked may make room and ask again: a write that found none is no failed sync."""
+    async with await opened(tmp_path / "finagent.db", threaded=True) as database:
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            await database.write_fn(fill)
+        await database.write_fn(
+            lambda connection: connection.execute("PRAGMA max_page_count = 10000").fetchone()
+        )
+        await database.write_fn(lambda connection: put(connection, "again", 1_000_000))
+    assert database.wal_bytes() == 0, "closed in order"
 
 
 async def test_last_word_after_a_halt_is_nothing(tmp_path: Path) -> None:
