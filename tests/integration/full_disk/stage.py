@@ -33,7 +33,7 @@ class FullStage(LockedStage):
         self.freed = 0
         # The broker's own file is on another disk than ours.
         broker = self.path.with_name("broker.json")
-        if not broker.is_symlink():
+        if self.path.parent.is_mount() and not broker.is_symlink():
             broker.symlink_to(self.path.parent.parent / f"{self.path.parent.name}-broker.json")
         await super().start()
         desk = self.engine.full_disk
