@@ -74,7 +74,7 @@ def test_one_plan_is_shown_by_its_first_letters(day: Path, capsys: Capture) -> N
 def test_commands_without_an_agent_are_carried_out_here(day: Path, capsys: Capture) -> None:
     home = ["--home", str(begun(day))]
     for line, code in (
-        ("pause --reason lunch", "paused"), ("lock GME", "locked"), ("unlock GME", "unlocked"),
+        ("pause --reason lunch", "paused"), ("lock GME --force", "locked"), ("unlock GME", "unlocked"),
         ("resume", "resumed"), ("kill --yes", "killed"), ("rearm -y", "rearmed"), ("flatten -y", "flattening"),
         ("journal note hello", "noted"), ("jobs redrive", "redriven"), ("approve --all", "nothing_to_approve"),
     ):  # fmt: skip
