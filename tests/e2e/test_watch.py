@@ -27,7 +27,11 @@ ALT_ON, ALT_OFF, CURSOR_ON = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
 
 def environment(home: Path) -> dict[str, str]:
     """A terminal that can do everything, and no setting of the machine's own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FINAGENT", "COLUMNS", "LINES"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("FINAGENT", "COLUMNS", "LINES"))
+    }
     return {**kept, "FINAGENT_HOME": str(home), "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
 
 
