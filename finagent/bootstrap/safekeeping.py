@@ -18,7 +18,7 @@ from finagent.adapters.sqlite.backup import (
 from finagent.adapters.sqlite.check import examine
 from finagent.adapters.sqlite.database import DatabaseMissingError, connect_reader
 from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabaseError, check_version
-from finagent.adapters.sqlite.restore import restore
+from finagent.adapters.sqlite.restore import check_sum, restore
 from finagent.context import Document, Json, SurfaceError
 from finagent.runtime.clock import SystemClock
 from finagent.runtime.lock import HomeInUseError
@@ -103,6 +103,7 @@ def database_check(home: Path, file: Path | None = None) -> Document:
             raise DatabaseMissingError(path)
         with contextlib.closing(connect_reader(path)) as connection:
             check_version(connection, path)
+            check_sum(path)  # of a backup; the home's own file has none
             found = examine(connection)
     checks: list[Json] = [
         {"name": c.name, "status": "ok" if c.is_ok else "fail", "detail": c.detail, "mend": c.mend}

@@ -109,6 +109,12 @@ class JobPolicy:
     reserve: int = 0
     batch: int = 1
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch <= self.credits:
+            raise ValueError(
+                f"batch={self.batch} with credits={self.credits}: give 1 to as many as there are credits"
+            )
+
 
 class EncodedJob(NamedTuple):
     """A new job whose fields were checked and whose payload was written: nothing is left to be refused."""
@@ -158,7 +164,7 @@ class JobTypes:
         known = self._known.get(job.type)
         policy, newest = known if known is not None else self._of(job.type)
         key = job.idem_key
-        if job[_OPTIONAL] == _UNSET and isinstance(key, str) and key.isascii():
+        if job[_OPTIONAL] == _UNSET and isinstance(key, str) and key and key.isascii():
             return _encoded((job, _payload(job), policy.priority, policy.max_attempts, None))
         if not (isinstance(job.payload_version, int) and 1 <= job.payload_version <= newest):
             raise PayloadError(
@@ -212,6 +218,8 @@ def check_fields(job: NewJob) -> None:
             raise JobValueError(
                 f"{label} of {_name(job)} is {value!r}: give a whole number from {least} to {MAX_MS}"
             )
+    if job.idem_key == "":
+        raise JobValueError(f"idem_key of job {job.type} is empty: name the work, so that it is done once")
     for label, text in (("idem_key", job.idem_key), ("key", job.key), ("trace_id", job.trace_id)):
         if not (text is None and label != "idem_key") and not _is_unicode(text):
             raise JobValueError(f"{label} of job {job.type} is {text!r}: give a text of whole characters")

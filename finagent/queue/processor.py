@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 from finagent.queue.credits import Credits
 from finagent.queue.handler import BatchHandler, JobHandler
@@ -80,6 +81,8 @@ class EventLoopProcessor:
         Raises UnknownJobTypeError, or ValueError for a type consumed twice or a handler that cannot take what
         the type's policy hands over.
         """
+        if isinstance(cast("object", contract.consumes), str):
+            raise ValueError(f"consumes={contract.consumes!r} is a text: write ({contract.consumes!r},)")
         for job_type in contract.consumes:
             needed = BatchHandler if self._types.policy(job_type).batch > 1 else JobHandler
             if not isinstance(handler, needed):

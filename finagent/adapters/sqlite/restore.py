@@ -82,7 +82,7 @@ def _restore(
 ) -> RestoreReport:
     made = path.with_name(f".{path.name}.restore.partial")
     try:
-        has_sum = _check_sum(backup)
+        has_sum = check_sum(backup)
         with contextlib.closing(connect_reader(backup)) as connection:
             check_version(connection, backup)
             copy_snapshot(connection, made, progress=progress)
@@ -111,7 +111,7 @@ def _restore(
     )
 
 
-def _check_sum(backup: Path) -> bool:
+def check_sum(backup: Path) -> bool:
     """Whether the backup has its sum beside it; BackupDamagedError when it is another one.
 
     Only the sum sees every flipped bit: SQLite checks its own structure, and the chain the journal.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finagent.queue.errors import PayloadError, UnknownJobTypeError
+from finagent.queue.errors import JobValueError, PayloadError, UnknownJobTypeError
 from finagent.queue.job import MAX_PAYLOAD_BYTES, JobPolicy, JobTypes, NewJob, backoff_s
 
 POLICY = JobPolicy(priority=1, backoff_base_s=1.0, backoff_cap_s=60.0)
@@ -66,3 +66,14 @@ def test_failures_are_counted_from_one() -> None:
 def test_payload_that_is_no_object_is_refused(payload: object) -> None:
     with pytest.raises(PayloadError, match="give a dict"):
         TYPES.encode(NewJob("scan", payload, "a"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch", [0, -1, 17])
+def test_batch_beyond_the_credits_is_refused(batch: int) -> None:
+    with pytest.raises(ValueError, match="as many as there are credits"):
+        JobPolicy(priority=1, credits=16, batch=batch)
+
+
+def test_job_without_a_name_is_refused() -> None:
+    with pytest.raises(JobValueError, match="name the work"):
+        TYPES.encode(NewJob("scan", {}, ""))
