@@ -1,6 +1,6 @@
 """What the day needs from the world, on one page; adapters provide it, services use nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,9 +18,11 @@ from finagent.domain.market import Bar, Earnings, Headline, History, Instrument,
 from finagent.domain.orders import (
     BrokerAccount,
     BrokerCapabilities,
+    BrokerCashFlow,
     BrokerFill,
     BrokerOrder,
     BrokerPosition,
+    BrokerUpdate,
     OrderIntent,
 )
 from finagent.domain.plan import Plan, PlanState
@@ -34,6 +36,7 @@ from finagent.runtime.clock import Clock, Ticker
 from finagent.runtime.errors import GiveUpError, HaltError, RetryError
 
 __all__ = [
+    "BrokerStreamPort",
     "CalendarPort",
     "Clock",
     "ComputePool",
@@ -55,6 +58,7 @@ __all__ = [
     "RetryError",
     "RiskCheck",
     "Store",
+    "StreamLostError",
     "Ticker",
     "Tx",
 ]
@@ -238,6 +242,24 @@ class OrderExecutionPort(Protocol):
 
     async def account(self) -> BrokerAccount:
         """Cash, equity and buying power."""
+
+    async def cash_flows(self, *, session: str) -> Sequence[BrokerCashFlow]:
+        """Money that came or went without a trade since the close before the session, oldest first."""
+
+
+class StreamLostError(Exception):
+    """The broker's stream ended or said nothing for too long: connect again and catch up by listing."""
+
+
+class BrokerStreamPort(Protocol):
+    """What a broker tells by itself. It gives no snapshot: whoever listens lists orders and fills first."""
+
+    def updates(self) -> AsyncIterator[BrokerUpdate | None]:
+        """Updates from now on, in the order they arrive (late, twice and shuffled ones happen).
+
+        The first item, None, says that the broker listens to us: list only after it. Later ones are signs of life.
+        StreamLostError when the connection is lost.
+        """
 
 
 class RiskCheck(Protocol):

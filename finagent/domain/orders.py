@@ -18,6 +18,13 @@ class OrderType(StrEnum):
     STOP = "stop"
 
 
+class TimeInForce(StrEnum):
+    """How long an order works: until the session's close, or in the opening auction alone."""
+
+    DAY = "day"
+    OPENING = "opening"
+
+
 class OrderState(StrEnum):
     """Life of an order; the last five are terminal."""
 
@@ -113,6 +120,35 @@ class BrokerOrder:
     stop_e4: int | None = None
     parent_id: str | None = None
     reason: str = ""
+    replaced_by: str | None = None
+    """The client order id of the order that a replacement put in its place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerUpdate:
+    """One thing a broker tells by itself: a fill, or the state an order has come to."""
+
+    client_order_id: str
+    symbol: str
+    state: OrderState
+    at_ms: int
+    fill: BrokerFill | None = None
+    reason: str = ""
+    replaced_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerCashFlow:
+    """Money that came or went without a trade; the amount in 1e-8 is signed, its key is broker + ``flow_id``.
+
+    ``kind``: deposit, withdrawal, dividend, interest, fee or other.
+    """
+
+    flow_id: str
+    at_ms: int
+    kind: str
+    amount_e8: int
+    symbol: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +167,12 @@ class BrokerAccount:
     cash_e8: int
     equity_e8: int
     buying_power_e8: int
+    account_id: str = ""
+    """The broker's own name of the account; empty where there is only one (paper)."""
+    last_equity_e8: int | None = None
+    """Equity at the close before this session, None where the broker does not say."""
+    is_blocked: bool = False
+    """The broker lets this account trade no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

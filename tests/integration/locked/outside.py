@@ -9,6 +9,7 @@ from finagent.domain.market import Side
 from finagent.domain.orders import (
     BrokerAccount,
     BrokerCapabilities,
+    BrokerCashFlow,
     BrokerFill,
     BrokerOrder,
     BrokerPosition,
@@ -132,6 +133,9 @@ class OutsideBroker:
 
     async def account(self) -> BrokerAccount:
         return BrokerAccount(currency="USD", cash_e8=0, equity_e8=0, buying_power_e8=0)
+
+    async def cash_flows(self, *, session: str) -> list[BrokerCashFlow]:
+        return []
 
     def _reached(self) -> None:
         if self.is_down:

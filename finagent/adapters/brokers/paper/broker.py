@@ -12,6 +12,7 @@ from finagent.domain.market import Instrument, Session
 from finagent.domain.orders import (
     BrokerAccount,
     BrokerCapabilities,
+    BrokerCashFlow,
     BrokerFill,
     BrokerOrder,
     BrokerPosition,
@@ -121,6 +122,9 @@ class PaperBroker:
 
     async def account(self) -> BrokerAccount:
         return await self._reader.read_fn(lambda conn: account_of(conn, self._rules))
+
+    async def cash_flows(self, *, session: str) -> Sequence[BrokerCashFlow]:
+        return ()
 
     async def _terms(self, symbol: str) -> Callable[[int], Terms]:
         now_ms = self._clock.now_ms()
