@@ -6,8 +6,9 @@ from pathlib import Path
 
 from finagent.adapters.sqlite.results import day_document
 from finagent.bootstrap import rules
-from finagent.bootstrap.agent import Agent, secrets_of
+from finagent.bootstrap.agent import Agent
 from finagent.bootstrap.gauges import GaugeService
+from finagent.bootstrap.homes import secrets_of
 from finagent.bootstrap.runs import RunPlan, chosen_sessions, drive, forget, open_run, result_id, run_path
 from finagent.bootstrap.world import load_world
 from finagent.context import Document

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from finagent.adapters.sqlite.watch import QueueWatch
-from finagent.bootstrap.agent import database_path, open_stored, stored_clock
 from finagent.bootstrap.damaged import reading
+from finagent.bootstrap.homes import database_path, stored_clock
+from finagent.bootstrap.readers import open_stored
 from finagent.context import Document
 from finagent.runtime.clock import SystemTicker
 

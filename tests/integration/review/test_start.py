@@ -5,7 +5,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from finagent.bootstrap.agent import DATABASE, Agent, start_agent
+from finagent.bootstrap.agent import Agent, start_agent
+from finagent.bootstrap.homes import DATABASE
 from finagent.bootstrap.live import ReconcileTimer
 from finagent.domain.steps import Step
 from finagent.ports import NewJob

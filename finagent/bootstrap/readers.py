@@ -1,0 +1,138 @@
+"""Readers of a home: views over its database or a run's, beside a running agent or without one."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from finagent import __version__
+from finagent.adapters.sqlite.database import Database, DatabaseMissingError
+from finagent.adapters.sqlite.views import SqliteViews, UnknownRecordError, ViewFacts
+from finagent.bootstrap import rules
+from finagent.bootstrap.damaged import reading
+from finagent.bootstrap.engine import Engine
+from finagent.bootstrap.homes import HOME_HINT, database_path, openable, stored_clock
+from finagent.context import EVERY_JOB, ApplicationContext, Document, ExitCode, SurfaceError, Views
+from finagent.domain.market import Session
+from finagent.queue.query import JobQuery, QueryError
+from finagent.services.schedule import DaySchedule
+from finagent.settings import Settings
+
+
+class SurfaceViews(SqliteViews):
+    """Views whose unknown records are errors a surface shows."""
+
+    async def plan(self, plan_id: str) -> Document:
+        """One plan by id or unique prefix."""
+        with _shown():
+            return await super().plan(plan_id)
+
+    async def job(self, job_id: int) -> Document:
+        """One job."""
+        with _shown():
+            return await super().job(job_id)
+
+    async def candidates(self, *, session: str | None = None, tick: str | None = None) -> Document:
+        """One scan tick."""
+        with _shown():
+            return await super().candidates(session=session, tick=tick)
+
+    async def plans(self, *, session: str | None = None, state: str | None = None) -> Document:
+        """Plans of a session, in a state."""
+        with _shown():
+            return await super().plans(session=session, state=state)
+
+    async def jobs(self, query: JobQuery = EVERY_JOB) -> Document:
+        """Jobs that match."""
+        with _shown():
+            return await super().jobs(query)
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    try:
+        yield
+    except UnknownRecordError as error:
+        raise SurfaceError(error.message, hint=error.hint, code="unknown") from None
+    except QueryError as error:
+        raise SurfaceError(error.message, hint=error.hint, code="usage", exit_code=ExitCode.USAGE) from None
+
+
+@contextlib.asynccontextmanager
+async def open_reader(
+    settings: Settings, home: Path, run: str | None = None
+) -> AsyncIterator[ApplicationContext]:
+    """Views over a home's database, or a run's (an id, a prefix, ``last``); beside a running agent or without."""
+    path = database_path(home, run)
+    database = await open_stored(home, path, run)
+    try:
+        with reading(path):
+            views = await _reader_views(settings, home, database, run=run)
+            yield ApplicationContext(views=views, commands=None, home=str(home), version=__version__)
+    finally:
+        await database.close()
+
+
+async def open_stored(home: Path, path: Path, run: str | None) -> Database:
+    """A database for reading; SurfaceError with how to get one where it is missing or cannot be read."""
+    with openable(home), reading(path):
+        try:
+            return await Database.open_readonly(path)
+        except DatabaseMissingError:
+            hint = "finagent replay or finagent demo" if run else HOME_HINT
+            raise SurfaceError(f"no database at {path}", hint=hint, code="no_database") from None
+
+
+def engine_views(
+    engine: Engine, home: Path, *, mode: str, run_id: str | None, health: object = None
+) -> SurfaceViews:
+    """Views of a live engine: health from its supervisor, marks from its market."""
+    market, schedule = engine.world.market, engine.schedule
+
+    async def marks(symbols: Sequence[str], session: Session, at_ms: int) -> Mapping[str, int]:
+        prices = await market.last_prices(symbols, session, at_ms)
+        return {symbol: price.price_e4 for symbol, price in prices.items()}
+
+    def next_ticks(after_ms: int, count: int) -> list[tuple[str, int]]:
+        return schedule.upcoming(after_ms, count)
+
+    facts = ViewFacts(
+        home=str(home),
+        version=__version__,
+        currency=engine.settings.account.currency,
+        mode=mode,
+        broker=engine.settings.broker.name,
+        clock=engine.clock,
+        calendar=engine.world.calendar,
+        profile=engine.profile,
+        start_equity_e8=engine.start_equity_e8,
+        run_id=run_id,
+        marks=marks,
+        health=health,  # type: ignore[arg-type]
+        next_ticks=next_ticks,
+    )
+    return SurfaceViews(engine.database, facts)
+
+
+async def _reader_views(settings: Settings, home: Path, database: Database, *, run: str | None) -> Views:
+    from finagent.adapters.vendors.calendar import load_calendar
+
+    calendar = load_calendar(home)
+    clock = await stored_clock(home, database, run)
+    facts = ViewFacts(
+        home=str(home),
+        version=__version__,
+        currency=settings.account.currency,
+        mode=settings.account.mode if run is None else "replay",
+        broker=settings.broker.name,
+        clock=clock,
+        calendar=calendar,
+        profile=rules.risk_profile(settings),
+        start_equity_e8=rules.start_equity_e8(settings),
+        run_id=run,
+        marks=None,
+        health=None,
+        next_ticks=None
+        if run is not None
+        else DaySchedule(calendar, rules.schedule_rules(settings)).upcoming,
+    )
+    return SurfaceViews(database, facts)

@@ -1,0 +1,58 @@
+"""The start order's checks: a clock that goes forward, an undamaged record, a broker that agrees."""
+
+import logging
+
+from finagent.adapters.sqlite.integrity import damage
+from finagent.bootstrap.engine import Engine
+from finagent.context import SurfaceError
+from finagent.domain.facts import ControlChanged
+from finagent.domain.steps import Step
+from finagent.ports import JsonValue, NewJob
+from finagent.queue.port import Tx
+from finagent.services.reconcile import Difference, ReconcileService
+
+LOG = logging.getLogger(__name__)
+CLOCK_SLACK_MS = 60_000
+
+
+async def refuse_clock_behind(engine: Engine) -> None:
+    """Time that runs back would date exits before their entries."""
+    stored_ms, now_ms = await engine.database.clock_ms(), engine.clock.now_ms()
+    if now_ms < stored_ms - CLOCK_SLACK_MS:
+        behind_s = (stored_ms - now_ms) // 1000
+        raise SurfaceError(
+            f"the clock is {behind_s} s behind the last commit of this home",
+            hint="set the system's clock (or the rehearsal's --at), or wait until it has passed",
+            code="clock_behind",
+        )
+
+
+async def examine_damage(engine: Engine) -> None:
+    """Damage shuts the entry gate for good; exits stay possible."""
+    found = await engine.database.read_fn(damage)
+    if found is not None:
+        await shut_gate(engine, "damage")
+        await engine.queue.note("damage", {"detail": found})
+        LOG.critical("start.damage", extra={"detail": found})
+
+
+async def compare_with_broker(engine: Engine) -> list[Difference]:
+    """Differences with the broker (given back) shut the entry gate until a reconcile job finds none."""
+    session = engine.world.calendar.session_at(engine.clock.now_ms())
+    reconcile = ReconcileService(engine.store, engine.broker, engine.world.calendar, engine.clock)
+    differences = await reconcile.differences(session.date)
+    if differences:
+        await engine.queue.note("reconcile", {"differences": [f"{d.kind} {d.ref}" for d in differences]})
+        if (await engine.store.control()).gate_reason is None:
+            await shut_gate(engine, "reconcile")
+    payload: dict[str, JsonValue] = {"session": session.date, "reason": "start"}
+    await engine.queue.publish(
+        NewJob(Step.RECONCILE, payload, idem_key=f"{session.date}/boot-{engine.queue.epoch}")
+    )
+    return differences
+
+
+async def shut_gate(engine: Engine, reason: str) -> None:
+    tx = Tx()
+    tx.put(ControlChanged(gate_reason=reason))
+    await engine.queue.commit(tx)
