@@ -1,77 +1,32 @@
-"""Risk: profiles, sizing with its caps, the limits of the day, and a reason for every refusal."""
+"""Risk: sizing with its caps, and a reason for every refusal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from finagent.domain.errors import SettingsValueError
-from finagent.domain.market import Direction, Instrument
-from finagent.domain.money import MONEY_SCALE, RATIO_SCALE, SHARE_E4, div_ceil
-from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderType
+from finagent.domain.account import AccountState, capital_of, share_of
+from finagent.domain.limits import flatten_limit_e8, limits_used, loss_limit_e8, loss_tier
+from finagent.domain.market import Direction
+from finagent.domain.money import RATIO_SCALE, SHARE_E4, div_ceil
+from finagent.domain.order_check import order_check
 from finagent.domain.plan import Plan
+from finagent.domain.risk_profile import RiskProfile, micro_profile, standard_profile, validate_profile
 
-DAY_TRADE_RULES = ("intraday_margin", "cash_settled", "none")
-_RULES_TEXT = ", ".join(DAY_TRADE_RULES)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskProfile:
-    """Limits of an account; ratios in 1e-6 of day-start equity, money in 1e-8; None switches a limit off."""
-
-    name: str = "standard"
-    risk_per_trade_e6: int = 5_000
-    max_position_e6: int | None = 200_000
-    max_position_notional_e8: int | None = None
-    max_open_positions: int = 3
-    max_trades_per_day: int = 5
-    pause_loss_e6: int | None = 15_000
-    flatten_loss_e6: int | None = 20_000
-    pause_loss_e8: int | None = None
-    flatten_loss_e8: int | None = None
-    max_adv_share_e6: int = 5_000
-    max_spread_e6: int | None = 3_000
-    max_exposure_e6: int | None = 1_000_000
-    max_orders_per_minute: int = 10
-    lot_e4: int = 10_000
-    allow_shorts: bool = False
-    worst_case_extra_r_e6: int = 500_000
-    day_trade_rule: str = "intraday_margin"
-    bankroll_e8: int | None = None
-    """Sizing and exposure count at most this much of the equity."""
-    price_band_e6: int | None = 100_000
-    """How far an entry's price may be from the last price."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountState:
-    """The account as risk sees it at one instant, money in 1e-8; counts include reservations."""
-
-    equity_e8: int
-    day_start_equity_e8: int
-    cash_e8: int
-    buying_power_e8: int
-    realised_pnl_e8: int = 0
-    open_pnl_e8: int = 0
-    open_worst_case_e8: int = 0
-    """Sum over open positions and reservations of what they lose at stop + 0.5 R, as a positive amount."""
-    exposure_e8: int = 0
-    """Notional of open positions and of reservations."""
-    open_positions: int = 0
-    trades_today: int = 0
-    symbols_today: tuple[str, ...] = ()
-    orders_last_minute: int = 0
-    is_paused: bool = False
-    is_killed: bool = False
-    locked_symbols: tuple[str, ...] = ()
-    blocked_symbols: tuple[str, ...] = ()
-    entry_gate_reason: str | None = None
-    """Why no entry is possible at all (reconcile open, loss limit, rearm needed); None when the gate is open.
-    """
-    pause_reason: str | None = None
-
-    @property
-    def day_pnl_e8(self) -> int:
-        """Profit and loss of the day including open positions."""
-        return self.equity_e8 - self.day_start_equity_e8
+__all__ = [
+    "AccountState",
+    "RiskDecision",
+    "RiskProfile",
+    "decide",
+    "decide_in_rank",
+    "limits_used",
+    "loss_limit_e8",
+    "loss_tier",
+    "micro_profile",
+    "order_check",
+    "release",
+    "reserve",
+    "standard_profile",
+    "validate_profile",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,91 +55,6 @@ class _Sizing:
     cost_per_share_e10: int
     worst_per_share_e10: int
     lot_e4: int
-
-
-def standard_profile() -> RiskProfile:
-    """0.5 % risk a trade, 20 % a position, 3 open, 5 a day, pause at -1.5 %, flatten at -2 %."""
-    return RiskProfile()
-
-
-def micro_profile() -> RiskProfile:
-    """A bankroll of 500: at most 250 a symbol, long only, settled cash, 2 open, pause at -22, flatten at -33.
-
-    1.5 % risk a trade is 7.50: both open trades at stop + 0.5 R stay within the flatten limit.
-    """
-    return RiskProfile(
-        name="micro",
-        bankroll_e8=500 * MONEY_SCALE,
-        risk_per_trade_e6=15_000,
-        max_position_e6=None,
-        max_position_notional_e8=250 * MONEY_SCALE,
-        max_open_positions=2,
-        pause_loss_e6=None,
-        flatten_loss_e6=None,
-        pause_loss_e8=22 * MONEY_SCALE,
-        flatten_loss_e8=33 * MONEY_SCALE,
-        lot_e4=1,
-        day_trade_rule="cash_settled",
-    )
-
-
-def validate_profile(profile: RiskProfile) -> RiskProfile:
-    """The profile itself; SettingsValueError names the first value that cannot work."""
-    pause, flatten = profile.pause_loss_e6, profile.flatten_loss_e6
-    pause_e8, flatten_e8 = profile.pause_loss_e8, profile.flatten_loss_e8
-    share = "more than 0 and at most 1000000 (100 %)"
-    checks: tuple[tuple[str, object, bool, str], ...] = (
-        ("risk_per_trade_e6", profile.risk_per_trade_e6, _is_share(profile.risk_per_trade_e6), share),
-        ("max_adv_share_e6", profile.max_adv_share_e6, _is_share(profile.max_adv_share_e6), share),
-        ("max_position_e6", profile.max_position_e6, _is_positive(profile.max_position_e6), "more than 0"),
-        (
-            "max_position_notional_e8",
-            profile.max_position_notional_e8,
-            _is_positive(profile.max_position_notional_e8),
-            "more than 0",
-        ),
-        ("max_exposure_e6", profile.max_exposure_e6, _is_positive(profile.max_exposure_e6), "more than 0"),
-        ("bankroll_e8", profile.bankroll_e8, _is_positive(profile.bankroll_e8), "more than 0"),
-        ("max_spread_e6", profile.max_spread_e6, _is_positive(profile.max_spread_e6), "more than 0"),
-        ("price_band_e6", profile.price_band_e6, _is_positive(profile.price_band_e6), "more than 0"),
-        ("max_open_positions", profile.max_open_positions, profile.max_open_positions > 0, "1 or more"),
-        ("max_trades_per_day", profile.max_trades_per_day, profile.max_trades_per_day > 0, "1 or more"),
-        (
-            "max_orders_per_minute",
-            profile.max_orders_per_minute,
-            profile.max_orders_per_minute > 0,
-            "1 or more",
-        ),
-        ("lot_e4", profile.lot_e4, 0 < profile.lot_e4 <= SHARE_E4, "1 (fractions) to 10000 (whole shares)"),
-        (
-            "worst_case_extra_r_e6",
-            profile.worst_case_extra_r_e6,
-            profile.worst_case_extra_r_e6 >= 0,
-            "0 or more",
-        ),
-        ("day_trade_rule", profile.day_trade_rule, profile.day_trade_rule in DAY_TRADE_RULES, _RULES_TEXT),
-        ("pause_loss_e6", pause, _is_share(pause), share),
-        ("flatten_loss_e6", flatten, _is_share(flatten), share),
-        ("pause_loss_e8", pause_e8, _is_positive(pause_e8), "more than 0"),
-        ("flatten_loss_e8", flatten_e8, _is_positive(flatten_e8), "more than 0"),
-        ("pause_loss_e6", pause, _is_ordered(pause, flatten), "at most flatten_loss_e6"),
-        (
-            "pause_loss_e8",
-            pause_e8,
-            _is_ordered(pause_e8, flatten_e8),
-            f"at most flatten_loss_e8 ({flatten_e8})",
-        ),
-        (
-            "allow_shorts",
-            profile.allow_shorts,
-            not (profile.allow_shorts and profile.day_trade_rule == "cash_settled"),
-            "false, or day_trade_rule to intraday_margin: shorts need a margin account",
-        ),
-    )
-    for name, value, is_good, wanted in checks:
-        if not is_good:
-            raise SettingsValueError(f"risk.{name} is {value}; set it to {wanted}")
-    return profile
 
 
 def decide(
@@ -298,90 +168,6 @@ def release(account: AccountState, decision: RiskDecision, plan: Plan) -> Accoun
     )
 
 
-def loss_limit_e8(account: AccountState, *, share_e6: int | None, amount_e8: int | None) -> int | None:
-    """A daily loss limit as an amount: the smaller of the share of day-start equity and the fixed one; None
-    is off.
-    """
-    limits = [] if amount_e8 is None else [amount_e8]
-    if share_e6 is not None:
-        limits.append(max(0, account.day_start_equity_e8) * share_e6 // RATIO_SCALE)
-    return min(limits, default=None)
-
-
-def loss_tier(account: AccountState, profile: RiskProfile) -> str | None:
-    """``flatten`` or ``pause`` once the day's loss, open profit and loss included, reaches that limit; else
-    None.
-    """
-    loss_e8 = -account.day_pnl_e8
-    for tier, limit_e8 in (
-        ("flatten", _flatten_limit_e8(account, profile)),
-        ("pause", _pause_limit_e8(account, profile)),
-    ):
-        if limit_e8 is not None and loss_e8 > 0 and loss_e8 >= limit_e8:
-            return tier
-    return None
-
-
-def limits_used(account: AccountState, profile: RiskProfile) -> Mapping[str, int]:
-    """How much of each limit is used, in 1e-6 (1_000_000 is all of it), by name in order; limits that are off
-    miss.
-    """
-    loss_e8 = max(0, -account.day_pnl_e8)
-    at_risk_e8 = max(0, -account.realised_pnl_e8) + account.open_worst_case_e8
-    exposure_e8 = _share_e8(_capital_e8(account, profile), profile.max_exposure_e6)
-    used: tuple[tuple[str, int, int | None], ...] = (
-        ("daily_loss_flatten", loss_e8, _flatten_limit_e8(account, profile)),
-        ("daily_loss_pause", loss_e8, _pause_limit_e8(account, profile)),
-        ("daily_worst_case", at_risk_e8, _flatten_limit_e8(account, profile)),
-        ("exposure", account.exposure_e8, exposure_e8),
-        ("open_positions", account.open_positions, profile.max_open_positions),
-        ("orders_per_minute", account.orders_last_minute, profile.max_orders_per_minute),
-        ("trades_per_day", account.trades_today, profile.max_trades_per_day),
-    )
-    return {name: _used_e6(value, limit) for name, value, limit in used if limit is not None}
-
-
-def order_check(
-    intent: OrderIntent,
-    *,
-    last_price_e4: int | None,
-    profile: RiskProfile,
-    equity_e8: int,
-    lot_e4: int | None = None,
-    orders_last_minute: int = 0,
-) -> tuple[str, ...]:
-    """Why an order must not leave, last look before sending; empty when it may.
-
-    Every order needs a quantity and the price of its type. Only entries are held to the lot, the price grid,
-    the price band around the last price, the order rate and a notional (fat-finger) limit: the position cap
-    plus the band.
-    """
-    price_e4 = intent.stop_e4 if intent.type is OrderType.STOP else intent.limit_e4
-    reasons = [] if intent.quantity_e4 > 0 else ["bad_quantity"]
-    if intent.type is not OrderType.MARKET and (price_e4 is None or price_e4 <= 0):
-        reasons.append("bad_price")
-    if intent.leg != ENTRY_LEG or reasons:
-        return tuple(reasons)
-    if intent.quantity_e4 % (lot_e4 or profile.lot_e4):
-        reasons.append("odd_lot")
-    if last_price_e4 is None or last_price_e4 <= 0:
-        return (*reasons, "no_price")
-    asked_e4 = price_e4 or last_price_e4
-    if price_e4 is not None and price_e4 % Instrument(symbol=intent.symbol).tick_e4(price_e4):
-        reasons.append("off_tick")
-    band_e6 = profile.price_band_e6 or 0
-    if profile.price_band_e6 and abs(asked_e4 - last_price_e4) * RATIO_SCALE > last_price_e4 * band_e6:
-        reasons.append("price_band")
-    limits = (profile.max_position_notional_e8, _share_e8(equity_e8, profile.max_position_e6), equity_e8)
-    cap_e8 = min(limit for limit in limits if limit is not None)
-    notional_e8 = intent.quantity_e4 * max(asked_e4, last_price_e4)
-    if notional_e8 * RATIO_SCALE > cap_e8 * (RATIO_SCALE + band_e6):
-        reasons.append("fat_finger")
-    if orders_last_minute >= profile.max_orders_per_minute:
-        reasons.append("orders_per_minute")
-    return tuple(reasons)
-
-
 def _refusals(
     plan: Plan, account: AccountState, profile: RiskProfile, *, price_e4: int, now_ms: int | None
 ) -> tuple[str, ...]:
@@ -430,21 +216,21 @@ def _caps(
     plan: Plan, account: AccountState, profile: RiskProfile, sizing: _Sizing
 ) -> tuple[tuple[str, int | None], ...]:
     """Each cap's quantity in 1e-4 shares before rounding to lots; None where off or its input unknown."""
-    capital_e8 = _capital_e8(account, profile)
+    capital_e8 = capital_of(account, profile)
     funds_e8 = account.buying_power_e8
     if profile.day_trade_rule == "cash_settled":
         funds_e8 = min(funds_e8, account.cash_e8)
-    exposure_e8 = _share_e8(capital_e8, profile.max_exposure_e6)
+    exposure_e8 = share_of(capital_e8, profile.max_exposure_e6)
     if exposure_e8 is not None:
         exposure_e8 -= account.exposure_e8
-    room_e8 = _flatten_limit_e8(account, profile)
+    room_e8 = flatten_limit_e8(account, profile)
     if room_e8 is not None:
         room_e8 -= max(0, -account.realised_pnl_e8) + account.open_worst_case_e8
-    risk_e8, cost_e10 = _share_e8(capital_e8, profile.risk_per_trade_e6), sizing.cost_per_share_e10
+    risk_e8, cost_e10 = share_of(capital_e8, profile.risk_per_trade_e6), sizing.cost_per_share_e10
     adv_e4 = None if plan.adv_shares is None else plan.adv_shares * SHARE_E4
     return (
         ("risk_per_trade", _affordable(risk_e8, sizing.risk_per_share_e4 * RATIO_SCALE)),
-        ("position_notional", _affordable(_share_e8(capital_e8, profile.max_position_e6), cost_e10)),
+        ("position_notional", _affordable(share_of(capital_e8, profile.max_position_e6), cost_e10)),
         ("symbol_notional", _affordable(profile.max_position_notional_e8, cost_e10)),
         ("adv_share", None if adv_e4 is None else adv_e4 * profile.max_adv_share_e6 // RATIO_SCALE),
         ("buying_power", _affordable(funds_e8, cost_e10)),
@@ -456,39 +242,3 @@ def _caps(
 
 def _affordable(money_e8: int | None, per_share_e10: int) -> int | None:
     return None if money_e8 is None else money_e8 * RATIO_SCALE // per_share_e10
-
-
-def _share_e8(money_e8: int, share_e6: int | None) -> int | None:
-    return None if share_e6 is None else money_e8 * share_e6 // RATIO_SCALE
-
-
-def _capital_e8(account: AccountState, profile: RiskProfile) -> int:
-    """Day-start equity, at most the bankroll and never below 0."""
-    equity_e8 = max(0, account.day_start_equity_e8)
-    return equity_e8 if profile.bankroll_e8 is None else min(equity_e8, profile.bankroll_e8)
-
-
-def _flatten_limit_e8(account: AccountState, profile: RiskProfile) -> int | None:
-    return loss_limit_e8(account, share_e6=profile.flatten_loss_e6, amount_e8=profile.flatten_loss_e8)
-
-
-def _pause_limit_e8(account: AccountState, profile: RiskProfile) -> int | None:
-    return loss_limit_e8(account, share_e6=profile.pause_loss_e6, amount_e8=profile.pause_loss_e8)
-
-
-def _used_e6(value: int, limit: int) -> int:
-    if limit > 0:
-        return value * RATIO_SCALE // limit
-    return RATIO_SCALE if value > 0 else 0
-
-
-def _is_share(value: int | None) -> bool:
-    return value is None or 0 < value <= RATIO_SCALE
-
-
-def _is_positive(value: int | None) -> bool:
-    return value is None or value > 0
-
-
-def _is_ordered(first: int | None, second: int | None) -> bool:
-    return first is None or second is None or first <= second

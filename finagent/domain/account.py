@@ -1,0 +1,50 @@
+"""The account as risk sees it at one instant: what is open, reserved, lost and switched off."""
+
+from dataclasses import dataclass
+
+from finagent.domain.money import RATIO_SCALE
+from finagent.domain.risk_profile import RiskProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountState:
+    """The account as risk sees it at one instant, money in 1e-8; counts include reservations."""
+
+    equity_e8: int
+    day_start_equity_e8: int
+    cash_e8: int
+    buying_power_e8: int
+    realised_pnl_e8: int = 0
+    open_pnl_e8: int = 0
+    open_worst_case_e8: int = 0
+    """Sum over open positions and reservations of what they lose at stop + 0.5 R, as a positive amount."""
+    exposure_e8: int = 0
+    """Notional of open positions and of reservations."""
+    open_positions: int = 0
+    trades_today: int = 0
+    symbols_today: tuple[str, ...] = ()
+    orders_last_minute: int = 0
+    is_paused: bool = False
+    is_killed: bool = False
+    locked_symbols: tuple[str, ...] = ()
+    blocked_symbols: tuple[str, ...] = ()
+    entry_gate_reason: str | None = None
+    """Why no entry is possible at all (reconcile open, loss limit, rearm needed); None when the gate is open.
+    """
+    pause_reason: str | None = None
+
+    @property
+    def day_pnl_e8(self) -> int:
+        """Profit and loss of the day including open positions."""
+        return self.equity_e8 - self.day_start_equity_e8
+
+
+def capital_of(account: AccountState, profile: RiskProfile) -> int:
+    """Day-start equity, at most the bankroll and never below 0."""
+    equity_e8 = max(0, account.day_start_equity_e8)
+    return equity_e8 if profile.bankroll_e8 is None else min(equity_e8, profile.bankroll_e8)
+
+
+def share_of(money_e8: int, share_e6: int | None) -> int | None:
+    """A share in 1e-6 of an amount in 1e-8, rounded down; None where the limit is off."""
+    return None if share_e6 is None else money_e8 * share_e6 // RATIO_SCALE
