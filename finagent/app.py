@@ -59,6 +59,7 @@ class AgentOptions:
     dashboard: bool = False
     port: int | None = None
     at: str | None = None
+    pace: int = 1
     announce: Announce
     ask: Callable[[Views], Coroutine[object, object, None]] | None = None
 
@@ -157,7 +158,7 @@ async def run_agent(settings: Settings, home: Path, *, options: AgentOptions) ->
     with contextlib.closing(listening), stop_signals() as stop:
         if is_other:
             options.announce(f"port {port} is in use: listening on another")
-        agent = await start_agent(settings, home, at=options.at)
+        agent = await start_agent(settings, home, at=options.at, pace=options.pace)
         garbage.settle()
         try:
             async with serving(http_surface(agent, settings, home), listening):

@@ -112,11 +112,11 @@ class Agent:
         return found
 
 
-async def start_agent(settings: Settings, home: Path, *, at: str | None = None) -> Agent:
+async def start_agent(settings: Settings, home: Path, *, at: str | None = None, pace: int = 1) -> Agent:
     """Lock, version gate, integrity, migrate, reconcile, then services; SurfaceError names what stands in the way.
 
-    ``at`` (``YYYY-MM-DDTHH:MM`` exchange time) rehearses on the built-in market: the clock runs at real pace from
-    that instant on, and goes on from there after a restart.
+    ``at`` (``YYYY-MM-DDTHH:MM`` exchange time) rehearses on the built-in market: the clock runs ``pace`` times as
+    fast from that instant on, and goes on from there after a restart.
     """
     rules.checked(settings)
     prepare_home(home)
@@ -127,7 +127,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None) 
         stderr=not sys.stderr.isatty(),
     )
     world = await asyncio.to_thread(load_world, settings, home)
-    clock = home_clock(settings, home, at)
+    clock = home_clock(settings, home, at, pace)
     scope = Scope(generation=generation_of(home), account=settings.account.name)
     options = EngineOptions(
         path=home / DATABASE, scope=scope, approval_mode=lambda: settings.account.mode, is_virtual=False

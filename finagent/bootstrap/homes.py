@@ -11,14 +11,14 @@ from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabaseError
 from finagent.bootstrap.runs import run_path
 from finagent.context import SurfaceError
-from finagent.runtime.clock import Clock, OffsetClock, SystemClock, VirtualClock
+from finagent.runtime.clock import Clock, PacedClock, SystemClock, VirtualClock
 from finagent.runtime.lock import HomeInUseError
 from finagent.runtime.logs import SecretKeeper
 from finagent.services.schedule import local_ms
 from finagent.settings import Settings
 
 DATABASE = "finagent.db"
-OFFSET_KEY = "clock_offset_ms"
+CLOCK = "clock.json"
 HOME_HINT = "finagent orchestrate makes one; --home names another home, --run last reads a demo or replay"
 
 
@@ -88,11 +88,10 @@ def secrets_of(home: Path) -> SecretKeeper:
     return keeper
 
 
-def home_clock(settings: Settings, home: Path, at: str | None) -> Clock:
-    """Real time, or real pace from a rehearsed instant that a restart remembers."""
+def home_clock(settings: Settings, home: Path, at: str | None, pace: int = 1) -> Clock:
+    """Real time, or ``pace`` times as fast from a rehearsed instant that a restart remembers."""
     if at is None:
-        offset = stored_offset(home)
-        return SystemClock() if offset is None else OffsetClock(offset)
+        return _rehearsed(home) or SystemClock()
     if settings.data.vendor != "simulated":
         raise SurfaceError(
             "--at rehearses on the built-in market only", hint="set data.vendor: simulated", code="usage"
@@ -102,35 +101,37 @@ def home_clock(settings: Settings, home: Path, at: str | None) -> Clock:
         wanted_ms = local_ms(date, time, settings.schedule.zone)
     except ValueError:
         raise SurfaceError(f"--at {at} is no instant", hint="write 2026-11-20T09:20", code="usage") from None
-    return OffsetClock(wanted_ms - SystemClock().now_ms())
+    return PacedClock(at_ms=wanted_ms, since_ms=SystemClock().now_ms(), pace=pace)
 
 
 def remember_clock(home: Path, clock: Clock) -> None:
     """Keep a rehearsed clock for a restart; only the holder of the lock may: it is the clock of every command."""
-    offset = clock.now_ms() - SystemClock().now_ms()
-    with openable(home):
-        (home / "clock.json").write_text(json.dumps({OFFSET_KEY: offset}), encoding="utf-8")
+    if isinstance(clock, PacedClock):
+        document = {"at_ms": clock.at_ms, "since_ms": clock.since_ms, "pace": clock.pace}
+        with openable(home):
+            (home / CLOCK).write_text(json.dumps(document), encoding="utf-8")
 
 
-def stored_offset(home: Path) -> int | None:
-    path = home / "clock.json"
+def _rehearsed(home: Path) -> Clock | None:
+    """The clock that a rehearsal left, None where there is none."""
+    path = home / CLOCK
     if not path.exists():
         return None
     try:
-        offset = json.loads(path.read_text(encoding="utf-8"))[OFFSET_KEY]
-    except (OSError, ValueError, KeyError):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        numbers = {name: int(document[name]) for name in ("at_ms", "since_ms", "pace")}
+        return PacedClock(**numbers)
+    except (OSError, ValueError, KeyError, TypeError):
         raise SurfaceError(
             f"{path} is damaged", hint="delete it to go on in real time", code="home"
         ) from None
-    return offset if isinstance(offset, int) else None
 
 
 async def stored_clock(home: Path, database: Database, run: str | None) -> Clock:
     """The clock that the stored instants belong to: a run's stands where its last commit left it."""
     if run is not None:
         return VirtualClock(await database.clock_ms())
-    offset = stored_offset(home)
-    return SystemClock() if offset is None else OffsetClock(offset)
+    return _rehearsed(home) or SystemClock()
 
 
 def refuse_empty(path: Path, home: Path) -> None:

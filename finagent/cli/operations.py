@@ -28,8 +28,13 @@ def orchestrate(
             "--at", metavar="DATETHH:MM", help="Rehearse on the built-in market from this exchange time on."
         ),
     ] = None,
+    pace: Annotated[
+        int, typer.Option("--pace", min=1, max=600, help="With --at: so many times as fast as real time.")
+    ] = 1,
 ) -> None:
     """The agent: services, scheduler, HTTP; until SIGTERM or Ctrl-C."""
+    if pace != 1 and at is None:
+        raise usage(f"--pace {pace} is for a rehearsal", "Say from when: --at 2026-11-20T09:20")
     call = invocation(context)
     settings = call.settings()
     from finagent.app import AgentOptions, run_agent
@@ -39,6 +44,7 @@ def orchestrate(
         dashboard=dashboard or settings.dashboard.enabled,
         port=port,
         at=at,
+        pace=pace,
         announce=tell,
         ask=lambda views: ask(views, tell),
     )

@@ -26,14 +26,19 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
-class OffsetClock:
-    """The computer's clock shifted by a fixed number of milliseconds."""
+class PacedClock:
+    """A clock that stood at `at_ms` when the computer's stood at `since_ms`, and runs `pace` times as fast since.
 
-    def __init__(self, offset_ms: int) -> None:
-        self._offset_ms = offset_ms
+    Several processes that are handed the same three numbers read the same time.
+    """
+
+    def __init__(self, *, at_ms: int, since_ms: int, pace: int) -> None:
+        if pace < 1:
+            raise ValueError(f"a pace of {pace} makes no clock: give 1 (real time) or more")
+        self.at_ms, self.since_ms, self.pace = at_ms, since_ms, pace
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self._offset_ms
+        return self.at_ms + (time.time_ns() // 1_000_000 - self.since_ms) * self.pace
 
 
 class VirtualClock:

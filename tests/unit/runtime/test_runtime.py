@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from finagent.runtime import failpoints
-from finagent.runtime.clock import OffsetClock, SystemClock, SystemTicker, VirtualClock
+from finagent.runtime.clock import PacedClock, SystemClock, SystemTicker, VirtualClock
 from finagent.runtime.errors import RetryError
 from finagent.runtime.lock import FileLock, HomeInUseError, holder_pid
 from finagent.runtime.service import LoopService, Service, ServiceContract
@@ -26,10 +26,17 @@ def test_virtual_clock_never_goes_back() -> None:
         clock.advance(10)
 
 
-def test_offset_clock_is_the_system_clock_shifted() -> None:
-    before_ms = SystemClock().now_ms()
-    shifted_ms = OffsetClock(3_600_000).now_ms() - 3_600_000
-    assert before_ms <= shifted_ms <= SystemClock().now_ms()
+def test_paced_clock_runs_from_its_instant_at_its_pace() -> None:
+    since_ms = SystemClock().now_ms() - 10_000
+    real = PacedClock(at_ms=1_000_000, since_ms=since_ms, pace=1)
+    fast = PacedClock(at_ms=1_000_000, since_ms=since_ms, pace=20)
+    before_ms = SystemClock().now_ms() - since_ms
+    slow_ms, fast_ms = real.now_ms() - 1_000_000, fast.now_ms() - 1_000_000
+    after_ms = SystemClock().now_ms() - since_ms
+    assert before_ms <= slow_ms <= after_ms
+    assert 20 * before_ms <= fast_ms <= 20 * after_ms
+    with pytest.raises(ValueError, match="pace of 0"):
+        PacedClock(at_ms=0, since_ms=0, pace=0)
     assert RetryError("busy", 2.0).retry_after_s == 2.0
 
 
