@@ -52,7 +52,13 @@ class Agent:
         views = engine_views(engine, home, mode=mode, run_id=run_id, health=self._services)
         self.control = ControlService(engine.store, engine.queue, engine.world.calendar, engine.clock)
         commands = EngineCommands(
-            engine.approvals, self.control, engine.queue, views, engine.options.scope, engine.world.symbols
+            engine.approvals,
+            self.control,
+            engine.queue,
+            views,
+            engine.options.scope,
+            engine.world.symbols,
+            lambda: engine.supervisor is not None,
         )
         self.context = ApplicationContext(views=views, commands=commands, home=str(home), version=__version__)
         self.flags = FlagWatch(home, self.control, engine.ticker)

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable, Collection, Mapping
 
 from finagent.adapters.sqlite.queue import SqliteJobQueue
+from finagent.adapters.sqlite.views_values import maybe_instant
 from finagent.context import CommandResult, ExitCode, Json, SurfaceError, Views
 from finagent.domain.approvals import Verdict
 from finagent.domain.money import PRICE_SCALE, SHARE_E4, parse_scaled
@@ -15,16 +16,15 @@ from finagent.services.control import ControlService
 
 REFUSED = (
     "expired", "price_moved", "past_stop", "past_target", "stale_quote", "refused_by_risk", "already_answered",
-    "not_pending", "auction_missed", "hash_mismatch", "nonce_mismatch", "quantity_grows", "stop_widens", "busy",
+    "not_pending", "auction_missed", "hash_mismatch", "nonce_mismatch", "quantity_grows", "stop_widens",
+    "edit_too_tight", "busy",
 )  # fmt: skip
 MENDS: Mapping[str, str] = {
-    "price_moved": "a fresh plan is being made: finagent plans",
-    "past_stop": "a fresh plan is being made: finagent plans",
-    "past_target": "a fresh plan is being made: finagent plans",
-    "auction_missed": "a fresh plan follows once the first minute has ended",
-    "stale_quote": "a fresh plan is being made: finagent plans",
     "expired": "the next scan may bring a new plan",
+    "edit_too_tight": "give a wider stop, or approve the plan as it is",
+    "busy": "try again",
 }
+NOBODY_SENDS = "No agent runs here: nothing is sent until finagent orchestrate does"
 
 STATES: Mapping[JobStatus, str] = {JobStatus.LEASED: "running", JobStatus.READY: "ready already"}
 
@@ -40,6 +40,7 @@ class EngineCommands:
         views: Views,
         scope: Scope,
         symbols: Callable[[], Collection[str]],
+        is_running: Callable[[], bool],
     ) -> None:
         self._approvals = approvals
         self._control = control
@@ -47,6 +48,7 @@ class EngineCommands:
         self._views = views
         self._scope = scope
         self._symbols = symbols
+        self._is_running = is_running
 
     async def approve(
         self,
@@ -174,20 +176,40 @@ class EngineCommands:
     async def _answer(self, plan_id: str, reply: Reply) -> CommandResult:
         plan = await self._views.plan(plan_id)
         full_id = str(plan.get("plan_id", plan_id))
-        outcome = await self._approvals.answer(full_id, reply)
-        return _result(outcome)
+        return self._result(await self._approvals.answer(full_id, reply), reply.verdict)
 
-
-def _result(outcome: Outcome) -> CommandResult:
-    data: dict[str, Json] = {"plan_id": outcome.plan_id}
-    if outcome.code in REFUSED:
-        mend = MENDS.get(outcome.code, "look at it again: finagent plans")
+    def _result(self, outcome: Outcome, verdict: Verdict) -> CommandResult:
+        data: dict[str, Json] = {"plan_id": outcome.plan_id}
+        if outcome.fresh_plan_id is not None:
+            data["fresh_plan_id"] = outcome.fresh_plan_id
+            data["fresh_at"] = maybe_instant(outcome.fresh_at_ms)
         detail = outcome.detail.rstrip(".")
+        if outcome.code not in REFUSED:
+            is_waiting = outcome.code == "approved" and not self._is_running()
+            words = f"{detail}. {NOBODY_SENDS}." if is_waiting else f"{detail}."
+            return CommandResult(code=outcome.code, message=words, data=data)
+        mend = self._mend(outcome)
+        done = "approved" if verdict is Verdict.APPROVE else "rejected"
         return CommandResult(
-            code=outcome.code, message=f"Not approved ({outcome.code}): {detail}. {mend[0].upper()}{mend[1:]}.",
+            code=outcome.code, message=f"Not {done} ({outcome.code}): {detail}. {mend[0].upper()}{mend[1:]}.",
             exit_code=ExitCode.REFUSED, data=data,
         )  # fmt: skip
-    return CommandResult(code=outcome.code, message=f"{outcome.detail}.", data=data)
+
+    def _mend(self, outcome: Outcome) -> str:
+        """What to do now; a plan that takes the place of this one is named, and when it comes."""
+        fresh = outcome.fresh_plan_id
+        if fresh is None:
+            return MENDS.get(outcome.code, "look at it again: finagent plans")
+        if outcome.code == "already_answered":
+            return f"plan {fresh} has taken its place"
+        if not self._is_running():
+            return f"a fresh plan {fresh} is made once an agent runs: finagent orchestrate"
+        if outcome.fresh_at_ms is not None:
+            at = maybe_instant(outcome.fresh_at_ms)
+            return (
+                f"a fresh plan {fresh} follows once the first minute has ended, at {at}, if its setup holds"
+            )
+        return f"a fresh plan {fresh} is being made, if its setup still holds: finagent plans"
 
 
 def _nearest(symbol: str, known: Collection[str]) -> str:

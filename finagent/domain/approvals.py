@@ -12,6 +12,7 @@ MAX_MOVE_R_E6 = 250_000
 """How far beyond the entry the price may have moved, in R."""
 MAX_PRICE_AGE_MS = 300_000
 """Default age at which a price is stale."""
+FRESH_PLAN_REASONS = ("price_moved", "past_stop", "past_target", "stale_quote")
 
 
 class ApprovalState(StrEnum):
@@ -138,6 +139,11 @@ def judge(
     )
 
 
+def is_fresh_plan_due(reason: str) -> bool:
+    """Whether an answer refused for this reason ends the plan and has the symbol planned again."""
+    return reason in FRESH_PLAN_REASONS
+
+
 def price_refusal(plan: Plan, price_e4: int) -> tuple[str, str] | None:
     """(reason, detail) when the price is past stop or first target, or over 0.25 R beyond the entry; else
     None.
@@ -161,7 +167,7 @@ def _formal_refusal(
     if state is not ApprovalState.PENDING:
         return "already_answered", f"the request is {state}"
     if now_ms >= request.expires_at_ms:
-        return "expired", f"the time to answer ended at {request.expires_at_ms} ms, it is {now_ms} ms"
+        return "expired", f"the time to answer ended {(now_ms - request.expires_at_ms) // 1000} s ago"
     if not request.plan_hash == answer.plan_hash == plan_hash(plan):
         return "hash_mismatch", f"the answer is to plan {answer.plan_hash[:12]}; look at the plan again"
     if answer.nonce != request.nonce:

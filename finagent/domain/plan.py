@@ -166,6 +166,22 @@ def with_size(plan: Plan, quantity_e4: int) -> Plan:
     return replace(plan, quantity_e4=quantity_e4)
 
 
+def is_edited(plan: Plan, *, quantity_e4: int | None, stop_e4: int | None) -> bool:
+    """Whether a person's quantity or stop differs from the plan's; None stands for the plan's own."""
+    return quantity_e4 not in (None, plan.quantity_e4) or stop_e4 not in (None, plan.stop_e4)
+
+
+def next_version_id(plan: Plan, scope: Scope) -> str:
+    """The id of the plan that takes this one's place, whether or not it has been made."""
+    return plan_id(
+        scope,
+        session=plan.session,
+        scan_tick=plan.scan_tick,
+        symbol=plan.symbol,
+        version=plan.version + 1,
+    )
+
+
 def revise(
     plan: Plan, scope: Scope, *, quantity_e4: int | None = None, stop_e4: int | None = None
 ) -> Plan | NoPlan:
@@ -185,11 +201,13 @@ def revise(
     if not is_tighter or stop % Instrument(symbol=plan.symbol).tick_e4(stop):
         detail = f"stop {price_text(stop)} must be a tick between {price_text(plan.stop_e4)} and the entry"
         return NoPlan(plan.symbol, "stop_widens", detail)
-    version = plan.version + 1
-    new_id = plan_id(
-        scope, session=plan.session, scan_tick=plan.scan_tick, symbol=plan.symbol, version=version
+    return replace(
+        plan,
+        plan_id=next_version_id(plan, scope),
+        version=plan.version + 1,
+        quantity_e4=quantity,
+        stop_e4=stop,
     )
-    return replace(plan, plan_id=new_id, version=version, quantity_e4=quantity, stop_e4=stop)
 
 
 def armed_trigger_fires(plan: Plan, bar: Bar) -> bool:

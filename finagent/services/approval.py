@@ -1,7 +1,8 @@
 """Approval: a person's (or the policy's) yes to exactly one plan, once, in time, at a price that still holds."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from finagent.domain.approvals import (
     Accepted,
@@ -10,6 +11,7 @@ from finagent.domain.approvals import (
     ApprovalState,
     RefusedAnswer,
     Verdict,
+    is_fresh_plan_due,
     judge,
     make_request,
     price_refusal,
@@ -28,7 +30,17 @@ from finagent.domain.facts import (
 from finagent.domain.journal import JsonData
 from finagent.domain.market import MINUTE_MS
 from finagent.domain.orders import Scope
-from finagent.domain.plan import AUCTION_NOTE, NoPlan, Plan, PlanState, plan_hash, revise, with_size
+from finagent.domain.plan import (
+    AUCTION_NOTE,
+    NoPlan,
+    Plan,
+    PlanState,
+    is_edited,
+    next_version_id,
+    plan_hash,
+    revise,
+    with_size,
+)
 from finagent.domain.steps import Step
 from finagent.ports import Clock, Job, JobQueue, JsonValue, NewJob, RiskCheck, Store, Tx
 from finagent.queue.errors import GuardFailedError
@@ -40,16 +52,23 @@ CONTRACT = ServiceContract(
 GUARD_TRIES = 20
 AUCTION_LEAD_MS = 3 * MINUTE_MS
 """Two minutes of the exchange's cut-off and one of our own before the open."""
-FRESH_PLAN = ("price_moved", "past_stop", "past_target", "stale_quote")
+DONE = ("approved", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an answer led to: ``approved``, ``rejected`` or why it changed nothing; the plan it ended at."""
+    """What an answer led to: ``approved``, ``rejected`` or why it was refused; the plan it ended at.
+
+    ``fresh_plan_id`` is the version that takes the plan's place, if its setup still holds; it is made at once, or at
+    ``fresh_at_ms``.
+    """
 
     code: str
     detail: str
     plan_id: str
+    fresh_plan_id: str | None = None
+    fresh_at_ms: int | None = None
+    is_journalled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +100,8 @@ class ApprovalService:
     mode: Callable[[], str]
     ttl_ms: int
     max_price_age_ms: int
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Answers of this process take turns: a crowd of them must not wear out each other's guard."""
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """Ask, decide by policy, or let a question expire."""
@@ -100,7 +121,20 @@ class ApprovalService:
             await self._decide_by_policy(stored.plan, tx)
 
     async def answer(self, plan_id: str, reply: Reply) -> Outcome:
-        """Answer a pending plan; the first answer wins over every channel, and repeating one changes nothing."""
+        """Answer a pending plan; the first answer wins over every channel, and repeating one changes nothing.
+
+        What is refused is journalled too, with who asked over which channel.
+        """
+        async with self.turn:
+            outcome = await self._answer(plan_id, reply)
+        if outcome.code not in DONE and not outcome.is_journalled:
+            tx = Tx()
+            tx.put(_refusal(outcome, reply))
+            await self.queue.commit(tx)
+        return outcome
+
+    async def _answer(self, plan_id: str, reply: Reply) -> Outcome:
+        """Decide and commit under the account's guard; a refusal that ends nothing is not committed here."""
         for _ in range(GUARD_TRIES):
             version = await self.queue.row_version(ACCOUNT_ROW)
             stored = await self.store.plan(plan_id)
@@ -112,6 +146,9 @@ class ApprovalService:
             outcome = await self._answered(stored, approval, reply, tx)
             if not tx.facts:
                 return outcome
+            if outcome.code not in DONE:
+                tx.put(_refusal(outcome, reply))
+                outcome = replace(outcome, is_journalled=True)
             try:
                 await self.queue.commit(tx)
             except GuardFailedError:
@@ -189,22 +226,22 @@ class ApprovalService:
             max_price_age_ms=self._price_age_ms(plan),
         )
         if isinstance(verdict, RefusedAnswer):
-            return self._refused(plan, approval, verdict, reply, tx)
+            return await self._refused(stored, approval, verdict, reply, tx)
         if verdict.state is ApprovalState.REJECTED:
             self._close_question(approval, verdict, tx)
             self._end(tx, plan, PlanState.REJECTED, reply.reason or "rejected", by=reply)
             return Outcome("rejected", f"{plan.symbol} rejected", plan.plan_id)
-        if reply.quantity_e4 is not None or reply.stop_e4 is not None:
+        if self._is_late_for_auction(plan):
+            self._close_question(approval, verdict, tx, state=ApprovalState.SUPERSEDED)
+            fresh_at_ms = self._ask_afresh(plan, "auction_missed", tx, by=reply)
+            return self._afresh(plan, "auction_missed", "too late for the opening auction", fresh_at_ms)
+        if is_edited(plan, quantity_e4=reply.quantity_e4, stop_e4=reply.stop_e4):
             return await self._revise(plan, approval, verdict, reply, tx)
         if not decision.is_approved:
             reason = ", ".join(decision.reasons)
             self._close_question(approval, verdict, tx, state=ApprovalState.EXPIRED)
-            self._end(tx, plan, PlanState.REFUSED, reason)
+            self._end(tx, plan, PlanState.REFUSED, reason, by=reply)
             return Outcome("refused_by_risk", reason, plan.plan_id)
-        if self._is_late_for_auction(plan):
-            self._close_question(approval, verdict, tx, state=ApprovalState.SUPERSEDED)
-            self._ask_afresh(plan, "auction_missed", tx)
-            return Outcome("auction_missed", "too late for the opening auction", plan.plan_id)
         self._close_question(approval, verdict, tx)
         self._grant(plan, channel=reply.channel, identity=reply.identity, tx=tx)
         return Outcome("approved", f"{plan.symbol} approved", plan.plan_id)
@@ -214,13 +251,25 @@ class ApprovalService:
         waiting_ms = plan.entry_from_ms - plan.decided_at_ms
         return self.max_price_age_ms + max(0, waiting_ms)
 
-    def _refused(
-        self, plan: Plan, approval: StoredApproval, refusal: RefusedAnswer, reply: Reply, tx: Tx
+    async def _refused(
+        self, stored: StoredPlan, approval: StoredApproval, refusal: RefusedAnswer, reply: Reply, tx: Tx
     ) -> Outcome:
-        if refusal.reason in FRESH_PLAN:
+        plan = stored.plan
+        if is_fresh_plan_due(refusal.reason):
             self._close_question(approval, None, tx, state=ApprovalState.SUPERSEDED, by=reply)
-            self._ask_afresh(plan, refusal.reason, tx)
-        return Outcome(refusal.reason, refusal.detail, plan.plan_id)
+            fresh_at_ms = self._ask_afresh(plan, refusal.reason, tx, by=reply)
+            return self._afresh(plan, refusal.reason, refusal.detail, fresh_at_ms)
+        fresh_id = next_version_id(plan, self.scope)
+        is_replaced = stored.state is PlanState.SUPERSEDED and await self.store.plan(fresh_id) is not None
+        return Outcome(
+            refusal.reason,
+            _who_answered(approval) or refusal.detail,
+            plan.plan_id,
+            fresh_id if is_replaced else None,
+        )
+
+    def _afresh(self, plan: Plan, reason: str, detail: str, fresh_at_ms: int | None) -> Outcome:
+        return Outcome(reason, detail, plan.plan_id, next_version_id(plan, self.scope), fresh_at_ms)
 
     async def _revise(
         self, plan: Plan, approval: StoredApproval, verdict: Accepted, reply: Reply, tx: Tx
@@ -229,13 +278,16 @@ class ApprovalService:
         fresh = revise(plan, self.scope, quantity_e4=reply.quantity_e4, stop_e4=reply.stop_e4)
         if isinstance(fresh, NoPlan):
             return Outcome(fresh.reason, fresh.detail, plan.plan_id)
-        decision, _ = await self.risk.recheck(fresh, replaces=plan.plan_id)
+        decision, price = await self.risk.recheck(fresh, replaces=plan.plan_id)
         if not decision.is_approved:
             return Outcome("refused_by_risk", ", ".join(decision.reasons), plan.plan_id)
+        moved = price_refusal(fresh, price.price_e4) if price is not None else None
+        if moved is not None:  # a tighter stop makes R smaller, and with it what the price may have moved
+            return Outcome("edit_too_tight", moved[1], plan.plan_id)
         sized = with_size(fresh, min(fresh.quantity_e4, decision.quantity_e4))
         digest = plan_hash(sized)
         self._close_question(approval, verdict, tx, state=ApprovalState.SUPERSEDED)
-        self._end(tx, plan, PlanState.SUPERSEDED, f"revised by {reply.channel}")
+        self._end(tx, plan, PlanState.SUPERSEDED, f"revised by {reply.channel}", by=reply)
         tx.put(PlanRecorded(plan=sized, state=PlanState.PENDING))
         told: dict[str, JsonData] = {
             "of": plan.plan_id,
@@ -293,9 +345,9 @@ class ApprovalService:
         """An entry for the opening auction leaves a minute before the broker's cut-off, or not at all."""
         return AUCTION_NOTE in plan.notes and self.clock.now_ms() > plan.entry_from_ms - AUCTION_LEAD_MS
 
-    def _ask_afresh(self, plan: Plan, reason: str, tx: Tx) -> None:
-        """End this version and plan the symbol again; before the open, once its first minute has ended."""
-        self._end(tx, plan, PlanState.SUPERSEDED, reason)
+    def _ask_afresh(self, plan: Plan, reason: str, tx: Tx, *, by: Reply | None = None) -> int | None:
+        """End this version and plan the symbol again at once (None), or, before the open, after its first minute."""
+        self._end(tx, plan, PlanState.SUPERSEDED, reason, by=by)
         payload: dict[str, JsonValue] = {
             "session": plan.session,
             "tick": plan.scan_tick,
@@ -305,6 +357,7 @@ class ApprovalService:
         is_early = self.clock.now_ms() < plan.entry_from_ms
         run_at_ms = plan.entry_from_ms + MINUTE_MS if is_early else None
         tx.enqueue(NewJob(Step.PLAN, payload, idem_key=f"{plan.plan_id}/fresh", run_at_ms=run_at_ms))
+        return run_at_ms
 
     def _grant(self, plan: Plan, *, channel: str, identity: str, tx: Tx) -> None:
         is_armed = plan.trigger_e4 is not None
@@ -337,6 +390,28 @@ class ApprovalService:
 def _not_pending(stored: StoredPlan) -> Outcome:
     seen = f"the plan is {stored.state} {stored.reason}".strip()
     return Outcome("not_pending", seen, stored.plan.plan_id)
+
+
+def _who_answered(approval: StoredApproval) -> str | None:
+    """Who was first, for whoever came later."""
+    if approval.state not in (ApprovalState.APPROVED, ApprovalState.REJECTED):
+        return None
+    return f"{approval.identity or 'somebody'} {approval.state} it over {approval.channel}"
+
+
+def _refusal(outcome: Outcome, reply: Reply) -> Journalled:
+    """What the journal keeps of an answer that was refused; the nonce stays a secret."""
+    data: dict[str, JsonData] = {
+        "verdict": reply.verdict.value,
+        "reason": outcome.code,
+        "detail": outcome.detail,
+        "channel": reply.channel,
+        "identity": reply.identity,
+        "quantity_e4": reply.quantity_e4,
+        "stop_e4": reply.stop_e4,
+        "plan_hash": reply.plan_hash,
+    }
+    return Journalled(kind="answer_refused", ref=outcome.plan_id, data=data)
 
 
 def _request(approval: StoredApproval, plan: Plan) -> ApprovalRequest:

@@ -311,6 +311,7 @@ async def test_answers_are_counted_by_channel_and_timed(tmp_path: Path) -> None:
         said_no = Reply(verdict=Verdict.REJECT, channel="somewhere", identity="me", reason=words)
         assert (await engine.approvals.answer(yes, said_yes)).code == "approved"
         assert (await engine.approvals.answer(no, said_no)).code == "rejected"
+        assert (await engine.approvals.answer(no, said_yes)).code == "already_answered"
         question = await engine.store.approval(late)
         assert question is not None
         passed = ApprovalAnswered(
@@ -321,6 +322,7 @@ async def test_answers_are_counted_by_channel_and_timed(tmp_path: Path) -> None:
             await gauges.run_once()
             assert samples(metrics, "approvals_total") == {
                 ("cli", "approved"): 1, ("other", "rejected"): 1, ("clock", "expired"): 1,
+                ("cli", "already_answered"): 1,
             }  # fmt: skip
             assert one(metrics, "approval_latency_seconds_count") == 2
             assert one(metrics, "approval_latency_seconds_sum") == 60

@@ -24,6 +24,10 @@ APPROVED = """
 SELECT json_extract(data, '$.channel'), count(*) FROM journal WHERE kind = 'approved' GROUP BY 1"""
 ANSWERED = """
 SELECT channel, state, count(*) FROM approval WHERE state IN ('rejected', 'expired', 'superseded') GROUP BY 1, 2"""
+REFUSED_ANSWERS = """
+SELECT json_extract(data, '$.channel'), json_extract(data, '$.reason'), count(*)
+FROM journal WHERE kind = 'answer_refused' GROUP BY 1, 2"""
+"""An answer that ended its plan (``superseded``) is counted once more, by the reason why it was refused."""
 ORDERS = f"""
 SELECT json_extract(body, '$.side'), json_extract(body, '$.type'), state, count(*)
 FROM broker_order WHERE state IN {_ORDER_ENDS} GROUP BY 1, 2, 3"""
@@ -158,7 +162,11 @@ def _plans(conn: sqlite3.Connection) -> tuple[dict[Pair, int], dict[str, int]]:
 def _approvals(conn: sqlite3.Connection) -> dict[Pair, int]:
     approved = [(channel, "approved", count) for channel, count in conn.execute(APPROVED)]
     found: dict[Pair, int] = {}
-    for channel, outcome, count in [*approved, *conn.execute(ANSWERED).fetchall()]:
+    refused = [
+        (channel, label_word(str(reason)), count)
+        for channel, reason, count in conn.execute(REFUSED_ANSWERS).fetchall()
+    ]
+    for channel, outcome, count in [*approved, *refused, *conn.execute(ANSWERED).fetchall()]:
         key = (label_channel(channel), outcome)
         found[key] = found.get(key, 0) + count
     return found

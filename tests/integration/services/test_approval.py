@@ -1,6 +1,7 @@
 """Approvals against the real store: used once, by hash and nonce, in time, at a price that still holds."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,10 +13,14 @@ import pytest
 from finagent.domain.approvals import Verdict
 from finagent.services.approval import Reply
 from tests.integration.services.invariants import violations
-from tests.integration.services.market import Prices
+from tests.integration.services.market import Prices, local
 from tests.integration.services.world import DAY, Stage
 
 SHARE = 10_000
+REPRICE: Mapping[str, Mapping[str, Any]] = {
+    "schedule": {"scans": [{"name": "reprice", "at": "09:25", "kind": "plan"}]},
+    "scan": {"min_premarket_volume": 0, "min_premarket_trades": 1, "max_indication_age_s": 3600},
+}
 
 
 @asynccontextmanager
@@ -112,6 +117,9 @@ async def test_price_that_ran_away_supersedes_the_plan_by_a_fresh_one(home: Path
         old, fresh = await stage.plans()
         assert (old.state, old.reason) == ("superseded", "price_moved")
         assert (fresh.state, fresh.plan.version, fresh.plan.reference_e4) == ("pending", 2, 1_008_000)
+        assert (outcome.fresh_plan_id, outcome.fresh_at_ms) == (fresh.plan.plan_id, None)
+        late = await stage.answer(first.plan_id)
+        assert (late.code, late.fresh_plan_id) == ("already_answered", fresh.plan.plan_id)
         assert (await stage.engine.store.approval(first.plan_id)).state == "superseded"  # type: ignore[union-attr]
         assert (await stage.answer(fresh.plan.plan_id)).code == "approved"
 
@@ -170,6 +178,69 @@ async def test_tighter_stop_makes_the_next_version(home: Path) -> None:
         assert outcome.code == "approved"
         assert (await stage.plan()).plan.stop_e4 == 985_000
         assert (await stage.orders())["stop-1"].intent.stop_e4 == 985_000
+
+
+async def test_quantity_and_stop_of_the_plan_itself_are_no_edit(home: Path) -> None:
+    async with asked(home) as stage:
+        plan = (await stage.plan()).plan
+        outcome = await stage.answer(plan.plan_id, quantity_e4=plan.quantity_e4, stop_e4=plan.stop_e4)
+        assert (outcome.code, outcome.plan_id) == ("approved", plan.plan_id)
+        assert len(await stage.plans()) == 1
+
+
+async def test_stop_so_tight_that_the_price_has_moved_too_far_is_refused(home: Path) -> None:
+    """At 100.50 the plan still holds (0.75 away); with the stop at 99 a quarter of R is 0.25."""
+    async with asked(home, {"09:31": (100, 100.5, 100, 100.5)}) as stage:
+        plan_id = (await stage.plan()).plan.plan_id
+        assert (await stage.answer(plan_id, stop_e4=990_000)).code == "edit_too_tight"
+        assert (await stage.plan()).state == "pending"
+        assert (await stage.answer(plan_id)).code == "approved"
+
+
+async def test_edit_after_the_auctions_cut_off_becomes_a_plan_for_the_next_setup(home: Path) -> None:
+    async with Stage(home, mode="approve", settings=REPRICE) as stage:
+        stage.market.day("AAA", DAY)
+        stage.market.premarket("AAA", DAY, high=101, low=99.5, close=100)
+        await stage.until("09:28")
+        plan = (await stage.plan()).plan
+        assert (await stage.plan()).state == "pending"
+        outcome = await stage.answer(plan.plan_id, quantity_e4=10 * SHARE)
+        assert (outcome.code, outcome.fresh_at_ms) == ("auction_missed", local(DAY, "09:31"))
+        await stage.until("09:31")
+        assert [each.state for each in await stage.plans()] == ["superseded", "pending"]
+        assert outcome.fresh_plan_id == (await stage.plan()).plan.plan_id
+        assert await stage.order_states() == {}
+
+
+async def test_every_refused_answer_is_journalled_with_who_gave_it(home: Path) -> None:
+    async with asked(home) as stage:
+        plan_id = (await stage.plan()).plan.plan_id
+        await stage.answer(plan_id, plan_hash="0" * 64, channel="http", identity="bob")
+        await stage.answer(plan_id, quantity_e4=500 * SHARE, identity="carl")
+        await stage.answer("pl_nothing", identity="dora")
+        await stage.answer(plan_id)
+        late = await stage.answer(plan_id, Verdict.REJECT, channel="http", identity="eve")
+        assert late.detail == "ann approved it over cli"
+        rows = [(ref, json.loads(data)) for ref, data in await stage.journal("answer_refused")]
+        assert [(ref, row["reason"], row["channel"], row["identity"]) for ref, row in rows] == [
+            (plan_id, "hash_mismatch", "http", "bob"),
+            (plan_id, "quantity_grows", "cli", "carl"),
+            ("pl_nothing", "not_pending", "cli", "dora"),
+            (plan_id, "already_answered", "http", "eve"),
+        ]
+        assert all("nonce" not in row for _, row in rows)
+
+
+async def test_yes_at_a_price_that_moved_is_journalled_with_who_gave_it(home: Path) -> None:
+    async with asked(home, {"09:31": (100, 100.8, 100, 100.8)}) as stage:
+        plan_id = (await stage.plan()).plan.plan_id
+        await stage.answer(plan_id, identity="ann")
+        ((ref, data),) = await stage.journal("answer_refused")
+        assert (ref, json.loads(data)["reason"], json.loads(data)["identity"]) == (
+            plan_id,
+            "price_moved",
+            "ann",
+        )
 
 
 async def test_larger_quantity_and_wider_stop_are_refused(home: Path) -> None:

@@ -13,6 +13,7 @@ from finagent.domain.approvals import (
     RefusedAnswer,
     Verdict,
     approval_nonce,
+    is_fresh_plan_due,
     judge,
     make_request,
     price_refusal,
@@ -153,3 +154,9 @@ def test_request_leaves_pending_once_whatever_is_answered(answers):
             assert found.reason in ("already_answered", "expired")
     assert len(accepted) <= 1
     assert (state is ApprovalState.PENDING) == (not accepted)
+
+
+def test_only_a_price_that_does_not_hold_brings_a_fresh_plan():
+    reasons = ("price_moved", "past_stop", "past_target", "stale_quote")
+    assert all(is_fresh_plan_due(reason) for reason in reasons)
+    assert not any(is_fresh_plan_due(reason) for reason in ("already_answered", "expired", "hash_mismatch"))

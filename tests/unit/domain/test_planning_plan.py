@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from finagent.domain.errors import InvalidTransitionError
 from finagent.domain.market import Direction
+from finagent.domain.plan import is_edited, next_version_id
 from finagent.domain.planning import (
     PLAN_MOVES,
     TERMINAL_PLAN_STATES,
@@ -139,3 +140,23 @@ def test_revision_that_is_more_risk_or_no_order_is_refused(reason, changes):
     found = revise(PLAN, SCOPE, **changes)
     assert isinstance(found, NoPlan)
     assert (found.symbol, found.reason) == ("WMT", reason)
+
+
+@pytest.mark.parametrize(
+    ("quantity_e4", "stop_e4", "is_other"),
+    [
+        (None, None, False),
+        (PLAN.quantity_e4, PLAN.stop_e4, False),
+        (PLAN.quantity_e4 - 1_0000, None, True),
+        (None, PLAN.stop_e4 + 100, True),
+        (PLAN.quantity_e4, PLAN.stop_e4 + 100, True),
+    ],
+)
+def test_edit_is_what_differs_from_the_plan(quantity_e4, stop_e4, is_other):
+    assert is_edited(PLAN, quantity_e4=quantity_e4, stop_e4=stop_e4) is is_other
+
+
+def test_next_version_is_named_before_it_is_made():
+    found = revise(PLAN, SCOPE, quantity_e4=50_0000)
+    assert next_version_id(PLAN, SCOPE) == found.plan_id
+    assert next_version_id(found, SCOPE) not in (PLAN.plan_id, found.plan_id)

@@ -1,0 +1,57 @@
+"""Answers as a surface gives them: what was refused, why, and which plan takes its place."""
+
+from pathlib import Path
+
+from finagent.bootstrap.agent import engine_views
+from finagent.bootstrap.commands import EngineCommands
+from finagent.context import ExitCode
+from tests.integration.services.world import DAY, Stage
+
+
+def commands_of(stage: Stage, *, is_running: bool = True) -> EngineCommands:
+    """The commands over the engine of a stage, as an agent or a lone command line has them."""
+    engine = stage.engine
+    views = engine_views(engine, stage.path.parent, mode="approve", run_id=None)
+    symbols = lambda: ("AAA",)  # noqa: E731 - what the market knows
+    scope = engine.options.scope
+    return EngineCommands(
+        engine.approvals, stage.control, engine.queue, views, scope, symbols, lambda: is_running
+    )
+
+
+async def test_price_that_moved_names_the_plan_that_follows(home: Path) -> None:
+    async with Stage(home, mode="approve") as stage:
+        stage.market.day("AAA", DAY, {"09:31": (100, 100.8, 100, 100.8)})
+        await stage.until("09:32")
+        result = await commands_of(stage).approve("AAA", channel="cli", identity="ann")
+        await stage.quiet()
+        fresh = (await stage.plan()).plan.plan_id
+        assert (result.code, result.exit_code) == ("price_moved", ExitCode.REFUSED)
+        assert result.data["fresh_plan_id"] == fresh
+        assert f"A fresh plan {fresh} is being made" in result.message
+
+
+async def test_without_an_agent_the_words_say_that_nothing_is_sent(home: Path) -> None:
+    async with Stage(home, mode="approve") as stage:
+        stage.market.day("AAA", DAY)
+        stage.market.day("BBB", DAY, {"09:31": (100, 100.8, 100, 100.8)})
+        await stage.until("09:32")
+        lone = commands_of(stage, is_running=False)
+        approved = await lone.approve("AAA", channel="cli", identity="ann")
+        assert approved.message.startswith("AAA approved. No agent runs here")
+        moved = await lone.approve("BBB", channel="cli", identity="ann")
+        assert "is made once an agent runs: finagent orchestrate" in moved.message
+        await stage.quiet()
+
+
+async def test_second_answer_is_told_who_was_first(home: Path) -> None:
+    async with Stage(home, mode="approve") as stage:
+        stage.market.day("AAA", DAY)
+        await stage.until("09:32")
+        commands = commands_of(stage)
+        await commands.reject("AAA", channel="cli", identity="ann", reason="news")
+        late = await commands.approve("AAA", channel="http", identity="bob")
+        assert late.exit_code is ExitCode.REFUSED
+        assert late.message.startswith("Not approved (already_answered): ann rejected it over cli.")
+        no = await commands.reject("AAA", channel="http", identity="bob")
+        assert no.message.startswith("Not rejected (already_answered)")
