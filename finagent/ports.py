@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from finagent.domain.binding import AccountBinding
 from finagent.domain.book import (
     Book,
     Control,
@@ -187,6 +188,9 @@ class Store(Protocol):
 
     async def control(self) -> Control:
         """The halt flags."""
+
+    async def binding(self) -> AccountBinding | None:
+        """The account at the broker that the database belongs to; None as long as it belongs to none."""
 
     async def trades(self, session: str) -> Sequence[Trade]:
         """Closed trades of a session by exit time and symbol."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from finagent.domain.binding import AccountBinding
 from finagent.domain.gap import GapScan
 from finagent.domain.journal import JsonData
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
@@ -182,6 +183,13 @@ class ControlChanged:
     is_killed: bool | None = None
     needs_rearm: bool | None = None
     gate_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountBound:
+    """The database belongs to this account from now on; the commit fails when it is bound already."""
+
+    binding: AccountBinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,6 +157,8 @@ class BrokerPosition:
 
     symbol: str
     quantity_e4: int
+    mark_e4: int | None = None
+    """The price the broker values it at, in 1e-4; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,7 @@ DAMAGES = (
     (
         "a migration is not on record",
         "DELETE FROM schema_migration WHERE version = 2",
-        "schema: migrations [1, 3] are recorded",
+        "schema: migrations [1, 3",
     ),
     (
         "the journal was rewritten",

@@ -9,7 +9,7 @@ import pytest
 
 from finagent.adapters.sqlite.backup import BackupDamagedError, BackupError, back_up, sum_of
 from finagent.adapters.sqlite.database import Database
-from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabaseError
+from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabaseError, migrations
 from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap.agent import open_local, start_agent
 from finagent.bootstrap.safekeeping import database_backup, database_restore
@@ -99,7 +99,9 @@ async def test_restore_shuts_the_entry_gate_until_a_person_rearms(tmp_path: Path
         notes = await database.read("SELECT at_wall_ms, data FROM operations_journal WHERE kind = 'restore'")
     assert (control.needs_rearm, control.is_paused) == (True, True)
     assert control.pause_reason == "restored from a backup"
-    assert notes == [(WALL_MS, f'{{"backup": "{backup}", "by": "test", "schema_version": 3}}')]
+    assert notes == [
+        (WALL_MS, f'{{"backup": "{backup}", "by": "test", "schema_version": {len(migrations())}}}')
+    ]
 
 
 async def test_restored_home_starts_with_shut_entries_new_ids_and_opens_on_rearm(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from functools import singledispatch
 from finagent.adapters.sqlite.codec import encode
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.domain.facts import (
+    AccountBound,
     ApprovalAnswered,
     ApprovalRequested,
     CandidateRefused,
@@ -370,6 +371,18 @@ def _(fact: ControlChanged, session: WriteSession) -> None:
         None if flag is None else int(flag) for flag in (fact.is_paused, fact.is_killed, fact.needs_rearm)
     ]
     session.conn.execute(SET_CONTROL, (*flags, reason, paused_by, gate, session.now_ms))
+
+
+BIND = """
+INSERT INTO account_binding (id, broker, account_id, endpoint, bound_at) VALUES (1, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING"""
+
+
+@_apply.register
+def _(fact: AccountBound, session: WriteSession) -> None:
+    values = (fact.binding.broker, fact.binding.account_id, fact.binding.endpoint, session.now_ms)
+    if session.conn.execute(BIND, values).rowcount != 1:
+        raise _refuse("account_binding")
 
 
 LOCK = "INSERT INTO symbol_lock (symbol, locked_at) VALUES (?, ?) ON CONFLICT (symbol) DO NOTHING"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from finagent.adapters.sqlite.codec import decode
 from finagent.adapters.sqlite.database import Database
+from finagent.domain.binding import AccountBinding
 from finagent.domain.book import (
     Book,
     Control,
@@ -108,6 +109,13 @@ class SqliteStore:
 
     async def control(self) -> Control:
         return await self._database.read_fn(_control)
+
+    async def binding(self) -> AccountBinding | None:
+        rows = await self._database.read("SELECT broker, account_id, endpoint FROM account_binding")
+        if not rows:
+            return None
+        broker, account_id, endpoint = (str(value) for value in rows[0])
+        return AccountBinding(broker=broker, account_id=account_id, endpoint=endpoint)
 
     async def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
         start = self._start_equity_e8

@@ -260,7 +260,7 @@ def holdings(conn: sqlite3.Connection) -> list[Holding]:
 def positions(conn: sqlite3.Connection) -> list[BrokerPosition]:
     """Positions that are not flat, by symbol."""
     return [
-        BrokerPosition(symbol=held.symbol, quantity_e4=held.quantity_e4)
+        BrokerPosition(symbol=held.symbol, quantity_e4=held.quantity_e4, mark_e4=held.mark_e4)
         for held in holdings(conn)
         if held.quantity_e4
     ]
