@@ -29,7 +29,7 @@ from finagent.bootstrap.homes import (
 )
 from finagent.bootstrap.live import LiveFeed, ReconcileTimer
 from finagent.bootstrap.readers import engine_views
-from finagent.bootstrap.starting import compare_with_broker, examine_damage, refuse_clock_behind
+from finagent.bootstrap.starting import catch_up_and_compare
 from finagent.bootstrap.world import load_world
 from finagent.context import ApplicationContext, Document, SurfaceError
 from finagent.domain.orders import Scope
@@ -148,11 +148,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None, 
     try:
         if at is not None:
             remember_clock(home, clock)
-        await refuse_clock_behind(engine)
-        await examine_damage(engine)
-        await engine.driver.begin(clock.now_ms() - settings.schedule.misfire_minutes * 60_000)
-        await engine.driver.catch_up(clock.now_ms())
-        differences = await compare_with_broker(engine)
+        differences = await catch_up_and_compare(engine)
         compared_ms = clock.now_ms()
         agent.launch(
             LiveFeed(engine.driver, clock, engine.ticker),

@@ -4,14 +4,13 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from finagent.adapters.sqlite import leases
 from finagent.adapters.sqlite.codec import decode, encode
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.adapters.sqlite.store import SqliteStore
-from finagent.bootstrap.flags import FOLDER, read_flag
+from finagent.bootstrap.storage import FOLDED_NAME, LineLog, Storage
 from finagent.bootstrap.world import World
 from finagent.context import SurfaceError
 from finagent.domain.facts import (
@@ -29,11 +28,11 @@ from finagent.domain.positions import ExitReason
 from finagent.domain.steps import Step
 from finagent.ports import Clock, HaltError, Job, NewJob, OrderExecutionPort, RetryError, Ticker, Tx
 from finagent.queue.handler import JobHandler
-from finagent.runtime.append_log import AppendLog, Line, LogDamagedError
+from finagent.runtime.append_log import Line, LogDamagedError
 from finagent.runtime.clock import SystemClock
 from finagent.runtime.failpoints import hit
 from finagent.runtime.tasks import spawn
-from finagent.services.emergency import EmergencyService, StopOrder, Trigger
+from finagent.services.emergency import EmergencyService, Trigger
 from finagent.services.position import fill_payload
 
 LOG = logging.getLogger(__name__)
@@ -41,14 +40,13 @@ SHUT_AFTER_S = 5.0
 EXIT_AFTER_S = 30.0
 FOLD_AGAIN_S = 5.0
 COMPARE_AFTER_MS = 1_000
-LOG_NAME, FOLDED_NAME = "emergency.log", "emergency.log.folded"
 ENTRIES = (Step.EXECUTE, Step.SEND)
 
 
 class ExitLog:
     """The emergency log's lines as they are written and read."""
 
-    def __init__(self, log: AppendLog) -> None:
+    def __init__(self, log: LineLog) -> None:
         self._log = log
 
     def begun(self, plan_id: str, *, session: str, trigger: Trigger, reason: ExitReason, at_ms: int) -> None:
@@ -81,7 +79,7 @@ class EmergencyDesk:
 
     def __init__(
         self,
-        home: Path,
+        storage: Storage,
         world: World,
         *,
         queue: SqliteJobQueue,
@@ -97,8 +95,7 @@ class EmergencyDesk:
         self._world, self._queue, self._store, self._broker = world, queue, store, broker
         self._is_broker_apart = is_broker_apart
         self._clock, self._ticker = clock, ticker
-        self._flags = home / FOLDER
-        self._log = AppendLog(home / LOG_NAME)
+        self._log = storage.exit_log
         self._settled = asyncio.Event()
         self._settled.set()
         self._working: asyncio.Task[None] | None = None
@@ -111,7 +108,7 @@ class EmergencyDesk:
             clock=clock,
             scope=scope,
             flatten_from_ms=flatten_from_ms,
-            stop_orders=self._stop_orders,
+            stop_orders=storage.stop_orders,
             log=ExitLog(self._log),
         )
 
@@ -165,16 +162,6 @@ class EmergencyDesk:
             LOG.error("emergency.blind", extra={"error": str(error)})
         for failure in await self.service.run_once():
             LOG.error("emergency.failed", extra={"error": f"{type(failure).__name__}: {failure}"})
-
-    def _stop_orders(self) -> list[StopOrder]:
-        """What the flag files ask for; they stay until their command is committed."""
-        found = []
-        for verb in (Trigger.KILL.value, Trigger.FLATTEN.value):
-            path = self._flags / f"{verb}.json"
-            if path.exists():
-                symbol = read_flag(path).get("symbol") if verb == Trigger.FLATTEN.value else None
-                found.append(StopOrder(verb, symbol or None))
-        return found
 
     # ------------------------------------------------------------ when it is free again
     def _unlocked(self) -> None:

@@ -1,6 +1,5 @@
 """The engine: one database, its queue, the services of the day, its time, under one supervisor."""
 
-import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finagent.adapters.brokers.paper import PaperBroker, VenueEvent, VenueRules, match
-from finagent.adapters.sqlite import ballast
+from finagent.adapters.sqlite.ballast import BALLAST_BYTES
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.day import DayDriver, DayRules, Event
 from finagent.adapters.sqlite.facts import apply_fact
@@ -18,6 +17,7 @@ from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
+from finagent.bootstrap.storage import FolderStorage, Storage
 from finagent.bootstrap.timed import TimedHandler
 from finagent.bootstrap.world import World
 from finagent.context import SurfaceError
@@ -55,7 +55,8 @@ PROVIDED = ("queue", "market_data", "news", "broker")
 class EngineOptions:
     """How an engine runs: whose ids it mints, who approves, whether time is virtual.
 
-    ``broker`` is one outside the database; None is the paper venue, which lives in it.
+    ``broker`` is one outside the database; None is the paper venue, which lives in it. ``storage`` is the folder of
+    ``path`` unless another is given.
     """
 
     path: Path
@@ -66,11 +67,11 @@ class EngineOptions:
     is_every_bar: bool = False
     at: str | None = None
     broker: OrderExecutionPort | None = None
+    storage: Storage | None = None
 
-
-def ballast_path(path: Path) -> Path:
-    """What is given up when the disk of a database is full."""
-    return path.with_name("ballast")
+    def opened_storage(self) -> Storage:
+        """Where the engine keeps what must survive it."""
+        return self.storage or FolderStorage(self.path, is_virtual=self.is_virtual)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +125,13 @@ class Engine:
         world: World,
         options: EngineOptions,
         *,
+        storage: Storage,
         database: Database,
         clock: Clock,
         ticker: Ticker,
         metrics: Metrics,
     ) -> None:
-        self.settings, self.world, self.options = settings, world, options
+        self.settings, self.world, self.options, self._storage = settings, world, options, storage
         self.database, self.clock, self.ticker, self.metrics = database, clock, ticker, metrics
         self.emergency: EmergencyDesk | None = None
         self.full_disk: FullDiskDesk | None = None
@@ -146,7 +148,7 @@ class Engine:
             on_busy=self._busy,
             on_full=self._full,
             metrics=metrics,
-            ballast=None if options.is_virtual else ballast_path(options.path),
+            ballast=storage.ballast,
         )
         self.store = SqliteStore(database, start_equity_e8=self.start_equity_e8)
         venue = rules.venue_rules(settings, self.profile)
@@ -238,7 +240,7 @@ class Engine:
 
     def _desk(self) -> EmergencyDesk:
         return EmergencyDesk(
-            self.options.path.parent,
+            self._storage,
             self.world,
             queue=self.queue,
             store=self.store,
@@ -395,11 +397,13 @@ async def _opened(
     ticker: Ticker,
     metrics: Metrics | None,
 ) -> Engine:
-    database = await Database.open(options.path, clock=clock, is_roomy=not options.is_virtual)
+    storage = options.opened_storage()
+    database = await storage.open_database(clock=clock)
     engine = Engine(
         settings,
         world,
         options,
+        storage=storage,
         database=database,
         clock=clock,
         ticker=ticker,
@@ -413,8 +417,8 @@ async def _opened(
     try:
         if engine.emergency is not None:
             await engine.emergency.fold_in()
-        if not options.is_virtual and not await asyncio.to_thread(ballast.make, ballast_path(options.path)):
-            LOG.error("ballast.none", extra={"mend": MEND, "bytes": ballast.BALLAST_BYTES})
+        if not await storage.make_room():
+            LOG.error("ballast.none", extra={"mend": MEND, "bytes": BALLAST_BYTES})
     except BaseException:
         await engine.close()
         raise

@@ -4,6 +4,7 @@ import asyncio
 
 from finagent.adapters.sqlite.day import DayDriver
 from finagent.bootstrap.engine import Engine
+from finagent.domain.market import MINUTE_MS
 from finagent.domain.steps import Step
 from finagent.ports import Clock, JsonValue, NewJob, Ticker
 from finagent.runtime.service import sleep_or_stop
@@ -13,15 +14,21 @@ RECONCILE_PERIOD_S = 30.0
 
 
 class LiveFeed:
-    """Ticks at each next instant once real time has reached it; what is watched may change in between."""
+    """Ticks at each next instant once real time has reached it.
+
+    What is watched may change in between, so it looks again after ``longest_wait_s``.
+    """
 
     name = "feed"
     needs = ("processor", "market_data")
 
-    def __init__(self, driver: DayDriver, clock: Clock, ticker: Ticker) -> None:
+    def __init__(
+        self, driver: DayDriver, clock: Clock, ticker: Ticker, *, longest_wait_s: float = LONGEST_WAIT_S
+    ) -> None:
         self._driver = driver
         self._clock = clock
         self._ticker = ticker
+        self._longest_wait_s = longest_wait_s
 
     async def run_once(self) -> bool:
         """Bring everything that is due into one commit; False when there was nothing to do yet."""
@@ -31,7 +38,11 @@ class LiveFeed:
         """Until stopped; a backlog is worked off without waiting."""
         while not stop.is_set():
             if not await self.run_once():
-                await sleep_or_stop(self._ticker, LONGEST_WAIT_S, stop)
+                await sleep_or_stop(self._ticker, self._wait_s(), stop)
+
+    def _wait_s(self) -> float:
+        """No longer than until a minute ends: that is when bars and the schedule's lines are due."""
+        return min(self._longest_wait_s, (MINUTE_MS - self._clock.now_ms() % MINUTE_MS) / 1000)
 
 
 class ReconcileTimer:

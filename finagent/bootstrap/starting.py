@@ -15,6 +15,19 @@ LOG = logging.getLogger(__name__)
 CLOCK_SLACK_MS = 60_000
 
 
+async def catch_up_and_compare(engine: Engine) -> list[Difference]:
+    """The start order between an open engine and its services: what is missed is played before anything acts.
+
+    Gives the differences with the broker. Raises SurfaceError where time has run back.
+    """
+    settings, clock = engine.settings, engine.clock
+    await refuse_clock_behind(engine)
+    await examine_damage(engine)
+    await engine.driver.begin(clock.now_ms() - settings.schedule.misfire_minutes * 60_000)
+    await engine.driver.catch_up(clock.now_ms())
+    return await compare_with_broker(engine)
+
+
 async def refuse_clock_behind(engine: Engine) -> None:
     """Time that runs back would date exits before their entries."""
     stored_ms, now_ms = await engine.database.clock_ms(), engine.clock.now_ms()

@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from finagent.cli import approvals, config, controls, data, database, day, init, jobs, journal, operations
+from finagent.cli import (
+    approvals,
+    config,
+    controls,
+    data,
+    database,
+    day,
+    init,
+    jobs,
+    journal,
+    operations,
+    simulation,
+)
 from finagent.cli.failures import BROKEN_PIPE, INTERRUPTED, explain, show
 from finagent.cli.invocation import HOME_VARIABLE, Invocation, default_home
 from finagent.context import ExitCode
@@ -46,6 +58,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "lock": controls.lock,
     "unlock": controls.unlock,
     "doctor": operations.doctor,
+    "sim": simulation.sim,
     "version": operations.version,
 }
 for _name, _verb in VERBS.items():

@@ -52,6 +52,8 @@ class CronScheduler:
 
     def __init__(self, lines: Sequence[CronLine], *, resolve: ResolveAnchor | None = None) -> None:
         self._lines: dict[str, _When] = {}
+        self._asked_ms = 0
+        self._found: list[CronTick] = []
         for line in lines:
             if line.name in self._lines:
                 raise CronLineError(f"two lines of the schedule are called {line.name!r}: rename one")
@@ -67,10 +69,16 @@ class CronScheduler:
         return None if at_ms is None else CronTick(name=name, fire_at_ms=at_ms)
 
     def next_after(self, after_ms: int) -> list[CronTick]:
-        """All ticks of the earliest instant strictly after `after_ms`, in the order of the lines."""
-        ticks = [tick for name in self._lines if (tick := self.next_of(name, after_ms)) is not None]
-        first_ms = min((tick.fire_at_ms for tick in ticks), default=0)
-        return [tick for tick in ticks if tick.fire_at_ms == first_ms]
+        """All ticks of the earliest instant strictly after `after_ms`, in the order of the lines.
+
+        The answer is the same until that instant, so who asks again and again pays once.
+        """
+        if not (self._found and self._asked_ms <= after_ms < self._found[0].fire_at_ms):
+            ticks = [tick for name in self._lines if (tick := self.next_of(name, after_ms)) is not None]
+            first_ms = min((tick.fire_at_ms for tick in ticks), default=0)
+            self._found = [tick for tick in ticks if tick.fire_at_ms == first_ms]
+            self._asked_ms = after_ms
+        return list(self._found)
 
     def between(self, after_ms: int, until_ms: int) -> Iterator[CronTick]:
         """Every tick in (after_ms, until_ms], by time, then by line."""

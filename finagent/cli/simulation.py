@@ -1,0 +1,80 @@
+"""The proof by simulation: ``finagent sim`` runs seeds of a world in which everything fails."""
+
+import re
+import sys
+from typing import Annotated
+
+import typer
+
+from finagent.cli import render_sim
+from finagent.cli.failures import usage
+from finagent.cli.invocation import answer
+from finagent.cli.options import AsJson
+from finagent.cli.progress import steps
+from finagent.context import Document
+
+MOST_SEEDS = 1_000_000
+
+
+def sim(
+    seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="One seed.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="A..B", help="All seeds from A to B [0..99].")
+    ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Tell what happened, line by line; with --seed.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=256, help="Processes; default one a core.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the agent in a simulated world of faults and crashes; exit 1 where a promise was broken."""
+    chosen = _chosen(seed, seeds)
+    if trace and len(chosen) != 1:
+        raise usage("--trace tells one seed", "Name it with --seed N")
+    if trace:
+        from finagent.simulation.seeds import run_seed
+
+        result = run_seed(chosen[0], keep_trace=True)
+        print("\n".join(result.lines), file=sys.stderr if as_json else sys.stdout, flush=True)
+    document = _run(chosen, workers)
+    answer(document, as_json=as_json, render=render_sim.sim)
+    if document["violations"]:
+        raise typer.Exit(1)
+
+
+def _run(chosen: range, workers: int | None) -> Document:
+    from finagent.simulation.seeds import default_workers, run_seeds, shape
+
+    with steps("sim", sys.stderr) as progress:
+        told = 0
+
+        def tell(seed: int, number: int, count: int) -> None:
+            nonlocal told
+            percent = number * 20 // count
+            if percent > told or count <= 20:
+                told = percent
+                progress(f"seed {seed}", number, count)
+
+        report = run_seeds(
+            chosen,
+            workers=workers or default_workers(),
+            told=lambda result, number, count: tell(result.seed, number, count),
+        )
+    return shape(report)
+
+
+def _chosen(seed: int | None, seeds: str | None) -> range:
+    """The seeds that were named."""
+    if seed is not None and seeds is not None:
+        raise usage("--seed and --seeds exclude each other", "Give one of them")
+    if seed is not None:
+        return range(seed, seed + 1)
+    match = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", seeds or "0..99")
+    if match is None:
+        raise usage(f"--seeds {seeds} is no range", "Write it like 0..199")
+    first, last = int(match[1]), int(match[2])
+    if last < first or last - first >= MOST_SEEDS:
+        raise usage(f"--seeds {seeds} names {last - first + 1} seeds", f"Name 1 to {MOST_SEEDS}, A <= B")
+    return range(first, last + 1)
