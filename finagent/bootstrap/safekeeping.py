@@ -28,6 +28,10 @@ GENERATION = "generation"
 BACKUPS = "backups"
 LAST = "last.json"
 REARM = "start the agent, compare positions and orders with the broker, then finagent rearm"
+RESTORE_HINT = "finagent db restore FILE brings back a backup"
+ANOTHER = (
+    "do not use this file; finagent db check FILE looks at another backup, finagent db backup makes a new one"
+)
 Progress = Callable[[int, int], None]
 
 
@@ -98,18 +102,43 @@ def database_check(home: Path, file: Path | None = None) -> Document:
     damaged (nothing can be read at all).
     """
     path = home / DATABASE if file is None else file
-    with _shown():
-        if not path.exists():
-            raise DatabaseMissingError(path)
-        with contextlib.closing(connect_reader(path)) as connection:
-            check_version(connection, path)
-            check_sum(path)  # of a backup; the home's own file has none
-            found = examine(connection)
+    _refuse_odd(path, is_own=file is None)
+    mend = None if file is None else ANOTHER
+    with _shown(damage_hint=mend), contextlib.closing(connect_reader(path)) as connection:
+        check_version(connection, path)
+        check_sum(path)  # of a backup; the home's own file has none
+        found = examine(connection)
     checks: list[Json] = [
-        {"name": c.name, "status": "ok" if c.is_ok else "fail", "detail": c.detail, "mend": c.mend}
+        {
+            "name": c.name,
+            "status": "ok" if c.is_ok else "fail",
+            "detail": c.detail,
+            "mend": (mend or c.mend) if c.mend else "",
+        }
         for c in found
     ]
     return {"file": str(path), "is_sound": all(c.is_ok for c in found), "checks": checks}
+
+
+def _refuse_odd(path: Path, *, is_own: bool) -> None:
+    """What is no file with something in it, as what it is and where a database may be."""
+    mend, code = f"name a file; finagent db backup puts them into {BACKUPS} of the home", "no_database"
+    if path.is_dir():
+        inside = path / DATABASE
+        what, mend = f"{path} is a folder", f"name the file in it: {inside}" if inside.exists() else mend
+    elif not path.exists():
+        what = f"there is no file at {path}" if not is_own else f"there is no database at {path}"
+        mend = "start the agent once, or give another --home" if is_own else mend
+    elif not path.is_file():
+        what = f"{path} is no regular file"
+    elif not os.access(path, os.R_OK):
+        what, mend, code = f"{path} may not be read by this user", "run this as its owner", "system"
+    elif path.stat().st_size == 0:
+        what, code = f"{path} is empty", "damaged"
+        mend = RESTORE_HINT if is_own else ANOTHER
+    else:
+        return
+    raise SurfaceError(what, hint=mend, code=code)
 
 
 def renew_generation(home: Path) -> None:
@@ -147,7 +176,7 @@ CODES: tuple[tuple[type[Exception], str], ...] = (
 
 
 @contextlib.contextmanager
-def _shown() -> Iterator[None]:
+def _shown(*, damage_hint: str | None = None) -> Iterator[None]:
     """Errors of these verbs as one line with the mend."""
     try:
         yield
@@ -156,5 +185,6 @@ def _shown() -> Iterator[None]:
         code = next(code for kind, code in CODES if isinstance(error, kind))
         raise SurfaceError(message or hint, hint=hint if message else "", code=code) from None
     except sqlite3.DatabaseError as error:
-        hint = "finagent db restore FILE brings back a backup"
-        raise SurfaceError(f"the database cannot be read: {error}", hint=hint, code="damaged") from None
+        raise SurfaceError(
+            f"the database cannot be read: {error}", hint=damage_hint or RESTORE_HINT, code="damaged"
+        ) from None

@@ -1,5 +1,6 @@
 """The queue: ls, show, stats, watch, cancel, retry, redrive."""
 
+import difflib
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +27,7 @@ from finagent.cli.invocation import (
 )
 from finagent.cli.options import AsJson, DryRun, Limit, Run, Yes, checked_end, checked_instant
 from finagent.context import CommandResult, Commands, Document, ExitCode, SurfaceError
+from finagent.domain.steps import Step
 from finagent.queue.query import JobQuery, QueryError, checked_statuses
 
 app = typer.Typer(
@@ -159,16 +161,13 @@ def redrive(
 ) -> None:
     """Put all dead jobs (of some types) back to ready; at a terminal it says how many and asks."""
     call, types = invocation(context), sorted(set(_words(type_)))
-    dead = _dead(call)
+    dead = _dead(call, types, must_know=dry_run)
     chosen = {name: count for name, count in dead.items() if not types or name in types}
     known = sum(chosen.values())
     found = ", ".join(f"{count} {name}" for name, count in chosen.items())
     if dry_run:
-        which = (
-            f"{known} dead jobs ({found})"
-            if known
-            else f"all dead {' and '.join(types)} jobs".replace("  ", " ")
-        )
+        named = f" of type {' or '.join(types)}" if types else ""
+        which = f"{known} dead jobs ({found})" if known else f"0 jobs (none is dead{named})"
         details: Document = {
             "type": types[0] if len(types) == 1 else None,
             "types": [*types],
@@ -197,14 +196,23 @@ def _redrive(call: Invocation, name: str | None) -> CommandResult:
     return act(call, action)
 
 
-def _dead(call: Invocation) -> dict[str, int]:
-    """How many jobs of each type are dead; none where there is no database to ask."""
+def _dead(call: Invocation, types: Sequence[str], *, must_know: bool) -> dict[str, int]:
+    """How many jobs of each type are dead; a type that no job has ever had is a usage error.
+
+    Without a database none are known, and that is an error where nothing else will say so.
+    """
     try:
         by_type = section(read(call, lambda views: views.jobs_stats()), "by_type")
     except SurfaceError as error:
-        if error.code != "no_database":
+        if must_know or error.code != "no_database":
             raise
-        return {}
+        by_type = {}
+    known = sorted({*by_type, *Step})
+    for name in types:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
+            raise usage(f"{name} is no type of job", hint, code="unknown_type")
     found = {name: int(number(section(by_type, name), "dead") or 0) for name in by_type}
     return {name: count for name, count in sorted(found.items()) if count}
 

@@ -34,6 +34,7 @@ def status(document: Document, page: Page) -> str:
         ("Entries", _gate(control)),
         ("Locked", ", ".join(words(control, "locked_symbols"))),
         ("Today", _today(document)),
+        ("Agent", _agent(document)),
         ("Services", _services(rows(document, "services"))),
     ]
     parts = [page.heading(head), *(problems or [page.paint("No problems.", "green")]), "", page.pairs(facts)]
@@ -41,6 +42,11 @@ def status(document: Document, page: Page) -> str:
     if upcoming:
         parts += ["", page.heading("Next"), *upcoming]
     return "\n".join(parts)
+
+
+def _agent(document: Document) -> str:
+    state = text(document, "engine_state")
+    return "none runs" if state == "stopped" else state
 
 
 def _today(document: Document) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -141,6 +142,34 @@ def test_check_of_nothing_is_one_line_with_the_mend(
 ) -> None:
     assert run(["--home", str(tmp_path), "db", "check"]) == 1
     assert capsys.readouterr().err.startswith("error: there is no database at")
+
+
+async def test_check_of_an_odd_path_says_what_it_is_and_the_mend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder, nothing, a pipe, an empty and a cut file; never that the agent made it, and none is waited for."""
+    home = tmp_path / "home"
+    home.mkdir()
+    await small_database(home / "finagent.db")
+    (tmp_path / "empty").touch()
+    (tmp_path / "cut").write_bytes((home / "finagent.db").read_bytes()[:4096])
+    os.mkfifo(tmp_path / "pipe")
+    said = {
+        "": "is a folder. Name a file",
+        "home": f"is a folder. Name the file in it: {home / 'finagent.db'}",
+        "nowhere": "there is no file at",
+        "pipe": "is no regular file. Name a file",
+        "empty": "is empty. Do not use this file",
+        "cut": "Do not use this file",
+    }
+    for name, words in said.items():
+        assert run(["--home", str(home), "db", "check", str(tmp_path / name)]) == 1
+        shown = capsys.readouterr()
+        assert words in shown.out + shown.err, name
+        assert "db restore" not in shown.out + shown.err, name
+    (home / "finagent.db").write_bytes(b"")
+    assert run(["--home", str(home), "db", "check"]) == 1
+    assert capsys.readouterr().err.endswith("is empty. finagent db restore FILE brings back a backup\n")
 
 
 async def test_backup_and_restore_as_they_are_typed(

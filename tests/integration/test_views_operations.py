@@ -347,6 +347,17 @@ async def test_many_problems_of_one_kind_are_cut_short(desk: Desk) -> None:
     assert part(status, "problems", 5, "text") == "and 3 more like it"
 
 
+async def test_status_says_that_no_agent_runs(desk: Desk) -> None:
+    """Critical while something is open; of a run that was played nobody expects an agent."""
+    status = await desk.status(run_id=None)
+    assert codes(status) == [("warning", "no_agent")]
+    assert part(status, "problems", 0, "mend") == "finagent orchestrate starts one"
+    await opened(desk, a_plan())
+    assert ("critical", "no_agent") in codes(await desk.status(run_id=None))
+    assert ("critical", "no_agent") not in codes(await desk.status(run_id=None, health=dict))
+    assert ("critical", "no_agent") not in codes(await desk.status(run_id="r1"))
+
+
 async def test_a_reader_beside_a_running_agent_knows_that_it_runs(desk: Desk, tmp_path: Path) -> None:
     """The last boot's process is alive and is not this one."""
     async with await Database.open_readonly(tmp_path / "finagent.db") as reader:

@@ -103,7 +103,8 @@ class Desk:
         return SqliteViews(self.database, replace(facts, **changes))
 
     async def status(self, **changes: object) -> Document:
-        return await self.views(**changes).status()
+        """As of a run that was played; ``run_id=None``: of an agent's own day."""
+        return await self.views(**{"run_id": "r1", **changes}).status()
 
 
 @asynccontextmanager

@@ -180,9 +180,17 @@ def answer(task: Message, context: TaskContext) -> Message:
 
 
 def found(path: str) -> ComputeFunction:
-    """The function of a "module:name" path; raises what its import raises."""
+    """The function of a "module:name" path; ComputeEncodingError where there is none, else what its import raises."""
     module, _, name = path.partition(":")
-    return cast(ComputeFunction, getattr(importlib.import_module(module), name))
+    try:
+        function = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, one that it needs is not
+        raise ComputeEncodingError(f"there is no module {error.name} for {path}") from None
+    if not callable(function):
+        raise ComputeEncodingError(f"there is no function {name} in {module}")
+    return cast(ComputeFunction, function)
 
 
 def failure(number: int, error: BaseException) -> Message:

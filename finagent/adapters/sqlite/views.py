@@ -104,7 +104,14 @@ class SqliteViews:
             "control": views_account.control_document(found),
             "services": views_status.services_document(services),
             "counts": views_status.counts_document(found, scene),
-            "problems": views_status.problems(found, scene, services, session=session, now_ms=now_ms),
+            "problems": views_status.problems(
+                found,
+                scene,
+                services,
+                session=session,
+                now_ms=now_ms,
+                needs_agent=facts.run_id is None,
+            ),
             "next_jobs": views_status.next_jobs(scene, ticks),
         }
 

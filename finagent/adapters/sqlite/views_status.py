@@ -199,9 +199,12 @@ def problems(
     *,
     session: Session,
     now_ms: int,
+    needs_agent: bool,
 ) -> list[Json]:
-    """What is wrong, worst first."""
+    """What is wrong, worst first; ``needs_agent``: the day is the agent's own, not a run that was played."""
     problems = _Problems()
+    if needs_agent and engine_state(scene, services) == "stopped":
+        _no_agent(found, scene, problems)
     _halts(found, problems)
     _orders(scene, problems)
     for guarded in found.ledger.guarded:
@@ -223,6 +226,18 @@ def problems(
     for at_ms, reason in scene.skipped:
         problems.add("info", "scan_skipped", f"A scan was skipped: {reason}", since_ms=at_ms)
     return problems.worst_first()
+
+
+def _no_agent(found: MarkedLedger, scene: Scene, problems: _Problems) -> None:
+    """Nobody scans, sends or watches; where something is open that is critical."""
+    held, orders = len(found.ledger.guarded), scene.counts["orders_open"]
+    is_open = held > 0 or orders > 0
+    words = "No agent runs: nothing is scanned, asked or sent"
+    if is_open:
+        words = f"No agent runs, and {held} positions are open with {orders} orders at work"
+    stopped_ms = scene.boot[1] if scene.boot is not None else None
+    mend = "finagent orchestrate starts one"
+    problems.add("critical" if is_open else "warning", "no_agent", words, mend=mend, since_ms=stopped_ms)
 
 
 def _halts(found: MarkedLedger, problems: _Problems) -> None:

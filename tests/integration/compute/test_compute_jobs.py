@@ -18,7 +18,7 @@ from tests.integration.compute.functions import path_to
 
 NAMES = (
     "add", "burn", "burn_silently", "burn_stubbornly", "count", "exit_hard", "give_object", "give_up",
-    "pause_silently", "raise_error", "unknown", "wait_for_gate", "work_for",
+    "no_such_function", "pause_silently", "raise_error", "unknown", "wait_for_gate", "work_for",
 )  # fmt: skip
 Open = Callable[[Engine], Awaitable[Engine]]
 
@@ -94,6 +94,7 @@ async def test_job_that_kills_each_worker_ends_dead_and_stops_nobody(engine: Eng
     [
         ("raise_error", 3, "raised ValueError: the 7th bar has no close"),
         ("give_up", 1, "GiveUpError: there is no such dataset"),
+        ("no_such_function", 1, "there is no function no_such_function in"),
         ("give_object", 1, "the result of tests.integration.compute.functions:give_object is no JSON"),
     ],
 )

@@ -289,9 +289,32 @@ FAILING = [
     ("exit_politely", "SystemExit", "3"),
     ("recurse", "RecursionError", "maximum recursion depth"),
     ("report_nan", "ValueError", "the progress is nan"),
-    ("no_such_function", "AttributeError", "no_such_function"),
     ("stop_uninvited", "ComputeStopError", "nobody asked it to"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("tests.integration.compute.functions:no_such_function", "no function no_such_function in tests"),
+        ("tests.integration.compute.functions:signal", "there is no function signal in"),
+        ("tests.integration.compute.nowhere:add", "there is no module tests.integration.compute.nowhere"),
+        ("nowhere.at.all:add", "there is no module nowhere for nowhere.at.all:add"),
+    ],
+)
+async def test_function_that_does_not_exist_gives_up(pool: ProcessComputePool, path: str, said: str) -> None:
+    with pytest.raises(ComputeEncodingError, match=said):
+        await pool.run(ComputeTask(function=path, arguments={}, key="k"))
+
+
+async def test_module_whose_import_fails_is_a_failure_of_its_own(
+    pool: ProcessComputePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it needs may be there at the next try."""
+    (tmp_path / "needy.py").write_text("import not_there_yet\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ComputeFailedError, match="raised ModuleNotFoundError"):
+        await pool.run(ComputeTask(function="needy:add", arguments={}, key="k"))
 
 
 @pytest.mark.parametrize(("name", "kind", "message"), FAILING, ids=[name for name, _, _ in FAILING])

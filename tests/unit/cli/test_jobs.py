@@ -196,15 +196,33 @@ def test_redrive_counts_before_and_after(home: Path, capsys: Capture) -> None:
     redrive = ["--home", str(home), "jobs", "redrive"]
     assert run([*redrive, "--dry-run"]) == 0
     assert "put 2 dead jobs (1 scan, 1 send) back to ready. Nothing was done" in capsys.readouterr().out
-    assert run([*redrive, "--type", "scan", "--type", "nope"]) == 0
+    assert run([*redrive, "--type", "scan", "--type", "plan"]) == 0
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == (
         "1 dead job is ready again.\n",
-        "no dead job of type nope; dead are: scan, send\n",
+        "no dead job of type plan; dead are: scan, send\n",
     )
     assert run([*redrive, "--json"]) == 0
     assert document(capsys)["data"] == {"jobs": 1}
     assert (status_of(home, DEAD, capsys), status_of(home, DEAD_TOO, capsys)) == ("ready", "ready")
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["real", "dry run"])
+def test_redrive_of_a_type_that_no_job_has_is_refused(home: Path, capsys: Capture, more: list[str]) -> None:
+    redrive = ["--home", str(home), "jobs", "redrive", *more]
+    assert run([*redrive, "--type", "scam"]) == 2
+    assert capsys.readouterr().err == "error: scam is no type of job. Did you mean scan?\n"
+    assert run([*redrive, "--type", "xyz", "--json"]) == 2
+    assert document(capsys)["error"]["code"] == "unknown_type"  # type: ignore[index,call-overload]
+    assert status_of(home, DEAD, capsys) == "dead"
+
+
+def test_dry_run_of_redrive_looks_before_it_speaks(home: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Nothing to redrive is said, and so is a home without a database."""
+    assert run(["--home", str(home), "jobs", "redrive", "--type", "plan", "--dry-run"]) == 0
+    assert "would put 0 jobs (none is dead of type plan) back to ready" in capsys.readouterr().out
+    assert run(["--home", str(tmp_path / "none"), "jobs", "redrive", "--dry-run", "--json"]) == 1
+    assert document(capsys)["error"]["code"] == "no_database"  # type: ignore[index,call-overload]
 
 
 def test_redrive_at_a_terminal_asks_with_the_count(

@@ -196,8 +196,6 @@ def test_dangerous_verb_without_terminal_wants_yes(verb: str, capsys: Capture) -
         "jobs retry 3",
         "jobs retry 3 4",
         "jobs cancel 3",
-        "jobs redrive",
-        "jobs redrive --type send",
         "journal note hello",
     ],
 )
