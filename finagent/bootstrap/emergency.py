@@ -13,6 +13,7 @@ from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap.storage import FOLDED_NAME, LineLog, Storage
 from finagent.bootstrap.world import World
 from finagent.context import SurfaceError
+from finagent.domain.broker_event import fill_payload
 from finagent.domain.facts import (
     ACCOUNT_ROW,
     ControlChanged,
@@ -33,7 +34,6 @@ from finagent.runtime.clock import SystemClock
 from finagent.runtime.failpoints import hit
 from finagent.runtime.tasks import spawn
 from finagent.services.emergency import EmergencyService, Trigger
-from finagent.services.position import fill_payload
 
 LOG = logging.getLogger(__name__)
 SHUT_AFTER_S = 5.0
@@ -229,7 +229,7 @@ class EmergencyDesk:
                 plan_id = owners.get(fill.client_order_id)
                 if plan_id is not None:
                     job = NewJob(
-                        Step.BROKER_EVENT, fill_payload(fill), idem_key=fill.execution_id, key=plan_id
+                        Step.BROKER_EVENT, dict(fill_payload(fill)), idem_key=fill.execution_id, key=plan_id
                     )
                     await self._queue.publish(job)
 

@@ -21,7 +21,7 @@ from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderState
 from finagent.domain.plan import PlanState
 from finagent.domain.positions import ExitReason, Position, fold, open_position
 from finagent.domain.steps import Step
-from finagent.ports import GiveUpError, Job, JsonValue, NewJob, Store, Tx
+from finagent.ports import GiveUpError, Job, NewJob, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(name="position", consumes=(Step.BROKER_EVENT,), needs=("queue",))
@@ -151,23 +151,6 @@ def _reason(order: StoredOrder, fill: BrokerFill, held: OpenPosition | None) -> 
         is_moved = held is not None and order.intent.stop_e4 != held.plan.stop_e4
         return ExitReason.TRAILING if is_moved else ExitReason.STOP
     return ExitReason.TARGET
-
-
-def fill_payload(fill: BrokerFill) -> dict[str, JsonValue]:
-    """A fill as the payload of its ``broker_event`` job."""
-    return {
-        "event": "fill",
-        "order": fill.client_order_id,
-        "execution": fill.execution_id,
-        "quantity_e4": fill.quantity_e4,
-        "price_e4": fill.price_e4,
-        "at_ms": fill.at_ms,
-        "fees_e8": fill.fees_e8,
-        "reference_e4": fill.reference_e4,
-        "side": fill.side.value,
-        "ambiguous": fill.is_ambiguous,
-        "forced": fill.is_forced_close,
-    }
 
 
 def fill_from(payload: Mapping[str, object], order: StoredOrder) -> BrokerFill:

@@ -11,10 +11,11 @@ from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.adapters.sqlite.store import read_book, read_open_positions
 from finagent.domain.book import Book, OpenPosition, account_state
+from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
 from finagent.domain.facts import Journalled
 from finagent.domain.manage import ArmedAction, MoveStop, OpenState, TimeStop, advance, armed_action, evaluate
 from finagent.domain.market import MINUTE_MS, Bar, Session
-from finagent.domain.orders import BrokerFill
+from finagent.domain.orders import BrokerFill, OrderState
 from finagent.domain.plan import Plan
 from finagent.domain.positions import entry_price_e4, fold, open_position
 from finagent.domain.risk import RiskProfile, loss_tier
@@ -22,7 +23,6 @@ from finagent.domain.steps import Step
 from finagent.ports import CalendarPort, Clock, JsonValue, MarketDataPort, NewJob
 from finagent.runtime.clock import VirtualClock
 from finagent.runtime.failpoints import hit
-from finagent.services.position import fill_payload
 from finagent.services.schedule import DaySchedule
 
 FEED = "tick"
@@ -247,16 +247,14 @@ class DayDriver:
         )
         for event in events:
             if event.fill is not None:
-                payload = fill_payload(event.fill)
+                payload = dict(fill_payload(event.fill))
                 key = event.fill.execution_id
                 ws.publish(NewJob(Step.BROKER_EVENT, payload, idem_key=key, key=event.plan_id))
             elif event.is_final:
-                order_id = event.client_order_id
-                ended = {"event": event.state, "order": order_id, "reason": event.reason}
-                job = NewJob(
-                    Step.BROKER_EVENT, dict(ended), idem_key=f"{order_id}:{event.state}", key=event.plan_id
-                )
-                ws.publish(job)
+                order_id, state = event.client_order_id, OrderState(event.state)
+                ended = ended_payload(order_id, state, event.reason)
+                key = ended_key(order_id, state)
+                ws.publish(NewJob(Step.BROKER_EVENT, dict(ended), idem_key=key, key=event.plan_id))
         return [event.fill for event in events if event.fill is not None]
 
     def _watch_plans(self, ws: WriteSession, minute: Minute) -> None:

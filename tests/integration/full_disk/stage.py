@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from finagent.domain.broker_event import fill_payload
 from finagent.ports import NewJob
 from finagent.runtime.tasks import spawn
-from finagent.services.position import fill_payload
 from tests.integration.locked.stage import LockedStage
 from tests.integration.services.world import DAY, PATIENCE_S
 from tests.proof.queue.small_disk import fill

@@ -9,12 +9,12 @@ from typing import Self
 
 from finagent.bootstrap.engine import EngineOptions, open_engine
 from finagent.bootstrap.world import World
+from finagent.domain.broker_event import fill_payload
 from finagent.domain.orders import Scope
 from finagent.ports import NewJob
 from finagent.runtime.clock import SystemTicker, VirtualClock
 from finagent.runtime.tasks import spawn
 from finagent.services.control import ControlService
-from finagent.services.position import fill_payload
 from tests.integration.locked.outside import OutsideBroker
 from tests.integration.services.market import local
 from tests.integration.services.world import DAY, PATIENCE_S, Stage, _stored_ms
