@@ -28,6 +28,10 @@ class NewsArchive:
         """Read everything at once, so that no scan waits for it."""
         self._texts, self._earnings  # noqa: B018  # reading a cached property fills it
 
+    def all_headlines(self) -> Sequence[Headline]:
+        """Every text once, each symbol's in the order in which they became known."""
+        return [text for symbol in sorted(self._texts) for text in self._texts[symbol]]
+
     async def headlines(
         self, symbols: Sequence[str], since_ms: int, as_of_ms: int
     ) -> Mapping[str, Sequence[Headline]]:

@@ -1,0 +1,25 @@
+"""What a backtest refuses; each message names what, the value seen and the mend."""
+
+
+class BacktestError(Exception):
+    """The backtest cannot run; ``hint`` is the mend and ``code`` one word for programs."""
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "backtest") -> None:
+        super().__init__(message)
+        self.message, self.hint, self.code = message, hint, code
+
+
+class DatasetChangedError(BacktestError):
+    """The files of a dataset are not those that were written: nothing computed from them counts."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, hint="delete that folder: the next run builds it again", code="changed_dataset"
+        )
+
+
+class DatasetRefusedError(BacktestError):
+    """The data cannot become a dataset whose sums are exact."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint, code="refused_data")

@@ -1,0 +1,257 @@
+"""One session of the dataset as of any instant in it: nothing here answers with what was not known yet."""
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from finagent.backtest.dataset import ABSENT, Dataset
+from finagent.domain.market import (
+    MINUTE_MS,
+    Bar,
+    CorporateAction,
+    DailyBar,
+    History,
+    Instrument,
+    Quote,
+    Session,
+    Snapshot,
+)
+
+FEED = "replay"
+"""The same name as the replay's feed: a candidate carries it."""
+UNIVERSE_SESSIONS = 10
+"""A symbol belongs to the universe when it has a daily bar in so many sessions before."""
+HISTORY_SESSIONS = 60
+VOLUME_SESSIONS = 20
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class LastPrice:
+    """Close of the last ended bar, its end, and the newest quote."""
+
+    price_e4: int
+    at_ms: int
+    quote: Quote | None = None
+
+
+@dataclass(slots=True, eq=False)
+class SymbolDay:
+    """A symbol's minute bars of one session, whole; ask only through an instant."""
+
+    starts: list[int]
+    bars: list[Bar]
+
+    def ended(self, as_of_ms: int) -> int:
+        """How many bars had ended at an instant."""
+        return bisect_right(self.starts, as_of_ms - MINUTE_MS)
+
+    def bar_ending(self, end_ms: int) -> Bar | None:
+        """The bar that ends at an instant."""
+        place = bisect_left(self.starts, end_ms - MINUTE_MS)
+        if place < len(self.starts) and self.starts[place] == end_ms - MINUTE_MS:
+            return self.bars[place]
+        return None
+
+
+@dataclass(slots=True, eq=False)
+class SessionMarket:
+    """A session's prices; ``has_minutes`` is False where only its daily bars are to be used."""
+
+    dataset: Dataset
+    row: int
+    session: Session
+    has_minutes: bool
+    universe: Flags
+    """Symbols with a daily bar in the ten sessions before."""
+    _days: dict[str, SymbolDay] = field(default_factory=dict)
+    _ends: list[int] | None = None
+
+    @property
+    def minute_row(self) -> int:
+        """The session's number among those with minutes."""
+        return int(self.dataset.minutes.rows_of[self.row])
+
+    def day(self, symbol: str) -> SymbolDay:
+        """The symbol's minute bars; none where it has none or only daily bars count."""
+        found = self._days.get(symbol)
+        if found is None:
+            found = self._days[symbol] = self._read(symbol)
+        return found
+
+    def bars(self, symbol: str, as_of_ms: int) -> tuple[Bar, ...]:
+        """The symbol's bars that had ended, pre-market included, in time order."""
+        day = self.day(symbol)
+        return tuple(day.bars[: day.ended(as_of_ms)])
+
+    def last_price(self, symbol: str, as_of_ms: int) -> LastPrice | None:
+        """Close of the last ended bar, with the newest quote; None before the first bar."""
+        day = self.day(symbol)
+        ended = day.ended(as_of_ms)
+        if not ended:
+            return None
+        bar = day.bars[ended - 1]
+        return LastPrice(bar.close_e4, bar.end_ms, self.quote(symbol, as_of_ms))
+
+    def quote(self, symbol: str, as_of_ms: int) -> Quote | None:
+        """The symbol's newest quote of a minute that had ended."""
+        quotes = self.dataset.quotes
+        number = int(quotes.rows_of[self.row])
+        if number < 0 or not self.has_minutes:
+            return None
+        start, end = self._span(quotes.offsets[number], symbol)
+        limit = (as_of_ms - MINUTE_MS - self.session.open_ms) // MINUTE_MS
+        at = start + int(np.searchsorted(quotes.minute[start:end], limit, side="right")) - 1
+        if at < start:
+            return None
+        return Quote(
+            self.session.open_ms + (int(quotes.minute[at]) + 1) * MINUTE_MS,
+            int(quotes.bid_e4[at]),
+            int(quotes.ask_e4[at]),
+            int(quotes.bid_size[at]),
+            int(quotes.ask_size[at]),
+        )
+
+    def next_bar_end_ms(self, after_ms: int) -> int | None:
+        """End of the first bar of any symbol that ends after an instant."""
+        ends = self._bar_ends()
+        place = bisect_right(ends, after_ms)
+        return ends[place] if place < len(ends) else None
+
+    def action(self, symbol: str) -> CorporateAction | None:
+        """The corporate action whose ex-date is the session."""
+        return self.dataset.actions_on.get(self.session.date, {}).get(symbol)
+
+    def daily_bar(self, symbol: str, row: int) -> DailyBar | None:
+        """The symbol's raw daily bar of a row."""
+        number, daily = self.dataset.numbers[symbol], self.dataset.daily
+        if row < 0 or daily.volume[row, number] == ABSENT:
+            return None
+        return DailyBar(
+            self.dataset.sessions[row].date,
+            int(daily.open_e4[row, number]),
+            int(daily.high_e4[row, number]),
+            int(daily.low_e4[row, number]),
+            int(daily.close_e4[row, number]),
+            int(daily.volume[row, number]),
+        )
+
+    def snapshot(self, symbol: str, as_of_ms: int) -> Snapshot:
+        """What is known of a symbol, enough to measure its gap."""
+        is_open_known = as_of_ms >= self.session.open_ms + MINUTE_MS
+        today = self.daily_bar(symbol, self.row) if is_open_known else None
+        return Snapshot(
+            instrument=Instrument(symbol=symbol),
+            previous=self.daily_bar(symbol, self.row - 1),
+            action=self.action(symbol),
+            official_open_e4=None if today is None else today.open_e4,
+            minutes=self.bars(symbol, as_of_ms) if self.has_minutes else (),
+            quote=self.quote(symbol, as_of_ms),
+            is_halted=self.dataset.is_halted(symbol, as_of_ms),
+        )
+
+    def history(self, symbol: str, as_of_ms: int, *, most_bars: int) -> History:
+        """The symbol's newest daily bars of the 60 sessions before, with actions and volumes for RVOL."""
+        dataset, number = self.dataset, self.dataset.numbers[symbol]
+        first = max(0, self.row - HISTORY_SESSIONS)
+        volume = dataset.daily.volume[first : self.row, number]
+        rows = (np.flatnonzero(volume != ABSENT)[-most_bars:] + first).tolist()
+        since = dataset.sessions[first].date if self.row >= HISTORY_SESSIONS else ""
+        actions = dataset.actions.get(symbol, ())
+        measured = self._measured_rows(first)
+        since_open_ms = as_of_ms - self.session.open_ms
+        return History(
+            bars=self._daily_bars(number, rows),
+            actions=tuple(each for each in actions if since <= each.ex_session <= self.session.date),
+            volumes_to_now=self._volumes(number, measured, since_open_ms),
+            premarket_volumes=self._premarket_volumes(number, measured, since_open_ms),
+        )
+
+    def _daily_bars(self, number: int, rows: list[int]) -> tuple[DailyBar, ...]:
+        daily, sessions = self.dataset.daily, self.dataset.sessions
+        columns = (daily.open_e4, daily.high_e4, daily.low_e4, daily.close_e4, daily.volume)
+        values = zip(*(column[rows, number].tolist() for column in columns), strict=True)
+        return tuple(DailyBar(sessions[row].date, *each) for row, each in zip(rows, values, strict=True))
+
+    def _measured_rows(self, first: int) -> list[int]:
+        """The last 20 earlier sessions with minute bars among the 60, oldest first."""
+        if not self.has_minutes:
+            # Without minutes of today there is no volume to compare with.
+            return []
+        rows_of = self.dataset.minutes.rows_of[first : self.row]
+        found: list[int] = (np.flatnonzero(rows_of >= 0)[-VOLUME_SESSIONS:] + first).tolist()
+        return found
+
+    def _volumes(self, number: int, measured: list[int], since_open_ms: int) -> tuple[int, ...]:
+        """Shares traded from the open to the same time of day."""
+        if since_open_ms <= 0:
+            return ()
+        ended = (since_open_ms - MINUTE_MS) // MINUTE_MS + 1
+        found = []
+        for row in measured:
+            start, end = self._rows(row, number)
+            if start < end:
+                before = min(ended, self.dataset.sessions[row].minutes)
+                found.append(self._volume(start, end, 0, before))
+        return tuple(found)
+
+    def _premarket_volumes(self, number: int, measured: list[int], since_open_ms: int) -> tuple[int, ...]:
+        """Shares traded before the open up to the same time, of sessions with bars outside regular hours."""
+        minutes = self.dataset.minutes
+        before = min((since_open_ms - MINUTE_MS) // MINUTE_MS + 1, 0)
+        found = []
+        for row in measured:
+            start, end = self._rows(row, number)
+            regular = self.dataset.sessions[row].minutes
+            if start < end and (minutes.minute[start] < 0 or minutes.minute[end - 1] >= regular):
+                found.append(self._volume(start, end, -(1 << 14), before))
+        return tuple(found)
+
+    def _rows(self, row: int, number: int) -> tuple[int, int]:
+        offsets = self.dataset.minutes.offsets[int(self.dataset.minutes.rows_of[row])]
+        return int(offsets[number]), int(offsets[number + 1])
+
+    def _volume(self, start: int, end: int, first: int, before: int) -> int:
+        minutes = self.dataset.minutes
+        low, high = np.searchsorted(minutes.minute[start:end], (first, before)).tolist()
+        return int(minutes.volume[start + low : start + high].sum())
+
+    def _span(self, offsets: npt.NDArray[np.int64], symbol: str) -> tuple[int, int]:
+        number = self.dataset.numbers.get(symbol)
+        return (0, 0) if number is None else (int(offsets[number]), int(offsets[number + 1]))
+
+    def _read(self, symbol: str) -> SymbolDay:
+        minutes = self.dataset.minutes
+        if not self.has_minutes:
+            return SymbolDay([], [])
+        start, end = self._span(minutes.offsets[self.minute_row], symbol)
+        starts = (minutes.minute[start:end].astype(np.int64) * MINUTE_MS + self.session.open_ms).tolist()
+        columns = (minutes.open_e4, minutes.high_e4, minutes.low_e4, minutes.close_e4, minutes.volume)
+        rows = zip(starts, *(column[start:end].tolist() for column in columns), strict=True)
+        return SymbolDay(starts, [Bar(*row) for row in rows])
+
+    def _bar_ends(self) -> list[int]:
+        if self._ends is None:
+            self._ends = []
+            if self.has_minutes:
+                offsets = self.dataset.minutes.offsets[self.minute_row]
+                minute = self.dataset.minutes.minute[int(offsets[0]) : int(offsets[-1])]
+                ends = (np.unique(minute).astype(np.int64) + 1) * MINUTE_MS + self.session.open_ms
+                self._ends = ends.tolist()
+        return self._ends
+
+
+def open_session(dataset: Dataset, session: Session, *, use_minutes: bool = True) -> SessionMarket:
+    """The market of one session; ``use_minutes`` False looks at daily bars alone."""
+    row = dataset.rows[session.date]
+    earlier = dataset.daily.volume[max(0, row - UNIVERSE_SESSIONS) : row]
+    return SessionMarket(
+        dataset=dataset,
+        row=row,
+        session=session,
+        has_minutes=use_minutes and dataset.has_minutes(row),
+        universe=(earlier != ABSENT).any(axis=0),
+    )
