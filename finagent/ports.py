@@ -37,6 +37,7 @@ from finagent.runtime.clock import Clock, Ticker
 from finagent.runtime.errors import GiveUpError, HaltError, RetryError
 
 __all__ = [
+    "BrokerAccessError",
     "BrokerStreamPort",
     "CalendarPort",
     "Clock",
@@ -205,6 +206,14 @@ class OrderRejectedError(Exception):
         self.detail = detail
 
 
+class BrokerAccessError(RetryError):
+    """The broker does not let us in, and nothing was done: keys are missing, wrong or expired. ``mend`` says how."""
+
+    def __init__(self, message: str, mend: str) -> None:
+        super().__init__(message)
+        self.mend = mend
+
+
 class OutcomeUnknownError(Exception):
     """Nobody knows whether the broker has the order: look the id up before anything else."""
 
@@ -223,7 +232,7 @@ class OrderExecutionPort(Protocol):
     async def submit(self, intents: Sequence[OrderIntent]) -> BrokerOrder:
         """Send an order with its attached legs as one body; gives the first one as accepted.
 
-        OrderRejectedError, OutcomeUnknownError, DuplicateClientOrderIdError.
+        OrderRejectedError, OutcomeUnknownError, DuplicateClientOrderIdError, BrokerAccessError.
         """
 
     async def find(self, client_order_id: str) -> BrokerOrder | None:

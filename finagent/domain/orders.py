@@ -76,6 +76,7 @@ class OrderIntent:
     limit_e4: int | None = None
     stop_e4: int | None = None
     parent_id: str | None = None
+    time_in_force: TimeInForce = TimeInForce.DAY
     ignores_participation: bool = False
     time_to_live_ms: int = 60_000
     created_at_ms: int = 0
@@ -188,6 +189,8 @@ class BrokerCapabilities:
     has_stop_orders: bool = True
     order_types: tuple[OrderType, ...] = (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP)
     max_client_order_id: int = 48
+    has_opposite_orders: bool = True
+    """Whether an exit is taken while the rest of its entry still works; where not, that rest is cancelled first."""
 
 
 ENTRY_LEG = "entry"

@@ -95,11 +95,21 @@ class Metrics:
         self.slippage_bps = self._histogram("slippage_bps", "Fill against reference price", BPS)
         self.positions_open = self._gauge("positions_open", "Open positions")
         self.unprotected_positions = self._gauge("unprotected_positions", "Positions without a resting stop")
+        self._add_vendors()
         self.reconcile_last_success_timestamp_seconds = self._gauge(
             "reconcile_last_success_timestamp_seconds", "Last reconcile without an error"
         )
         self.reconcile_differences = self._gauge(
             "reconcile_differences", "Differences between broker and journal", "kind"
+        )
+
+    def _add_vendors(self) -> None:
+        self.api_requests_total = self._counter(
+            "api_requests_total", "Requests to a vendor by how they ended", "vendor", "endpoint", "code"
+        )
+        self.api_retries_total = self._counter("api_retries_total", "Requests tried again", "vendor")
+        self.circuit_state = self._gauge(
+            "circuit_state", "1 while the last requests to a vendor all failed", "vendor"
         )
 
     def _add_risk(self) -> None:

@@ -1,6 +1,8 @@
 """What every broker behind the order execution port promises; one suite, run over each adapter."""
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from finagent.domain.market import Side
 from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, OrderType
 from finagent.ports import DuplicateClientOrderIdError, OrderExecutionPort, OrderRejectedError
+from tests.alpaca.world import world as alpaca_world
 from tests.integration.paper.venue import SESSION, SHARE, Venue, bracket, buy, intent
 
 
@@ -19,27 +22,40 @@ class World:
     trade: Callable[[float], Awaitable[None]]
 
 
-def paper() -> World:
+Made = Callable[[], AbstractAsyncContextManager[World]]
+
+
+@contextlib.asynccontextmanager
+async def paper() -> AsyncIterator[World]:
     venue = Venue(strict_alpaca=True)
 
     async def trade(price: float) -> None:
         venue.tick({"XYZ": (price, price, price, price)})
 
-    return World(venue.broker, trade)
+    yield World(venue.broker, trade)
 
 
-def paper_with_attached_exits() -> World:
+@contextlib.asynccontextmanager
+async def paper_with_attached_exits() -> AsyncIterator[World]:
     venue = Venue()
 
     async def trade(price: float) -> None:
         venue.tick({"XYZ": (price, price, price, price)})
 
-    return World(venue.broker, trade)
+    yield World(venue.broker, trade)
 
 
-@pytest.fixture(params=[paper, paper_with_attached_exits])
-def world(request: pytest.FixtureRequest) -> World:
-    return request.param()
+@contextlib.asynccontextmanager
+async def alpaca_over_http() -> AsyncIterator[World]:
+    async with alpaca_world() as found:
+        yield World(found.broker, found.trade)
+
+
+@pytest.fixture(params=[paper, paper_with_attached_exits, alpaca_over_http])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    made: Made = request.param
+    async with made() as found:
+        yield found
 
 
 async def test_capabilities_are_stated(world):

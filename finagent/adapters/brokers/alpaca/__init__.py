@@ -1,0 +1,15 @@
+"""Alpaca: orders over REST, updates over its stream; paper, live, or a server on this machine."""
+
+from finagent.adapters.brokers.alpaca.broker import AlpacaBroker
+from finagent.adapters.brokers.alpaca.endpoint import Endpoint, Keys, endpoint, keys_from
+from finagent.adapters.brokers.alpaca.http import AlpacaHttp, Patience
+
+__all__ = [
+    "AlpacaBroker",
+    "AlpacaHttp",
+    "Endpoint",
+    "Keys",
+    "Patience",
+    "endpoint",
+    "keys_from",
+]
