@@ -172,6 +172,12 @@ class Store(Protocol):
     async def orders_of(self, plan_id: str) -> Sequence[StoredOrder]:
         """A plan's orders by creation and leg."""
 
+    async def was_sent(self, client_order_id: str) -> bool:
+        """Whether a job that sends the order was ever claimed: from then on it may be at the broker."""
+
+    async def is_exiting(self, plan_id: str) -> bool:
+        """Whether a job that closes (a part of) the plan's position waits or runs."""
+
     async def live_orders(self) -> Sequence[StoredOrder]:
         """All orders that are not terminal, by creation and id."""
 

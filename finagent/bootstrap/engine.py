@@ -31,8 +31,10 @@ from finagent.runtime.service import ServiceContract
 from finagent.runtime.supervisor import Supervisor
 from finagent.services import (
     approval,
+    canceller,
     execution,
     exits,
+    flatten,
     journal,
     planner,
     position,
@@ -47,7 +49,7 @@ from finagent.settings import Settings
 
 LOG = logging.getLogger(__name__)
 ENTRY_TIME_TO_LIVE_MS = 60_000
-HELD_BACK = ("exits", "sender", "position", "reconcile", "execution")
+HELD_BACK = ("exits", "flatten", "sender", "canceller", "position", "reconcile", "execution")
 PROVIDED = ("queue", "market_data", "news", "broker")
 
 
@@ -177,6 +179,7 @@ class Engine:
                 last_session=options.last_session,
                 is_every_bar=options.is_every_bar,
                 start_equity_e8=self.start_equity_e8,
+                watches_exits=not self.broker.capabilities.has_attached_exits,
             ),
             clock,
         )
@@ -336,21 +339,7 @@ class Engine:
             ),
             (risk.CONTRACT, risk.RiskService(self.queue, self.desk, delay_ms)),
             (approval.CONTRACT, self.approvals),
-            (
-                execution.CONTRACT,
-                execution.ExecutionService(
-                    self.store, self.queue, clock, self.desk, scope, ENTRY_TIME_TO_LIVE_MS
-                ),
-            ),
-            (
-                sender.CONTRACT,
-                sender.SenderService(self.store, self.broker, clock, s.execution.entry_ttl_s * 1000),
-            ),
-            (
-                exits.CONTRACT,
-                exits.ExitService(self.store, self.broker, world.calendar, clock, scope),
-            ),
-            (position.CONTRACT, position.PositionService(self.store)),
+            *self._order_services(),
             (
                 journal.CONTRACT,
                 journal.JournalService(
@@ -358,6 +347,25 @@ class Engine:
                 ),
             ),
             (reconcile.CONTRACT, reconcile.ReconcileService(self.store, self.broker, world.calendar, clock)),
+        ]
+
+    def _order_services(self) -> list[tuple[ServiceContract, JobHandler]]:
+        """What speaks to the broker, or hears from it."""
+        store, broker, clock, scope = self.store, self.broker, self.clock, self.options.scope
+        entry_ttl_ms = self.settings.execution.entry_ttl_s * 1000
+        is_attached = broker.capabilities.has_attached_exits
+        return [
+            (
+                execution.CONTRACT,
+                execution.ExecutionService(
+                    store, self.queue, clock, self.desk, scope, ENTRY_TIME_TO_LIVE_MS, is_attached
+                ),
+            ),
+            (sender.CONTRACT, sender.SenderService(store, broker, clock, entry_ttl_ms)),
+            (canceller.CONTRACT, canceller.CancelService(store, broker)),
+            (flatten.CONTRACT, flatten.FlattenService(store)),
+            (exits.CONTRACT, exits.ExitService(store, broker, clock, scope)),
+            (position.CONTRACT, position.PositionService(store)),
         ]
 
 

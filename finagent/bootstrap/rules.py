@@ -171,6 +171,7 @@ def venue_rules(settings: Settings, profile: RiskProfile) -> VenueRules:
         ambiguity=Ambiguity(settings.execution.ambiguity),
         lot_e4=min(profile.lot_e4, SHARE_E4),
         allow_shorts=profile.allow_shorts,
+        strict_alpaca=settings.execution.exits == "separate",
     )
 
 
@@ -219,7 +220,7 @@ def job_types() -> JobTypes:
     """
     patient = (
         *(Step.FLATTEN, Step.BROKER_EVENT, Step.EXIT, Step.SEND_EXIT, Step.REPLACE, Step.MOVE_STOP),
-        *(Step.SEND, Step.CANCEL_ENTRY, Step.RECORD_TRADE, Step.LIMIT),
+        *(Step.PROTECT, Step.SEND, Step.CANCEL_ENTRY, Step.RECORD_TRADE, Step.LIMIT),
     )
     return JobTypes(
         {

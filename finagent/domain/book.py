@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from finagent.domain.money import RATIO_SCALE, div_ceil
-from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
+from finagent.domain.orders import BrokerFill, OrderIntent, OrderState, OwnOrder
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, realised_pnl_e8
 from finagent.domain.positions import open_pnl_e8 as open_pnl_of
@@ -69,6 +69,12 @@ class StoredOrder:
     filled_e4: int
     accepted_at_ms: int | None
     reason: str
+    body_hash: str
+
+    @property
+    def own(self) -> OwnOrder:
+        """The order as the rules look at it."""
+        return OwnOrder(intent=self.intent, state=self.state, filled_e4=self.filled_e4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,16 @@ def fill_payload(fill: BrokerFill) -> EventData:
     }
 
 
-def ended_payload(client_order_id: str, state: OrderState, reason: str) -> EventData:
-    """An order that is over, with or without fills; the key of its job is ``ended_key``."""
-    return {"event": state.value, "order": client_order_id, "reason": reason}
+def ended_payload(
+    client_order_id: str, state: OrderState, reason: str, *, filled_e4: int | None = None
+) -> EventData:
+    """An order that is over, with or without fills; the key of its job is ``ended_key``.
+
+    ``filled_e4`` is what the broker says was filled in all, where it says so: an end that knows of more fills than the
+    journal waits for them.
+    """
+    payload: EventData = {"event": state.value, "order": client_order_id, "reason": reason}
+    return payload if filled_e4 is None else {**payload, "filled_e4": filled_e4}
 
 
 def ended_key(client_order_id: str, state: OrderState) -> str:

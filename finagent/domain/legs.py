@@ -21,11 +21,12 @@ def exit_side(plan: Plan) -> Side:
 
 
 def entry_intents(
-    plan: Plan, quantity_e4: int, *, scope: Scope, now_ms: int, time_to_live_ms: int
+    plan: Plan, quantity_e4: int, *, scope: Scope, now_ms: int, time_to_live_ms: int, is_alone: bool = False
 ) -> tuple[OrderIntent, ...]:
     """The entry, then its stop for the whole quantity, then its targets by share; all but the first are attached.
 
-    Shares are floored to the lot and the last target takes the rest; a target without a lot is left out.
+    Shares are floored to the lot and the last target takes the rest; a target without a lot is left out. ``is_alone``:
+    the broker takes no attached exits, only the entry leaves; its fills bring the stop.
     """
     entry_id = order_id(plan, ENTRY, 1, scope)
     entry = OrderIntent(
@@ -41,6 +42,8 @@ def entry_intents(
         time_to_live_ms=time_to_live_ms,
         created_at_ms=now_ms,
     )
+    if is_alone:
+        return (entry,)
     stop = stop_intent(
         plan, quantity_e4, plan.stop_e4, generation=1, parent_id=entry_id, scope=scope, now_ms=now_ms
     )
@@ -104,16 +107,28 @@ def stop_intent(
 
 
 def exit_intent(
-    plan: Plan, quantity_e4: int, *, generation: int, reason: str, scope: Scope, now_ms: int
+    plan: Plan,
+    quantity_e4: int,
+    *,
+    generation: int,
+    reason: str,
+    scope: Scope,
+    now_ms: int,
+    leg: str = EXIT,
+    side: Side | None = None,
 ) -> OrderIntent:
-    """A market order that closes what is open, whatever the minute's volume."""
+    """A market order that closes what is open, whatever the minute's volume.
+
+    ``leg`` names the target it takes; ``side`` is given when more was closed than was open, and the rest must come
+    back.
+    """
     return OrderIntent(
-        client_order_id=order_id(plan, EXIT, generation, scope),
+        client_order_id=order_id(plan, leg, generation, scope),
         plan_id=plan.plan_id,
         symbol=plan.symbol,
-        leg=EXIT,
+        leg=leg,
         generation=generation,
-        side=exit_side(plan),
+        side=exit_side(plan) if side is None else side,
         type=OrderType.MARKET,
         quantity_e4=quantity_e4,
         ignores_participation=True,

@@ -9,6 +9,7 @@ class Step(StrEnum):
     FLATTEN = "flatten"
     BROKER_EVENT = "broker_event"
     EXIT = "exit"
+    PROTECT = "protect"
     MOVE_STOP = "move_stop"
     REPLACE = "replace"
     SEND_EXIT = "send_exit"
@@ -32,6 +33,7 @@ PRIORITY: dict[Step, int] = {
     Step.FLATTEN: 0,
     Step.BROKER_EVENT: 1,
     Step.EXIT: 2,
+    Step.PROTECT: 2,
     Step.MOVE_STOP: 2,
     Step.REPLACE: 2,
     Step.SEND_EXIT: 2,

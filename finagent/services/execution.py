@@ -31,6 +31,7 @@ class ExecutionService:
     """Takes ``execute`` and ``plan_expiry`` jobs ``{plan}``.
 
     Risk runs again under the guard; entry and attached legs are one commit, and only then a ``send`` job exists.
+    Where the broker takes no attached exits the entry is alone: its fills bring the stop.
     """
 
     store: Store
@@ -39,6 +40,7 @@ class ExecutionService:
     risk: RiskCheck
     scope: Scope
     time_to_live_ms: int
+    has_attached_exits: bool
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """Commit the intents of an approved plan, or end it with the reason."""
@@ -71,6 +73,7 @@ class ExecutionService:
             scope=self.scope,
             now_ms=self.clock.now_ms(),
             time_to_live_ms=self.time_to_live_ms,
+            is_alone=not self.has_attached_exits,
         )
 
     def _missed(self, plan: Plan, price: LastPrice | None) -> str | None:

@@ -1,23 +1,15 @@
-"""Exits: closes positions (time stop, flatten, kill) and moves their stops; never blocked by entry controls."""
+"""Exits: closes positions, keeps and moves their stops; never blocked by entry controls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finagent.domain.approvals import ApprovalState
-from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
-from finagent.domain.facts import (
-    ACCOUNT_ROW,
-    ApprovalAnswered,
-    IntentRecorded,
-    Journalled,
-    OrderMoved,
-    PlanMoved,
-    ReservationReleased,
-)
+from finagent.domain.book import OpenPosition, StoredOrder
+from finagent.domain.facts import IntentRecorded, Journalled, OrderMoved, ReservationReleased
 from finagent.domain.journal import JsonData
-from finagent.domain.legs import ENTRY, EXIT, STOP, exit_intent, stop_intent
+from finagent.domain.legs import ENTRY, EXIT, STOP, entry_side, exit_intent, exit_side, stop_intent
 from finagent.domain.orders import (
     TERMINAL_ORDER_STATES,
+    OrderIntent,
     OrderState,
     OwnOrder,
     Scope,
@@ -25,13 +17,26 @@ from finagent.domain.orders import (
     body_hash,
     next_generation,
 )
-from finagent.domain.plan import PlanState
+from finagent.domain.positions import ExitReason
+from finagent.domain.protection import (
+    CloseOut,
+    FreeQuantity,
+    PlaceStop,
+    ResizeStop,
+    WaitFor,
+    can_replace,
+    free_e4,
+    is_attached,
+    live_exits,
+    protection_of,
+    target_shares,
+)
 from finagent.domain.steps import Step
 from finagent.ports import (
-    CalendarPort,
     Clock,
     GiveUpError,
     Job,
+    JsonValue,
     NewJob,
     OrderExecutionPort,
     RetryError,
@@ -41,183 +46,263 @@ from finagent.ports import (
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(
-    name="exits", consumes=(Step.FLATTEN, Step.EXIT, Step.MOVE_STOP), needs=("queue", "broker")
+    name="exits", consumes=(Step.EXIT, Step.PROTECT, Step.MOVE_STOP), needs=("queue", "broker")
 )
-NOT_ENTERED = (PlanState.PLANNED, PlanState.PENDING, PlanState.APPROVED, PlanState.ARMED)
 
 
 @dataclass(frozen=True, slots=True)
 class ExitService:
-    """Takes ``flatten {session, symbol, reason}``, ``exit {plan, reason}`` and ``move_stop {plan, stop_e4}`` jobs."""
+    """Takes ``exit {plan, reason}``, ``protect {plan}`` and ``move_stop {plan, stop_e4, reason}`` jobs.
+
+    An exit with ``legs`` takes these targets alone and protects the rest.
+    """
 
     store: Store
     broker: OrderExecutionPort
-    calendar: CalendarPort
     clock: Clock
     scope: Scope
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """One exit step."""
-        if job.type == Step.FLATTEN:
-            await self._flatten(job, tx)
-            return
         held = await self.store.position(str(job.payload["plan"]))
-        if held is None or held.position.quantity_e4 == 0:
+        if held is None:
             return
-        if job.type == Step.MOVE_STOP:
-            await self._move_stop(job, held, tx)
+        orders = await self.store.orders_of(held.plan.plan_id)
+        if job.type == Step.PROTECT:
+            await self._protect(held, orders, tx)
+        elif held.position.quantity_e4 == 0:
+            return
+        elif job.type == Step.MOVE_STOP:
+            await self._move_stop(job, held, orders, tx)
+        elif "legs" in job.payload:
+            await self._take_targets(job, held, orders, tx)
         else:
-            await self._exit(str(job.payload["reason"]), held, tx)
+            await self._exit(job, held, orders, tx)
 
-    async def _flatten(self, job: Job, tx: Tx) -> None:
-        """Ends plans that have not entered, and leaves an exit job for every open position and working entry."""
-        date, symbol, reason = str(job.payload["session"]), job.payload["symbol"], str(job.payload["reason"])
-        tx.touch(ACCOUNT_ROW)
-        before = job.payload.get("before")
-        if before is not None:
-            await self._close_earlier(str(before), reason, job, tx)
-            return
-        for stored in await self.store.plans(date, states=NOT_ENTERED):
-            if symbol is None or stored.plan.symbol == symbol:
-                plan_id = stored.plan.plan_id
-                tx.put(
-                    PlanMoved(
-                        plan_id=plan_id, from_states=NOT_ENTERED, to_state=PlanState.CANCELLED, reason=reason
-                    )
-                )
-                tx.put(ReservationReleased(plan_id=plan_id))
-                await self._close_question(stored, reason, tx)
-                tx.put(
-                    Journalled(kind="plan_ended", ref=plan_id, data={"state": "cancelled", "reason": reason})
-                )
-        entries = [o for o in await self.store.live_orders() if o.intent.leg == ENTRY]
-        for order in entries:
-            if symbol is None or order.intent.symbol == symbol:
-                entry_id = order.intent.client_order_id
-                key = f"{entry_id}/{job.idem_key}"
-                tx.enqueue(
-                    NewJob(
-                        Step.CANCEL_ENTRY,
-                        {"order": entry_id},
-                        idem_key=key,
-                        key=order.intent.plan_id,
-                        priority=1,
-                    )
-                )
-        for held in await self.store.open_positions():
-            if symbol is None or held.plan.symbol == symbol:
-                plan_id = held.plan.plan_id
-                payload = {"plan": plan_id, "reason": reason}
-                tx.enqueue(NewJob(Step.EXIT, payload, idem_key=f"{plan_id}/{job.idem_key}", key=plan_id))
-
-    async def _close_question(self, stored: StoredPlan, reason: str, tx: Tx) -> None:
-        """A plan that was cancelled waits for no answer any more."""
-        if stored.state is not PlanState.PENDING:
-            return
-        approval = await self.store.approval(stored.plan.plan_id)
-        if approval is not None:
-            tx.put(
-                ApprovalAnswered(
-                    plan_id=approval.plan_id,
-                    plan_hash=approval.plan_hash,
-                    state=ApprovalState.SUPERSEDED.value,
-                    channel=reason,
-                    identity="",
-                )
-            )
-
-    async def _close_earlier(self, date: str, reason: str, job: Job, tx: Tx) -> None:
-        """Only positions of sessions before ``date``; today's plans and entries go on."""
-        for held in await self.store.open_positions():
-            if held.plan.session < date:
-                plan_id = held.plan.plan_id
-                payload = {"plan": plan_id, "reason": reason}
-                tx.enqueue(NewJob(Step.EXIT, payload, idem_key=f"{plan_id}/{job.idem_key}", key=plan_id))
-
-    async def _exit(self, reason: str, held: OpenPosition, tx: Tx) -> None:
+    # ------------------------------------------------------------ all of it
+    async def _exit(self, job: Job, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> None:
         """Free the quantity at the broker, see that it is free, then commit the next exit generation."""
-        plan = held.plan
-        orders = await self.store.orders_of(plan.plan_id)
+        plan, reason = held.plan, str(job.payload["reason"])
         live = [order for order in orders if order.state not in TERMINAL_ORDER_STATES]
-        if any(order.intent.leg == EXIT for order in live):
+        side = exit_side(plan) if _held_e4(held) > 0 else entry_side(plan)
+        if any(order.intent.leg == EXIT and order.intent.side is side for order in live):
+            self._look_again(held, orders, tx)
             return
         for order in live:
-            await self._cancelled(order, tx)
-        generation = next_generation(_own(orders), plan_id=plan.plan_id, leg=EXIT)
-        assert isinstance(generation, int)
+            await self._freed(order, tx)
         intent = exit_intent(
             plan,
             abs(held.position.quantity_e4),
-            generation=generation,
+            generation=_next(orders, plan.plan_id, EXIT),
             reason=reason,
             scope=self.scope,
             now_ms=self.clock.now_ms(),
+            side=side,
         )
-        tx.put(IntentRecorded(intent=intent, session=plan.session, body_hash=body_hash(intent)))
-        data: dict[str, JsonData] = {
-            "order": intent.client_order_id,
-            "reason": reason,
-            "quantity_e4": intent.quantity_e4,
-        }
-        tx.put(Journalled(kind="exit", ref=plan.plan_id, data=data))
+        self._send(intent, held, kind="exit", tx=tx)
         tx.put(ReservationReleased(plan_id=plan.plan_id))
-        order_id = intent.client_order_id
-        tx.enqueue(NewJob(Step.SEND_EXIT, {"order": order_id}, idem_key=order_id, key=plan.plan_id))
 
-    async def _cancelled(self, order: StoredOrder, tx: Tx) -> None:
-        order_id = order.intent.client_order_id
-        if order.state is OrderState.INTENT:
-            found = await self.broker.find(order_id)
-            if found is not None:
-                raise RetryError(f"{order_id}: its acceptance is on its way", retry_after_s=1)
-        else:
-            await self.broker.cancel(order_id)
-            found = await self.broker.find(order_id)
-            if (
-                found is None
-                or found.state not in TERMINAL_ORDER_STATES
-                or found.filled_e4 != order.filled_e4
-            ):
-                raise RetryError(f"{order_id}: not free yet at the broker", retry_after_s=1)
-        tx.put(OrderMoved(client_order_id=order_id, to_state=OrderState.CANCELLED, reason="exit"))
+    # ------------------------------------------------------------ separate exits
+    async def _protect(self, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> None:
+        """One step towards one resting stop for all that no other exit has claimed."""
+        own = [order.own for order in orders]
+        if is_attached(own) or await self.store.is_exiting(held.plan.plan_id):
+            return  # the broker minds attached ones; an exit under way protects what it leaves
+        by_id = {order.intent.client_order_id: order for order in orders}
+        step = protection_of(own, held_e4=_held_e4(held))
+        match step:
+            case None | WaitFor():
+                return
+            case CloseOut():
+                plan_id = held.plan.plan_id
+                reason = ExitReason.STOP if _held_e4(held) > 0 else ExitReason.FLATTEN
+                out: dict[str, JsonValue] = {"plan": plan_id, "reason": reason.value}
+                key = f"{plan_id}/out-{self.clock.now_ms()}"
+                tx.enqueue(NewJob(Step.EXIT, out, idem_key=key, key=plan_id))
+            case FreeQuantity(freed):
+                for order in freed:
+                    await self._freed(by_id[order.intent.client_order_id], tx)
+                self._look_again(held, orders, tx)
+            case PlaceStop(quantity_e4, free):
+                for order in free:
+                    await self._freed(by_id[order.intent.client_order_id], tx)
+                self._place_stop(held, orders, quantity_e4, held.stop_e4, tx)
+            case ResizeStop(stop, quantity_e4):
+                old = by_id[stop.intent.client_order_id]
+                self._replace_stop(old, held, orders, quantity_e4, held.stop_e4, "resize", tx)
 
-    async def _move_stop(self, job: Job, held: OpenPosition, tx: Tx) -> None:
+    def _look_again(self, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> None:
+        """What was freed, or found under way, may leave something bare."""
+        if held.position.quantity_e4 != 0 and not is_attached([order.own for order in orders]):
+            plan_id = held.plan.plan_id
+            key = f"{plan_id}/freed-{self.clock.now_ms()}"
+            tx.enqueue(NewJob(Step.PROTECT, {"plan": plan_id}, idem_key=key, key=plan_id))
+
+    async def _take_targets(
+        self, job: Job, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx
+    ) -> None:
+        """Exits for the shares of the targets reached; the stop shrinks to what remains, in one step if it can."""
+        legs = job.payload["legs"]
+        if not isinstance(legs, list):
+            raise GiveUpError(f"exit job {job.idem_key} names no legs: {dict(job.payload)}")
+        own = [order.own for order in orders]
+        claimed = [order for order in live_exits(own) if order.intent.leg != STOP]
+        if is_attached(own) or any(order.intent.leg == EXIT for order in claimed):
+            self._look_again(held, orders, tx)
+            return
+        for order in orders:
+            if order.intent.leg == ENTRY and order.state not in TERMINAL_ORDER_STATES:
+                await self._freed(order, tx)  # what has reached its target is not added to
+        free = free_e4(claimed, held_e4=_held_e4(held))
+        wanted: list[tuple[str, int]] = []
+        for leg, part_e4 in target_shares(held.plan, own):
+            quantity_e4 = min(part_e4, free) if leg in legs else 0
+            free -= quantity_e4
+            if quantity_e4 > 0:
+                wanted.append((leg, quantity_e4))
+        if not wanted:
+            self._look_again(held, orders, tx)
+            return
+        await self._shrink_stop(held, orders, free, tx)
+        for leg, quantity_e4 in wanted:
+            intent = exit_intent(
+                held.plan,
+                quantity_e4,
+                generation=_next(orders, held.plan.plan_id, leg),
+                reason=str(job.payload["reason"]),
+                scope=self.scope,
+                now_ms=self.clock.now_ms(),
+                leg=leg,
+            )
+            self._send(intent, held, kind="exit", tx=tx)
+
+    async def _shrink_stop(
+        self, held: OpenPosition, orders: Sequence[StoredOrder], rest_e4: int, tx: Tx
+    ) -> None:
+        """Bring the resting stop down to what will remain; the order of jobs makes room before the exit leaves."""
+        stops = [o for o in orders if o.intent.leg == STOP and o.state not in TERMINAL_ORDER_STATES]
+        if any(order.state in (OrderState.INTENT, OrderState.UNKNOWN) for order in stops):
+            raise RetryError(f"{stops[-1].intent.client_order_id}: the stop is on its way", retry_after_s=1)
+        own = [order.own for order in orders]
+        if rest_e4 > 0 and len(stops) == 1 and can_replace(own, stops[0].own):
+            self._replace_stop(stops[0], held, orders, rest_e4, held.stop_e4, "target", tx)
+            return
+        for stop in stops:
+            await self._freed(stop, tx)
+        if rest_e4 > 0:
+            self._place_stop(held, orders, rest_e4, held.stop_e4, tx)
+
+    # ------------------------------------------------------------ stops
+    async def _move_stop(self, job: Job, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> None:
         """Commit the stop's next generation, which will replace the resting one at the broker in one step."""
         stop_e4 = job.payload["stop_e4"]
         if not isinstance(stop_e4, int):
             raise GiveUpError(f"move_stop job {job.idem_key} has no stop: {dict(job.payload)}")
-        plan = held.plan
-        orders = await self.store.orders_of(plan.plan_id)
         stops = [o for o in orders if o.intent.leg == STOP and o.state not in TERMINAL_ORDER_STATES]
         is_exiting = any(o.intent.leg == EXIT and o.state not in TERMINAL_ORDER_STATES for o in orders)
-        if is_exiting or not stops or plan.direction.sign * (stop_e4 - held.stop_e4) <= 0:
+        if is_exiting or not stops or held.plan.direction.sign * (stop_e4 - held.stop_e4) <= 0:
             return
-        generation = next_generation(_own(orders), plan_id=plan.plan_id, leg=STOP, is_replacement=True)
+        own = [order.own for order in orders]
+        generation = next_generation(own, plan_id=held.plan.plan_id, leg=STOP, is_replacement=True)
         if isinstance(generation, StillLive):
             raise RetryError(f"{generation.client_order_id}: the stop before is on its way", retry_after_s=1)
-        old = stops[-1]
-        is_entering = any(o.intent.leg == ENTRY and o.state not in TERMINAL_ORDER_STATES for o in orders)
-        held_e4 = abs(held.position.quantity_e4)
+        old, reason = stops[-1], str(job.payload["reason"])
+        if is_attached(own):
+            is_entering = any(o.intent.leg == ENTRY and o.state not in TERMINAL_ORDER_STATES for o in orders)
+            quantity_e4 = old.intent.quantity_e4 if is_entering else abs(held.position.quantity_e4)
+        elif can_replace(own, old.own):
+            quantity_e4 = old.own.remaining_e4
+        elif old.filled_e4 == 0:
+            await self._freed(old, tx)
+            self._place_stop(held, orders, old.own.remaining_e4, stop_e4, tx)
+            return
+        else:
+            return  # it fills already
+        self._replace_stop(old, held, orders, quantity_e4, stop_e4, reason, tx)
+
+    def _replace_stop(
+        self,
+        old: StoredOrder,
+        held: OpenPosition,
+        orders: Sequence[StoredOrder],
+        quantity_e4: int,
+        stop_e4: int,
+        reason: str,
+        tx: Tx,
+    ) -> None:
+        plan = held.plan
         intent = stop_intent(
             plan,
-            old.intent.quantity_e4 if is_entering else held_e4,
+            quantity_e4,
             stop_e4,
-            generation=generation,
+            generation=_next(orders, plan.plan_id, STOP, is_replacement=True),
             parent_id=old.intent.parent_id,
             scope=self.scope,
             now_ms=self.clock.now_ms(),
         )
         order_id = intent.client_order_id
         tx.put(IntentRecorded(intent=intent, session=plan.session, body_hash=body_hash(intent)))
-        data: dict[str, JsonData] = {
-            "order": order_id,
-            "stop_e4": stop_e4,
-            "reason": str(job.payload["reason"]),
-        }
+        data: dict[str, JsonData] = {"order": order_id, "stop_e4": stop_e4, "reason": reason}
+        if old.intent.parent_id is None:
+            data["quantity_e4"] = quantity_e4
         tx.put(Journalled(kind="move_stop", ref=plan.plan_id, data=data))
         payload = {"order": order_id, "old": old.intent.client_order_id}
         tx.enqueue(NewJob(Step.REPLACE, payload, idem_key=order_id, key=plan.plan_id))
 
+    def _place_stop(
+        self, held: OpenPosition, orders: Sequence[StoredOrder], quantity_e4: int, stop_e4: int, tx: Tx
+    ) -> None:
+        plan = held.plan
+        intent = stop_intent(
+            plan,
+            quantity_e4,
+            stop_e4,
+            generation=_next(orders, plan.plan_id, STOP, is_replacement=True),
+            parent_id=None,
+            scope=self.scope,
+            now_ms=self.clock.now_ms(),
+        )
+        self._send(intent, held, kind="protect", tx=tx)
 
-def _own(orders: Sequence[StoredOrder]) -> list[OwnOrder]:
-    return [OwnOrder(intent=o.intent, state=o.state, filled_e4=o.filled_e4) for o in orders]
+    # ------------------------------------------------------------ at the broker
+    def _send(self, intent: OrderIntent, held: OpenPosition, *, kind: str, tx: Tx) -> None:
+        """The intent, its journal row and the job that sends it."""
+        plan, order_id = held.plan, intent.client_order_id
+        tx.put(IntentRecorded(intent=intent, session=plan.session, body_hash=body_hash(intent)))
+        data: dict[str, JsonData] = {"order": order_id, "quantity_e4": intent.quantity_e4}
+        if kind == "protect":
+            data["stop_e4"] = intent.stop_e4
+        else:
+            data["reason"] = intent.reason
+        tx.put(Journalled(kind=kind, ref=plan.plan_id, data=data))
+        tx.enqueue(NewJob(Step.SEND_EXIT, {"order": order_id}, idem_key=order_id, key=plan.plan_id))
+
+    async def _freed(self, order: StoredOrder, tx: Tx) -> None:
+        """See that an order can fill no more, then record it; RetryError as long as nobody can know."""
+        order_id, is_alone = order.intent.client_order_id, order.intent.parent_id is None
+        if order.state is OrderState.INTENT:
+            if not is_alone or await self.store.was_sent(order_id):
+                found = await self.broker.find(order_id)
+                if found is not None or is_alone:
+                    raise RetryError(f"{order_id}: its acceptance is on its way", retry_after_s=1)
+        else:
+            await self.broker.cancel(order_id)
+            found = await self.broker.find(order_id)
+            is_over = found is not None and found.state in TERMINAL_ORDER_STATES
+            if found is None or not is_over or found.filled_e4 != order.filled_e4:
+                raise RetryError(f"{order_id}: not free yet at the broker", retry_after_s=1)
+        tx.put(OrderMoved(client_order_id=order_id, to_state=OrderState.CANCELLED, reason="exit"))
+
+
+def _held_e4(held: OpenPosition) -> int:
+    """What is held, signed in the plan's direction."""
+    return held.plan.direction.sign * held.position.quantity_e4
+
+
+def _next(orders: Sequence[StoredOrder], plan_id: str, leg: str, *, is_replacement: bool = False) -> int:
+    """The generation to mint; the caller has seen that the ones before are over, or will replace them."""
+    own: list[OwnOrder] = [order.own for order in orders]
+    generation = next_generation(own, plan_id=plan_id, leg=leg, is_replacement=is_replacement)
+    if isinstance(generation, StillLive):
+        raise RetryError(f"{generation.client_order_id}: still {generation.state}", retry_after_s=1)
+    return generation

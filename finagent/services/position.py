@@ -1,6 +1,6 @@
 """Position: folds what the broker reports into orders and positions, and sees each plan to its end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
@@ -19,9 +19,10 @@ from finagent.domain.legs import ENTRY, EXIT, STOP
 from finagent.domain.market import Side
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderState
 from finagent.domain.plan import PlanState
-from finagent.domain.positions import ExitReason, Position, fold, open_position
+from finagent.domain.positions import ExitReason, fold, open_position
+from finagent.domain.protection import is_attached
 from finagent.domain.steps import Step
-from finagent.ports import GiveUpError, Job, NewJob, Store, Tx
+from finagent.ports import GiveUpError, Job, NewJob, RetryError, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(name="position", consumes=(Step.BROKER_EVENT,), needs=("queue",))
@@ -47,9 +48,7 @@ class PositionService:
         if job.payload["event"] == "fill":
             await self._fill(fill_from(job.payload, order), order, stored, tx)
         else:
-            await self._ended(
-                OrderState(str(job.payload["event"])), str(job.payload["reason"]), order, stored, tx
-            )
+            await self._ended(job, order, stored, tx)
 
     async def _fill(self, fill: BrokerFill, order: StoredOrder, stored: StoredPlan, tx: Tx) -> None:
         plan = stored.plan
@@ -69,8 +68,12 @@ class PositionService:
         is_complete = order.filled_e4 + fill.quantity_e4 >= order.intent.quantity_e4
         if leg == ENTRY:
             self._entered(order, fill, stored, is_complete, tx)
+        orders = await self.store.orders_of(plan.plan_id)
+        is_separate = not is_attached([each.own for each in orders])
         if position.quantity_e4 == 0:
-            await self._closed(order, position, len(known) + 1, tx)
+            self._closed(order, orders, len(known) + 1, is_separate, tx)
+        if is_separate:
+            _protect(plan.plan_id, fill.execution_id, tx)
 
     def _entered(
         self, order: StoredOrder, fill: BrokerFill, stored: StoredPlan, is_complete: bool, tx: Tx
@@ -89,10 +92,12 @@ class PositionService:
             )
         )
 
-    async def _closed(self, order: StoredOrder, position: Position, fills: int, tx: Tx) -> None:
-        """Flat: what still rests of the plan is over at the broker too; the trade is booked once the entry is over."""
-        plan_id = position.plan_id
-        for other in await self.store.orders_of(plan_id):
+    def _closed(
+        self, order: StoredOrder, orders: Sequence[StoredOrder], fills: int, is_separate: bool, tx: Tx
+    ) -> None:
+        """Flat: the trade is booked once the entry is over. Attached exits are over at the broker by themselves."""
+        plan_id = order.intent.plan_id
+        for other in orders:
             other_id = other.intent.client_order_id
             if other_id == order.intent.client_order_id or other.state in TERMINAL_ORDER_STATES:
                 continue
@@ -105,7 +110,7 @@ class PositionService:
                     priority=2,
                 )
                 tx.enqueue(job)
-            else:
+            elif not is_separate:
                 tx.put(
                     OrderMoved(
                         client_order_id=other_id, to_state=OrderState.CANCELLED, reason="position_closed"
@@ -113,17 +118,26 @@ class PositionService:
                 )
         tx.enqueue(NewJob(Step.RECORD_TRADE, {"plan": plan_id}, idem_key=f"{plan_id}/{fills}", key=plan_id))
 
-    async def _ended(
-        self, state: OrderState, reason: str, order: StoredOrder, stored: StoredPlan, tx: Tx
-    ) -> None:
-        """An order is over at the broker without (all of) its fills."""
+    async def _ended(self, job: Job, order: StoredOrder, stored: StoredPlan, tx: Tx) -> None:
+        """An order is over at the broker without (all of) its fills; an end that knows of more fills waits for them."""
         if order.state in TERMINAL_ORDER_STATES:
             return
+        state, reason = OrderState(str(job.payload["event"])), str(job.payload["reason"])
         order_id, plan_id = order.intent.client_order_id, stored.plan.plan_id
+        filled_e4 = job.payload.get("filled_e4")
+        if isinstance(filled_e4, int) and filled_e4 > order.filled_e4:
+            raise RetryError(f"{order_id}: {state}, and its fills are on their way", retry_after_s=1)
         tx.put(OrderMoved(client_order_id=order_id, to_state=state, reason=reason))
         tx.put(Journalled(kind="order_ended", ref=order_id, data={"state": state.value, "reason": reason}))
-        if order.intent.leg != ENTRY:
-            return
+        if order.intent.leg == ENTRY:
+            self._entry_ended(state, reason, order, stored, tx)
+        elif order.intent.parent_id is None and state is not OrderState.EXPIRED:
+            _protect(plan_id, f"{order_id}:{state}", tx)  # it was not we who ended it: nothing may stay bare
+
+    def _entry_ended(
+        self, state: OrderState, reason: str, order: StoredOrder, stored: StoredPlan, tx: Tx
+    ) -> None:
+        plan_id = stored.plan.plan_id
         tx.put(ReservationReleased(plan_id=plan_id))
         if order.filled_e4 > 0:
             booking = {"plan": plan_id}
@@ -137,6 +151,11 @@ class PositionService:
                     reason=reason or state.value,
                 )
             )
+
+
+def _protect(plan_id: str, cause: str, tx: Tx) -> None:
+    """What is held of the plan changed, or what rests for it: see that both fit."""
+    tx.enqueue(NewJob(Step.PROTECT, {"plan": plan_id}, idem_key=f"{cause}/protect", key=plan_id))
 
 
 def _reason(order: StoredOrder, fill: BrokerFill, held: OpenPosition | None) -> ExitReason | None:

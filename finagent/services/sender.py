@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finagent.domain.book import StoredOrder
+from finagent.domain.broker_event import ended_key, ended_payload
 from finagent.domain.facts import Journalled, OrderMoved, PlanMoved, ReservationReleased, StopMoved
 from finagent.domain.legs import ENTRY, EXIT, STOP
-from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerOrder, OrderState
+from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerOrder, OrderState, body_hash
 from finagent.domain.plan import PlanState
+from finagent.domain.positions import ExitReason
+from finagent.domain.protection import free_e4
 from finagent.domain.steps import Step
 from finagent.ports import (
     Clock,
@@ -19,29 +22,31 @@ from finagent.ports import (
     OrderExecutionPort,
     OrderRejectedError,
     OutcomeUnknownError,
-    RetryError,
     Store,
     Tx,
 )
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(
-    name="sender",
-    consumes=(Step.SEND, Step.SEND_EXIT, Step.REPLACE, Step.CANCEL_ENTRY),
-    needs=("queue", "broker"),
+    name="sender", consumes=(Step.SEND, Step.SEND_EXIT, Step.REPLACE), needs=("queue", "broker")
 )
 
 
 MOST_EXITS = 20
-EXIT_AGAIN_MS = 1_000
+MOST_BUSY_STOPS = 3
+AGAIN_MS = 1_000
+LONGEST_AGAIN_MS = 15_000
+BUSY = ("insufficient_quantity",)
+"""Refusals that say no more than that the shares are not free yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class SenderService:
-    """Takes ``send``, ``send_exit`` and ``cancel_entry`` jobs ``{order}`` and ``replace`` jobs ``{order, old}``.
+    """Takes ``send`` and ``send_exit`` jobs ``{order}`` and ``replace`` jobs ``{order, old}``.
 
     The claim of a send job is its sending mark: with more than one attempt the id is looked up before anything is
-    sent, and the same id and body are sent again only within the intent's time to live.
+    sent. An outcome nobody knows makes the order unknown; the same id and the same bytes are sent again, an entry's
+    only within its time to live, an exit's for as long as it has something to close.
     """
 
     store: Store
@@ -54,10 +59,7 @@ class SenderService:
         order = await self.store.order(str(job.payload["order"]))
         if order is None:
             raise GiveUpError(f"{job.type} job {job.idem_key} names no order that was committed")
-        if job.type == Step.CANCEL_ENTRY:
-            if order.state not in TERMINAL_ORDER_STATES:
-                await self._cancel_rest(order, tx)
-        elif order.state in (OrderState.INTENT, OrderState.UNKNOWN):
+        if order.state in (OrderState.INTENT, OrderState.UNKNOWN):
             await self._send(job, order, tx)
         elif order.intent.leg == ENTRY:
             await self._overtaken(order, tx)
@@ -65,40 +67,93 @@ class SenderService:
     async def _send(self, job: Job, order: StoredOrder, tx: Tx) -> None:
         legs = await self._legs(order)
         old_id = str(job.payload["old"]) if job.type == Step.REPLACE else None
-        stored = await self.store.plan(order.intent.plan_id)
-        not_before_ms = stored.plan.entry_from_ms if stored is not None else 0
         is_doubtful = job.attempts > 1 or order.state is OrderState.UNKNOWN
         found = await self.broker.find(order.intent.client_order_id) if is_doubtful else None
         if found is not None:
-            self._adopt(order, legs, found, tx, old_id=old_id, not_before_ms=not_before_ms)
+            await self._adopt(order, legs, found, tx, old_id=old_id)
             return
         age_ms = self.clock.now_ms() - order.intent.created_at_ms
         if order.intent.leg == ENTRY and age_ms > order.intent.time_to_live_ms:
-            self._too_late(order, legs, is_doubtful, tx)
+            self._too_late(order, legs, is_doubtful, "time_to_live_over", tx)
+            return
+        if not await self._may_leave(job, order, legs, is_doubtful, old_id, tx):
             return
         try:
-            accepted = await self._submit(job, order, legs)
+            accepted = await self._submit(order, legs, old_id)
         except OrderRejectedError as error:
-            self._rejected(order, legs, str(error), tx)
-            return
+            if is_doubtful and age_ms <= order.intent.time_to_live_ms:
+                self._doubt(job, order, legs, f"refused, an earlier try may yet arrive: {error}", tx)
+            else:
+                await self._rejected(order, legs, error, tx)
         except DuplicateClientOrderIdError:
-            accepted = await self._look_up(order)
+            found = await self.broker.find(order.intent.client_order_id)
+            if found is None:
+                self._doubt(job, order, legs, "the broker refuses a second one and shows none", tx)
+            else:
+                await self._adopt(order, legs, found, tx, old_id=old_id)
         except OutcomeUnknownError as error:
-            raise RetryError(f"{order.intent.client_order_id}: {error}") from error
-        self._adopt(order, legs, accepted, tx, old_id=old_id, not_before_ms=not_before_ms)
+            self._doubt(job, order, legs, str(error), tx)
+        else:
+            await self._adopt(order, legs, accepted, tx, old_id=old_id)
 
-    async def _submit(self, job: Job, order: StoredOrder, legs: Sequence[StoredOrder]) -> BrokerOrder:
-        if job.type == Step.REPLACE:
-            return await self.broker.replace(str(job.payload["old"]), new=order.intent)
+    async def _submit(
+        self, order: StoredOrder, legs: Sequence[StoredOrder], old_id: str | None
+    ) -> BrokerOrder:
+        if old_id is not None:
+            return await self.broker.replace(old_id, new=order.intent)
         return await self.broker.submit([order.intent, *(leg.intent for leg in legs)])
 
-    async def _look_up(self, order: StoredOrder) -> BrokerOrder:
-        found = await self.broker.find(order.intent.client_order_id)
-        if found is None:
-            raise RetryError(
-                f"{order.intent.client_order_id}: the broker refuses a second one and shows none"
-            )
-        return found
+    # ------------------------------------------------------------ before it leaves
+    async def _may_leave(
+        self,
+        job: Job,
+        order: StoredOrder,
+        legs: Sequence[StoredOrder],
+        is_doubtful: bool,
+        old_id: str | None,
+        tx: Tx,
+    ) -> bool:
+        """The same bytes as committed, and never more to close than is held and not claimed by another exit."""
+        if body_hash(order.intent, [leg.intent for leg in legs]) != order.body_hash:
+            self._too_late(order, legs, is_doubtful, "body_changed", tx)
+            return False
+        if order.intent.leg == ENTRY or order.intent.parent_id is not None:
+            return True
+        held = await self.store.position(order.intent.plan_id)
+        orders = await self.store.orders_of(order.intent.plan_id)
+        without = [order.intent.client_order_id, *([old_id] if old_id is not None else [])]
+        held_e4 = -order.intent.side.sign * held.position.quantity_e4 if held is not None else 0
+        free = free_e4([each.own for each in orders], held_e4=held_e4, without=without)
+        if order.own.remaining_e4 <= free:
+            return True
+        if not is_doubtful:
+            self._withdraw(order, free, tx)
+        elif held_e4 > 0:
+            self._doubt(job, order, legs, f"{free} free in 1e-4 shares", tx)
+        return False
+
+    def _withdraw(self, order: StoredOrder, free: int, tx: Tx) -> None:
+        """An exit that never left and finds its shares claimed: it ends here, what is needed is asked again."""
+        order_id = order.intent.client_order_id
+        tx.put(OrderMoved(client_order_id=order_id, to_state=OrderState.CANCELLED, reason="not_free"))
+        tx.put(Journalled(kind="withdrawn", ref=order_id, data={"free_e4": free}))
+        self._ask_again(order, tx)
+
+    # ------------------------------------------------------------ what became of it
+    def _doubt(self, job: Job, order: StoredOrder, legs: Sequence[StoredOrder], detail: str, tx: Tx) -> None:
+        """Nobody knows: unknown, and another look soon; the reservation stays."""
+        order_id = order.intent.client_order_id
+        if order.state is OrderState.INTENT:
+            for each in (order, *legs):
+                tx.put(_moved(each, OrderState.UNKNOWN, detail))
+            tx.put(Journalled(kind="unknown", ref=order_id, data={"detail": detail}))
+        tries = job.payload.get("try", 0)
+        number = tries + 1 if isinstance(tries, int) else 1
+        payload: dict[str, JsonValue] = {**job.payload, "try": number}
+        wait_ms = min(AGAIN_MS << min(number - 1, 8), LONGEST_AGAIN_MS)
+        key = f"{order_id}/try-{number}"
+        due_ms = self.clock.now_ms() + wait_ms
+        tx.enqueue(NewJob(Step(job.type), payload, idem_key=key, key=order.intent.plan_id, run_at_ms=due_ms))
 
     async def _overtaken(self, order: StoredOrder, tx: Tx) -> None:
         """Its events came before its reply was recorded (a crash in between): accept its legs, start its timer."""
@@ -121,7 +176,7 @@ class SenderService:
         live = [leg for leg in attached if leg.state not in TERMINAL_ORDER_STATES]
         return sorted(live, key=lambda leg: (leg.intent.leg != STOP, leg.intent.leg))
 
-    def _adopt(
+    async def _adopt(
         self,
         order: StoredOrder,
         legs: Sequence[StoredOrder],
@@ -129,19 +184,30 @@ class SenderService:
         tx: Tx,
         *,
         old_id: str | None,
-        not_before_ms: int,
     ) -> None:
         at_ms = found.accepted_at_ms
         for each in (order, *legs):
             tx.put(_accepted(each, at_ms))
         if old_id is not None:
             tx.put(OrderMoved(client_order_id=old_id, to_state=OrderState.CANCELLED, reason="replaced"))
-        ref = order.intent.client_order_id
+        ref, plan_id = order.intent.client_order_id, order.intent.plan_id
         tx.put(Journalled(kind="accepted", ref=ref, data={"broker_at_ms": at_ms}))
         if order.intent.leg == STOP and order.intent.stop_e4 is not None:
-            tx.put(StopMoved(plan_id=order.intent.plan_id, stop_e4=order.intent.stop_e4))
+            tx.put(StopMoved(plan_id=plan_id, stop_e4=order.intent.stop_e4))
+            if order.intent.parent_id is None:
+                tx.enqueue(NewJob(Step.PROTECT, {"plan": plan_id}, idem_key=f"{ref}/rests", key=plan_id))
+        if found.state in TERMINAL_ORDER_STATES and found.state is not OrderState.FILLED:
+            self._tell_end(found, plan_id, tx)
         if order.intent.leg == ENTRY:
+            stored = await self.store.plan(plan_id)
+            not_before_ms = stored.plan.entry_from_ms if stored is not None else 0
             self._start_timer(order, max(at_ms, not_before_ms), tx)
+
+    def _tell_end(self, found: BrokerOrder, plan_id: str, tx: Tx) -> None:
+        """It was over before we found it: the same event as its broker's stream leaves."""
+        order_id, state = found.client_order_id, found.state
+        payload = dict(ended_payload(order_id, state, found.reason, filled_e4=found.filled_e4))
+        tx.enqueue(NewJob(Step.BROKER_EVENT, payload, idem_key=ended_key(order_id, state), key=plan_id))
 
     def _start_timer(self, order: StoredOrder, working_from_ms: int, tx: Tx) -> None:
         """The unfilled rest of an entry is cancelled in time; a second timer of one entry changes nothing."""
@@ -150,73 +216,83 @@ class SenderService:
         payload = {"order": order_id}
         tx.enqueue(NewJob(Step.CANCEL_ENTRY, payload, idem_key=order_id, key=plan_id, run_at_ms=due_ms))
 
-    def _rejected(self, order: StoredOrder, legs: Sequence[StoredOrder], reason: str, tx: Tx) -> None:
+    # ------------------------------------------------------------ refused
+    async def _rejected(
+        self, order: StoredOrder, legs: Sequence[StoredOrder], error: OrderRejectedError, tx: Tx
+    ) -> None:
+        reason = str(error)
         for each in (order, *legs):
-            tx.put(
-                OrderMoved(
-                    client_order_id=each.intent.client_order_id, to_state=OrderState.REJECTED, reason=reason
-                )
-            )
+            tx.put(_moved(each, OrderState.REJECTED, reason))
         tx.put(Journalled(kind="rejected", ref=order.intent.client_order_id, data={"reason": reason}))
         if order.intent.leg == ENTRY:
             _end_plan(order, PlanState.CANCELLED, f"rejected: {reason}", tx)
-        elif order.intent.leg == EXIT and order.intent.generation < MOST_EXITS:
-            self._exit_again(order, tx)
+        elif (
+            order.intent.leg != STOP
+            or order.intent.parent_id is not None
+            or await self._is_busy(order, error.reason)
+        ):
+            self._ask_again(order, tx)
+        else:
+            self._leave_at_market(order, tx)
 
-    def _exit_again(self, order: StoredOrder, tx: Tx) -> None:
-        """A refused exit leaves the position naked: its next generation follows at once, a bounded number of times."""
+    async def _is_busy(self, order: StoredOrder, reason: str) -> bool:
+        """Whether a refused stop is worth another try: a replacement's old one works on, or shares come free soon."""
+        stops = [o for o in await self.store.orders_of(order.intent.plan_id) if o.intent.leg == STOP]
+        others = [o for o in stops if o.intent.generation != order.intent.generation]
+        if any(other.state not in TERMINAL_ORDER_STATES for other in others):
+            return True
+        refused = 0
+        for other in sorted(others, key=lambda each: -each.intent.generation):
+            if other.state is not OrderState.REJECTED:
+                break
+            refused += 1
+        return reason in BUSY and refused < MOST_BUSY_STOPS
+
+    def _leave_at_market(self, order: StoredOrder, tx: Tx) -> None:
+        """No stop can rest where this one was meant to: the position leaves at once."""
         plan_id, order_id = order.intent.plan_id, order.intent.client_order_id
-        payload: dict[str, JsonValue] = {"plan": plan_id, "reason": order.intent.reason}
-        due_ms = self.clock.now_ms() + EXIT_AGAIN_MS
-        tx.enqueue(NewJob(Step.EXIT, payload, idem_key=f"{order_id}/again", key=plan_id, run_at_ms=due_ms))
+        payload: dict[str, JsonValue] = {"plan": plan_id, "reason": ExitReason.STOP.value}
+        tx.enqueue(NewJob(Step.EXIT, payload, idem_key=f"{order_id}/no_stop", key=plan_id))
 
-    def _too_late(self, order: StoredOrder, legs: Sequence[StoredOrder], is_doubtful: bool, tx: Tx) -> None:
+    def _ask_again(self, order: StoredOrder, tx: Tx) -> None:
+        """An exit that is not there leaves shares bare: what it was for is asked again, a bounded number of times."""
+        plan_id, order_id, leg = order.intent.plan_id, order.intent.client_order_id, order.intent.leg
+        if order.intent.parent_id is not None:
+            return
+        step, payload = Step.PROTECT, dict[str, JsonValue](plan=plan_id)
+        if leg != STOP:
+            if order.intent.generation >= MOST_EXITS:
+                return
+            step, payload["reason"] = Step.EXIT, order.intent.reason
+            if leg != EXIT:
+                payload["legs"] = [leg]
+        due_ms = self.clock.now_ms() + AGAIN_MS
+        tx.enqueue(NewJob(step, payload, idem_key=f"{order_id}/again", key=plan_id, run_at_ms=due_ms))
+
+    def _too_late(
+        self, order: StoredOrder, legs: Sequence[StoredOrder], is_doubtful: bool, reason: str, tx: Tx
+    ) -> None:
         """Never sent: cancelled. Perhaps sent and not found: unknown, and its reservation stays."""
         to_state = OrderState.UNKNOWN if is_doubtful else OrderState.CANCELLED
         for each in (order, *legs):
-            tx.put(
-                OrderMoved(
-                    client_order_id=each.intent.client_order_id, to_state=to_state, reason="time_to_live_over"
-                )
+            tx.put(_moved(each, to_state, reason))
+        tx.put(
+            Journalled(
+                kind="too_late",
+                ref=order.intent.client_order_id,
+                data={"state": to_state.value, "reason": reason},
             )
-        tx.put(Journalled(kind="too_late", ref=order.intent.client_order_id, data={"state": to_state.value}))
-        if not is_doubtful:
-            _end_plan(order, PlanState.NOT_FILLED, "too_late_to_send", tx)
-
-    async def _cancel_rest(self, order: StoredOrder, tx: Tx) -> None:
-        """Cancel what an entry did not get in time; fills under way come first.
-
-        An unknown order may still arrive: only the evidence after the close ends it.
-        """
-        entry_id = order.intent.client_order_id
-        await self.broker.cancel(entry_id)
-        found = await self.broker.find(entry_id)
-        if found is None and order.state is OrderState.UNKNOWN:
+        )
+        if is_doubtful:
             return
-        if found is not None and found.filled_e4 != order.filled_e4:
-            raise RetryError(f"{entry_id}: fills are on their way", retry_after_s=1)
-        await cancelled_entry(self.store, order, "entry_ttl", tx)
+        if order.intent.leg == ENTRY:
+            _end_plan(order, PlanState.NOT_FILLED, "too_late_to_send", tx)
+        else:
+            self._ask_again(order, tx)
 
 
-async def cancelled_entry(store: Store, order: StoredOrder, reason: str, tx: Tx) -> None:
-    """Record that an entry is over at the broker: with no fill its legs and its plan end with it."""
-    entry_id = order.intent.client_order_id
-    tx.put(OrderMoved(client_order_id=entry_id, to_state=OrderState.CANCELLED, reason=reason))
-    tx.put(Journalled(kind="cancelled", ref=entry_id, data={"reason": reason, "filled_e4": order.filled_e4}))
-    if order.filled_e4 > 0:
-        plan_id = order.intent.plan_id
-        tx.put(ReservationReleased(plan_id=plan_id))
-        booking = {"plan": plan_id}
-        tx.enqueue(NewJob(Step.RECORD_TRADE, booking, idem_key=f"{plan_id}/entry_over", key=plan_id))
-        return
-    for leg in await store.orders_of(order.intent.plan_id):
-        if leg.intent.parent_id == entry_id and leg.state not in TERMINAL_ORDER_STATES:
-            tx.put(
-                OrderMoved(
-                    client_order_id=leg.intent.client_order_id, to_state=OrderState.CANCELLED, reason=reason
-                )
-            )
-    _end_plan(order, PlanState.NOT_FILLED, reason, tx)
+def _moved(order: StoredOrder, to_state: OrderState, reason: str) -> OrderMoved:
+    return OrderMoved(client_order_id=order.intent.client_order_id, to_state=to_state, reason=reason)
 
 
 def _accepted(order: StoredOrder, at_ms: int) -> OrderMoved:

@@ -35,6 +35,19 @@ async def test_three_sessions_end_flat_with_every_plan_in_one_state(home: Path, 
     assert sum(day["plans"] for day in result["sessions"]) > 0
 
 
+@pytest.mark.parametrize("preset", ["classic", "structure"])
+async def test_three_sessions_with_separate_exits_keep_every_invariant(home: Path, preset: str) -> None:
+    result = await run(
+        home,
+        "one",
+        planning={"preset": preset, "trail_after_r": 1, "trail_atr": "0.5"},
+        execution={"exits": "separate", "participation_pct": 1},
+    )
+    assert [day["flat"] for day in result["sessions"]] == [True] * 3
+    assert result["jobs"]["dead"] == result["jobs"]["live"] == 0
+    assert len(result["trades"]) > 0
+
+
 async def test_same_seed_gives_the_same_outcome(home: Path) -> None:
     first, second = await run(home, "one"), await run(home, "two")
     assert first["outcome_hash"] == second["outcome_hash"]

@@ -9,7 +9,7 @@ from finagent.adapters.sqlite.codec import decode
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.session import WriteSession
-from finagent.adapters.sqlite.store import read_book, read_open_positions
+from finagent.adapters.sqlite.store import read_book, read_open_positions, read_orders_of
 from finagent.domain.book import Book, OpenPosition, account_state
 from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
 from finagent.domain.facts import Journalled
@@ -17,7 +17,8 @@ from finagent.domain.manage import ArmedAction, MoveStop, OpenState, TimeStop, a
 from finagent.domain.market import MINUTE_MS, Bar, Session
 from finagent.domain.orders import BrokerFill, OrderState
 from finagent.domain.plan import Plan
-from finagent.domain.positions import entry_price_e4, fold, open_position
+from finagent.domain.positions import ExitReason, entry_price_e4, fold, open_position
+from finagent.domain.protection import is_attached, is_bare, touched_targets
 from finagent.domain.risk import RiskProfile, loss_tier
 from finagent.domain.steps import Step
 from finagent.ports import CalendarPort, Clock, JsonValue, MarketDataPort, NewJob
@@ -86,6 +87,8 @@ class DayRules:
     last_session: str | None
     is_every_bar: bool
     start_equity_e8: int
+    watches_exits: bool = False
+    """The broker takes no attached exits: targets and bare positions are watched here."""
 
 
 class DayDriver:
@@ -271,13 +274,16 @@ class DayDriver:
     def _watch_positions(self, ws: WriteSession, minute: Minute) -> None:
         for held in read_open_positions(ws.conn):
             bar = minute.bars.get(held.plan.symbol)
+            if self._rules.watches_exits and minute.at_ms < minute.session.close_ms:
+                _watch_exits(ws, held, bar, minute.at_ms)
             if bar is None:
                 continue
             plan_id = held.plan.plan_id
             for action in evaluate(held.plan, self._state(held, minute), bar, minute.at_ms):
                 if isinstance(action, TimeStop):
                     payload = {"plan": plan_id, "reason": action.reason.value}
-                    ws.publish(NewJob(Step.EXIT, dict(payload), idem_key=f"{plan_id}/time", key=plan_id))
+                    key = f"{plan_id}/time@{minute.at_ms}" if self._rules.watches_exits else f"{plan_id}/time"
+                    ws.publish(NewJob(Step.EXIT, dict(payload), idem_key=key, key=plan_id))
                 elif isinstance(action, MoveStop):
                     move: dict[str, JsonValue] = {
                         "plan": plan_id,
@@ -310,6 +316,24 @@ class DayDriver:
         if tier is not None:
             payload = {"session": minute.session.date, "tier": tier}
             ws.publish(NewJob(Step.LIMIT, dict(payload), idem_key=f"{minute.session.date}/{tier}"))
+
+
+def _watch_exits(ws: WriteSession, held: OpenPosition, bar: Bar | None, at_ms: int) -> None:
+    """What no order at the broker does by itself: targets that were reached, and a stop where none is on its way."""
+    plan, plan_id = held.plan, held.plan.plan_id
+    orders = [order.own for order in read_orders_of(ws.conn, plan_id)]
+    if is_attached(orders):
+        return
+    opened_at_ms = held.position.opened_at_ms or 0
+    legs = touched_targets(plan, orders, bar, opened_at_ms=opened_at_ms) if bar is not None else ()
+    if legs:
+        take: dict[str, JsonValue] = {
+            "plan": plan_id, "reason": ExitReason.TARGET.value, "legs": list(legs),
+        }  # fmt: skip
+        ws.publish(NewJob(Step.EXIT, take, idem_key=f"{plan_id}/{legs[-1]}@{at_ms}", key=plan_id))
+    elif is_bare(orders):
+        look: dict[str, JsonValue] = {"plan": plan_id}
+        ws.publish(NewJob(Step.PROTECT, look, idem_key=f"{plan_id}/bare@{at_ms}", key=plan_id))
 
 
 def _with_fills(conn: sqlite3.Connection, book: Book, fills: Sequence[BrokerFill]) -> Book:

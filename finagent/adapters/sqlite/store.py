@@ -23,8 +23,16 @@ from finagent.domain.positions import ExitReason, Position, Trade
 from finagent.domain.scoring import ScoredCandidate
 
 PLAN = "SELECT body, state, plan_hash, reason FROM plan"
-ORDER = "SELECT body, session, state, filled, accepted_at, reason FROM broker_order"
+ORDER = "SELECT body, session, state, filled, accepted_at, reason, body_hash FROM broker_order"
 POSITION = "SELECT p.body, plan.body, p.stop FROM position p JOIN plan USING (plan_id)"
+# Keys of a send begin with the order's id; further tries carry a suffix behind a slash ("0" follows "/").
+WAS_SENT = """
+SELECT EXISTS (
+    SELECT 1 FROM job_queue WHERE type IN ('send', 'send_exit', 'replace') AND attempts > 0
+    AND (idem_key = ?1 OR (idem_key > ?2 AND idem_key < substr(?2, 1, length(?2) - 1) || '0')))"""
+IS_EXITING = """
+SELECT EXISTS (
+    SELECT 1 FROM job_queue WHERE type = 'exit' AND key = ? AND status IN ('ready', 'scheduled', 'leased'))"""
 LIVE_ORDER = "state IN ('intent', 'accepted', 'partially_filled', 'unknown')"
 ENTERED = "('pending', 'approved', 'armed', 'entering', 'open', 'closed')"
 
@@ -72,10 +80,15 @@ class SqliteStore:
         return _order(rows[0]) if rows else None
 
     async def orders_of(self, plan_id: str) -> Sequence[StoredOrder]:
-        rows = await self._database.read(
-            f"{ORDER} WHERE plan_id = ? ORDER BY created_at, leg, generation", (plan_id,)
-        )
-        return [_order(row) for row in rows]
+        return await self._database.read_fn(lambda conn: read_orders_of(conn, plan_id))
+
+    async def was_sent(self, client_order_id: str) -> bool:
+        rows = await self._database.read(WAS_SENT, (client_order_id, f"{client_order_id}/"))
+        return bool(rows[0][0])
+
+    async def is_exiting(self, plan_id: str) -> bool:
+        rows = await self._database.read(IS_EXITING, (plan_id,))
+        return bool(rows[0][0])
 
     async def live_orders(self) -> Sequence[StoredOrder]:
         rows = await self._database.read(f"{ORDER} WHERE {LIVE_ORDER} ORDER BY created_at, client_order_id")
@@ -158,6 +171,12 @@ OLD_UNKNOWN = "SELECT EXISTS (SELECT 1 FROM broker_order WHERE state = 'unknown'
 UNKNOWN = "SELECT DISTINCT symbol FROM broker_order WHERE state = 'unknown' ORDER BY symbol"
 
 
+def read_orders_of(conn: sqlite3.Connection, plan_id: str) -> list[StoredOrder]:
+    """A plan's orders by creation, leg and generation, as this connection sees them."""
+    sql = f"{ORDER} WHERE plan_id = ? ORDER BY created_at, leg, generation"
+    return [_order(row) for row in conn.execute(sql, (plan_id,)).fetchall()]
+
+
 def read_open_positions(conn: sqlite3.Connection) -> list[OpenPosition]:
     """Positions that are not flat, by symbol, as this connection sees them."""
     rows = conn.execute(f"{POSITION} WHERE p.quantity <> 0 ORDER BY p.symbol, p.plan_id").fetchall()
@@ -212,7 +231,7 @@ def _plan(row: Sequence[object]) -> StoredPlan:
 
 
 def _order(row: Sequence[object]) -> StoredOrder:
-    body, session, state, filled, accepted_at, reason = row
+    body, session, state, filled, accepted_at, reason, body_hash = row
     return StoredOrder(
         intent=decode(OrderIntent, body),
         session=str(session),
@@ -220,6 +239,7 @@ def _order(row: Sequence[object]) -> StoredOrder:
         filled_e4=_int(filled),
         accepted_at_ms=None if accepted_at is None else _int(accepted_at),
         reason=str(reason),
+        body_hash=str(body_hash),
     )
 
 

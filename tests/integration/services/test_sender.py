@@ -73,7 +73,7 @@ async def test_duplicate_id_that_cannot_be_seen_yet_is_asked_again(home: Path) -
         broker.before_submit.append(lambda: broker.lost.update(broker.submitted))
         await stage.engine.driver.tick(stage.clock.now_ms() + 1_000)
         await stage.quiet()
-        assert (await stage.order_states())["entry-1"] == "intent"
+        assert (await stage.order_states())["entry-1"] == "unknown"
         broker.lost.clear()
         await stage.finish()
         assert await stage.states() == {"AAA": "closed target"}

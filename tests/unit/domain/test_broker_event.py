@@ -28,3 +28,5 @@ def test_end_of_an_order_has_one_key_per_state() -> None:
     told = ended_payload("fa-1", OrderState.CANCELLED, "by hand")
     assert told == {"event": "cancelled", "order": "fa-1", "reason": "by hand"}
     assert ended_key("fa-1", OrderState.CANCELLED) == "fa-1:cancelled"
+    told = ended_payload("fa-1", OrderState.CANCELLED, "", filled_e4=5)
+    assert told["filled_e4"] == 5

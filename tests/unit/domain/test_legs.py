@@ -123,3 +123,10 @@ def test_body_is_the_same_whenever_it_is_written() -> None:
         for intents in [entry_intents(made(), SHARE, scope=SCOPE, now_ms=now_ms, time_to_live_ms=1)]
     }
     assert len(bodies) == 1
+
+
+def test_entry_alone_leaves_without_its_exits() -> None:
+    (entry,) = entry_intents(
+        made(targets=TWO), 100 * SHARE, scope=SCOPE, now_ms=5, time_to_live_ms=60_000, is_alone=True
+    )
+    assert (entry.leg, entry.parent_id) == (ENTRY, None)
