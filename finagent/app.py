@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from finagent.api.build import create_api
+from finagent.api.callers import Callers
 from finagent.api.serving import address, announced, bind, free_port, serving, write_note
-from finagent.api.token import TOKEN_FILE, local_token, token_hash
+from finagent.api.token import local_token, page_token
 from finagent.context import (
     ApplicationContext,
     CommandResult,
@@ -25,8 +26,10 @@ from finagent.context import (
 )
 from finagent.runtime import garbage
 from finagent.runtime.clock import SystemClock
+from finagent.runtime.denials import Denials
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.tasks import spawn, wait_first
+from finagent.runtime.tokens import TokenBook, hash_of
 from finagent.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class Served(Protocol):
 
     context: ApplicationContext
     metrics: Metrics
+    denials: Denials
 
     def health(self) -> Document: ...
 
@@ -81,15 +85,21 @@ class DemoRequest:
     report: Callable[[Document], None]
 
 
-def http_surface(served: Served, settings: Settings, home: Path) -> "FastAPI":
-    """The HTTP application over a running agent, with the home's local token."""
+def http_surface(served: Served, settings: Settings, home: Path, *, shown_by: str | None = None) -> "FastAPI":
+    """The HTTP application over a running agent: for the home's own token, those of its book, and a page's."""
+    callers = Callers(
+        local_hash=hash_of(local_token(home)),
+        book=TokenBook(home),
+        page_hash=hash_of(shown_by) if shown_by is not None else None,
+    )
     return create_api(
         served.context,
-        token_hash=token_hash(local_token(home)),
+        callers=callers,
         registry=served.metrics.registry,
         health=served.health,
         modules=settings.api.modules,
         allowed_hosts=settings.api.allowed_hosts,
+        on_refused=served.denials.note,
     )
 
 
@@ -160,12 +170,20 @@ async def run_agent(settings: Settings, home: Path, *, options: AgentOptions) ->
             options.announce(f"port {port} is in use: listening on another")
         agent = await start_agent(settings, home, at=options.at, pace=options.pace)
         garbage.settle()
+        shown = page_token()
         try:
-            async with serving(http_surface(agent, settings, home), listening):
+            async with serving(http_surface(agent, settings, home, shown_by=shown), listening):
                 with announced(home, address(listening), _now()):
                     options.announce(f"finagent runs at {address(listening)} (process {os.getpid()})")
                     async with (
-                        page(settings, home, listening, options.announce, is_wanted=options.dashboard),
+                        page(
+                            settings,
+                            home,
+                            listening,
+                            options.announce,
+                            token=shown,
+                            is_wanted=options.dashboard,
+                        ),
                         _beside(options.ask, agent.context.views),
                     ):
                         await wait_first(stop.wait(), _until_failed(agent), name="agent")
@@ -190,10 +208,11 @@ async def run_demo(settings: Settings, home: Path, *, request: DemoRequest) -> i
     )
     with contextlib.closing(listening), stop_signals() as stop:
         demo = await start_demo(settings, home, demo_options)
+        shown = page_token()
         try:
             async with (
-                serving(http_surface(demo, settings, home), listening),
-                page(settings, home, listening, request.announce, is_wanted=request.dashboard),
+                serving(http_surface(demo, settings, home, shown_by=shown), listening),
+                page(settings, home, listening, request.announce, token=shown, is_wanted=request.dashboard),
             ):
                 request.announce(f"the demo's API: {address(listening)}")
                 day = spawn(demo.run(), "demo")
@@ -293,7 +312,13 @@ def stop_signals() -> Iterator[StopSignal]:
 
 @contextlib.asynccontextmanager
 async def page(
-    settings: Settings, home: Path, listening: socket.socket, announce: Announce, *, is_wanted: bool
+    settings: Settings,
+    home: Path,
+    listening: socket.socket,
+    announce: Announce,
+    *,
+    token: str,
+    is_wanted: bool,
 ) -> AsyncIterator[None]:
     """The dashboard as a process beside the agent while the block runs; its failure is told, never ours."""
     if not is_wanted:
@@ -305,7 +330,7 @@ async def page(
     environment = {
         **os.environ,
         "FINAGENT_API_URL": address(listening),
-        "FINAGENT_API_TOKEN_FILE": str((home / TOKEN_FILE).resolve()),
+        "FINAGENT_API_TOKEN": token,
         "FINAGENT_PAGE_PORT": str(port),
     }
     with (logs / "dashboard.log").open("ab") as log:

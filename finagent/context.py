@@ -146,13 +146,13 @@ class Commands(Protocol):
     async def note(self, text: str, *, ref: str, identity: str) -> CommandResult:
         """Adds a person's note to the journal."""
 
-    async def retry_job(self, job_id: int) -> CommandResult:
+    async def retry_job(self, job_id: int, *, identity: str) -> CommandResult:
         """Runs a scheduled, dead or cancelled job again now."""
 
-    async def cancel_job(self, job_id: int) -> CommandResult:
+    async def cancel_job(self, job_id: int, *, identity: str) -> CommandResult:
         """Cancels a job that waits; code ``not_cancelled`` for one that runs or is over."""
 
-    async def redrive_jobs(self, type: str | None) -> CommandResult:
+    async def redrive_jobs(self, type: str | None, *, identity: str) -> CommandResult:
         """Puts all dead jobs (of one type) back to ready."""
 
 

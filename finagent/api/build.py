@@ -6,6 +6,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from finagent.api.approvals import approvals_router
+from finagent.api.callers import Callers, OnRefused
 from finagent.api.control import control_router
 from finagent.api.guard import Guard
 from finagent.api.health import Health, health_router
@@ -20,19 +21,24 @@ MODULES = ("health", "metrics", "reads", "approvals", "control", "jobs")
 PREFIX = "/api/v1"
 
 
+def nobody_counts(reason: str, token: str) -> None:
+    """Refusals are answered and not counted."""
+
+
 def create_api(
     context: ApplicationContext,
     *,
-    token_hash: str,
+    callers: Callers,
     registry: CollectorRegistry,
     health: Health,
     modules: Sequence[str] = MODULES,
     allowed_hosts: Sequence[str] = (),
+    on_refused: OnRefused = nobody_counts,
 ) -> FastAPI:
     """The HTTP surface of a context.
 
-    ``token_hash`` is the SHA-256 of the bearer token in hexadecimal; names of the loopback are always
-    allowed as Host. Raises ValueError for a module that does not exist.
+    ``callers`` knows the tokens; names of the loopback are always allowed as Host; ``on_refused`` is told of every
+    request that was turned away. Raises ValueError for a module that does not exist.
     """
     unknown = sorted(set(modules) - set(MODULES))
     if unknown:
@@ -50,7 +56,7 @@ def create_api(
         if name in modules:
             prefix, build = routers[name]
             app.include_router(build(), prefix=prefix)
-    explain_problems(app)
+    explain_problems(app, on_refused)
     app.add_middleware(Idempotency)
-    app.add_middleware(Guard, token_hash=token_hash, allowed_hosts=tuple(allowed_hosts))
+    app.add_middleware(Guard, callers=callers, allowed_hosts=tuple(allowed_hosts), on_refused=on_refused)
     return app

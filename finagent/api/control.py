@@ -6,10 +6,16 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from finagent.api.callers import LocalAdmin, Trader
 from finagent.api.replies import outcome
 from finagent.context import ApplicationContext, Commands, SurfaceError
 
-Identity = Annotated[str, Field(min_length=1, max_length=64, description="Who gives the command")]
+Identity = Annotated[
+    str | None,
+    Field(
+        min_length=1, max_length=64, description="Who gives the command; heard from the home's own token only"
+    ),
+]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-/]{0,11}$")]
 
 
@@ -18,7 +24,7 @@ class By(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    identity: Identity = "http"
+    identity: Identity = None
 
 
 class Because(By):
@@ -64,46 +70,60 @@ def control_router(context: ApplicationContext) -> APIRouter:
     router = APIRouter(tags=["control"])
 
     @router.post("/control/pause")
-    async def pause(body: Because | None = None) -> Response:
+    async def pause(caller: Trader, body: Because | None = None) -> Response:
         """No new entries; exits go on."""
         body = body or Because()
-        return outcome(await commands_of(context).pause(reason=body.reason, identity=body.identity))
+        return outcome(
+            await commands_of(context).pause(reason=body.reason, identity=caller.identity(body.identity))
+        )
 
     @router.post("/control/resume")
-    async def resume(body: By | None = None) -> Response:
+    async def resume(caller: Trader, body: By | None = None) -> Response:
         """Undoes a person's pause only."""
-        return outcome(await commands_of(context).resume(identity=(body or By()).identity))
+        return outcome(await commands_of(context).resume(identity=caller.identity((body or By()).identity)))
 
     @router.post("/control/flatten")
-    async def flatten(body: Scope | None = None) -> Response:
+    async def flatten(caller: Trader, body: Scope | None = None) -> Response:
         """Cancels entries and closes positions; without a symbol it also pauses."""
         body = body or Scope()
-        return outcome(await commands_of(context).flatten(symbol=body.symbol, identity=body.identity))
+        return outcome(
+            await commands_of(context).flatten(symbol=body.symbol, identity=caller.identity(body.identity))
+        )
 
     @router.post("/control/kill")
-    async def kill(body: Because | None = None) -> Response:
+    async def kill(caller: Trader, body: Because | None = None) -> Response:
         """Cancels, flattens and locks."""
         body = body or Because()
-        return outcome(await commands_of(context).kill(reason=body.reason, identity=body.identity))
+        return outcome(
+            await commands_of(context).kill(reason=body.reason, identity=caller.identity(body.identity))
+        )
 
     @router.post("/control/rearm")
-    async def rearm(body: By | None = None) -> Response:
+    async def rearm(caller: LocalAdmin, body: By | None = None) -> Response:
         """Opens the entry gate again."""
-        return outcome(await commands_of(context).rearm(identity=(body or By()).identity))
+        return outcome(await commands_of(context).rearm(identity=caller.identity((body or By()).identity)))
 
     @router.post("/control/lock")
-    async def lock(body: Lock) -> Response:
+    async def lock(caller: Trader, body: Lock) -> Response:
         """No entries in one symbol."""
-        return outcome(await commands_of(context).lock(body.symbol, identity=body.identity, force=body.force))
+        return outcome(
+            await commands_of(context).lock(
+                body.symbol, identity=caller.identity(body.identity), force=body.force
+            )
+        )
 
     @router.post("/control/unlock")
-    async def unlock(body: InSymbol) -> Response:
+    async def unlock(caller: Trader, body: InSymbol) -> Response:
         """Entries in the symbol again."""
-        return outcome(await commands_of(context).unlock(body.symbol, identity=body.identity))
+        return outcome(
+            await commands_of(context).unlock(body.symbol, identity=caller.identity(body.identity))
+        )
 
     @router.post("/journal/notes")
-    async def note(body: Note) -> Response:
+    async def note(caller: Trader, body: Note) -> Response:
         """A person's note."""
-        return outcome(await commands_of(context).note(body.text, ref=body.ref, identity=body.identity))
+        return outcome(
+            await commands_of(context).note(body.text, ref=body.ref, identity=caller.identity(body.identity))
+        )
 
     return router

@@ -1,41 +1,34 @@
 """The gate before every route: Host and Origin allow-lists, the bearer token, a bound on bodies."""
 
-import hashlib
-import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from finagent.api.callers import Caller, Callers, OnRefused, Refusal, seat
 from finagent.api.problems import MEDIA_TYPE, problem_body
+from finagent.context import ExitCode
 
 BODY_LIMIT = 64 * 1024
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/docs"})
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a request does not pass."""
-
-    status: int
-    detail: str
-    code: str
-    hint: str
-
-
 class Guard:
     """ASGI middleware that refuses strangers before any route sees them.
 
     A page of another site cannot reach it: a rebound name fails on Host (421), its page on Origin (403).
-    The token is compared by its SHA-256 in constant time; health and metrics are open to whoever may connect.
+    Health and metrics are open to whoever may connect; all else needs a token, and each route its scope. What is
+    refused is told to ``on_refused``: a word for the reason and, where it is known, the token's name.
     """
 
-    def __init__(self, app: ASGIApp, *, token_hash: str, allowed_hosts: Sequence[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, callers: Callers, allowed_hosts: Sequence[str], on_refused: OnRefused
+    ) -> None:
         self._app = app
-        self._token_hash = token_hash
+        self._callers = callers
+        self._on_refused = on_refused
         self._hosts = frozenset(name.lower() for name in (*allowed_hosts, *LOCAL_NAMES))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,8 +36,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._host(headers) or self._origin(headers) or self._token(scope["path"], headers)
+        refusal = self._host(headers) or self._origin(headers) or self._token(scope, headers)
         if refusal is not None:
+            self._on_refused(refusal.reason, refusal.token)
             await refuse(send, refusal)
             return
         body = await read_body(receive, headers)
@@ -57,10 +51,11 @@ class Guard:
         if host_name(headers.get("host", "")) in self._hosts:
             return None
         return Refusal(
-            421,
-            "this host name is not served here",
-            "host_not_allowed",
-            "Add it to api.allowed_hosts if it is yours",
+            status=421,
+            detail="this host name is not served here",
+            code="host_not_allowed",
+            hint="Add it to api.allowed_hosts if it is yours",
+            reason="host",
         )
 
     def _origin(self, headers: Headers) -> Refusal | None:
@@ -68,22 +63,21 @@ class Guard:
         if origin is None or (urlsplit(origin).hostname or "") in self._hosts:
             return None
         return Refusal(
-            403, "pages of another origin may not call this", "origin_not_allowed", "Call it directly"
+            status=403,
+            detail="pages of another origin may not call this",
+            code="origin_not_allowed",
+            hint="Call it directly",
+            reason="origin",
         )
 
-    def _token(self, path: str, headers: Headers) -> Refusal | None:
-        if path in OPEN_PATHS:
+    def _token(self, scope: Scope, headers: Headers) -> Refusal | None:
+        if scope["path"] in OPEN_PATHS:
             return None
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
-        if scheme.lower() == "bearer" and hmac.compare_digest(given, self._token_hash):
+        judged = self._callers.judge(headers.get("authorization", ""))
+        if isinstance(judged, Caller):
+            seat(scope, judged)
             return None
-        return Refusal(
-            401,
-            "a bearer token is missing or wrong",
-            "unauthorised",
-            "The local token is in the home's file token",
-        )
+        return judged
 
 
 def host_name(header: str) -> str:
@@ -96,7 +90,13 @@ def host_name(header: str) -> str:
 
 async def read_body(receive: Receive, headers: Headers) -> bytes | Refusal:
     """The whole body, or a refusal where it is larger than 64 KiB."""
-    too_large = Refusal(413, "the body is larger than 64 KiB", "body_too_large", "Send less")
+    too_large = Refusal(
+        status=413,
+        detail="the body is larger than 64 KiB",
+        code="body_too_large",
+        hint="Send less",
+        reason="body",
+    )
     declared = headers.get("content-length", "0")
     if declared.isascii() and declared.isdigit() and int(declared[:12]) > BODY_LIMIT:
         return too_large
@@ -117,7 +117,10 @@ async def read_body(receive: Receive, headers: Headers) -> bytes | Refusal:
 
 async def refuse(send: Send, refusal: Refusal) -> None:
     """Answer with a problem document."""
-    body = problem_body(refusal.status, refusal.detail, code=refusal.code, hint=refusal.hint)
+    exit_code = ExitCode.REFUSED if refusal.status == 403 else ExitCode.ERROR
+    body = problem_body(
+        refusal.status, refusal.detail, code=refusal.code, hint=refusal.hint, exit_code=exit_code
+    )
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     if refusal.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from finagent.api.guard import Refusal, read_body, refuse
+from finagent.api.callers import STATE, Caller, Refusal
+from finagent.api.guard import read_body, refuse
 
 KEPT = 1024
 KEY_LIMIT = 128
@@ -24,7 +25,7 @@ class _Answer:
 
 
 class Idempotency:
-    """ASGI middleware that keeps the last answers in memory, bounded; commands are safe to repeat anyway.
+    """ASGI middleware that keeps the last answers of each caller in memory, bounded; commands may be repeated anyway.
 
     Of two requests under one key at a time the second waits for the first. Server errors are not kept.
     """
@@ -43,7 +44,13 @@ class Idempotency:
         if not 1 <= len(key) <= KEY_LIMIT:
             await refuse(
                 send,
-                Refusal(400, "the Idempotency-Key has no sensible length", "bad_key", "1 to 128 characters"),
+                Refusal(
+                    status=400,
+                    detail="the Idempotency-Key has no sensible length",
+                    code="bad_key",
+                    hint="1 to 128 characters",
+                    reason="bad_key",
+                ),
             )
             return
         body = await read_body(receive, headers)
@@ -53,12 +60,17 @@ class Idempotency:
         request_hash = hashlib.sha256(
             f"{scope['path']}?{scope['query_string']!r}\n".encode() + body
         ).hexdigest()
-        answer = self._answer(key, request_hash)
+        kept_as = f"{_name_of(scope)}/{key}"
+        answer = self._answer(kept_as, request_hash)
         if answer.request_hash != request_hash:
             await refuse(
                 send,
                 Refusal(
-                    409, "this Idempotency-Key was used for another request", "key_reused", "Use a new key"
+                    status=409,
+                    detail="this Idempotency-Key was used for another request",
+                    code="key_reused",
+                    hint="Use a new key",
+                    reason="key_reused",
                 ),
             )
             return
@@ -69,7 +81,7 @@ class Idempotency:
         for message in messages:
             await send(message)
         if messages and messages[0]["status"] >= 500:
-            self._answers.pop(key, None)
+            self._answers.pop(kept_as, None)
 
     def _answer(self, key: str, request_hash: str) -> _Answer:
         answer = self._answers.get(key)
@@ -96,3 +108,9 @@ class Idempotency:
 
         await self._app(scope, given, keep)
         answer.messages = messages
+
+
+def _name_of(scope: Scope) -> str:
+    """Whose key it is: nobody gets the answer to somebody else's request."""
+    caller = scope.get("state", {}).get(STATE)
+    return caller.name if isinstance(caller, Caller) else ""

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from finagent.api.control import commands_of
+from finagent.api.callers import Reader, Trader
+from finagent.api.control import Identity, commands_of
 from finagent.api.replies import outcome, reply
 from finagent.context import ApplicationContext
 from finagent.queue.query import JobQuery
@@ -16,10 +17,16 @@ Text = Annotated[str | None, Query(max_length=200)]
 Words = Annotated[list[Annotated[str, Field(max_length=64)]] | None, Query(max_length=32)]
 
 
-class Redrive(BaseModel):
-    """Which dead jobs."""
+class ByWhom(BaseModel):
+    """Who asks."""
 
     model_config = ConfigDict(extra="forbid")
+
+    identity: Identity = None
+
+
+class Redrive(ByWhom):
+    """Which dead jobs."""
 
     type: Annotated[str, Field(max_length=64)] | None = None
 
@@ -31,6 +38,7 @@ def jobs_router(context: ApplicationContext) -> APIRouter:
 
     @router.get("/jobs")
     async def jobs(
+        caller: Reader,
         status: Words = None,
         type: Words = None,
         key: Text = None,
@@ -49,28 +57,32 @@ def jobs_router(context: ApplicationContext) -> APIRouter:
         return reply(await views.jobs(query))
 
     @router.get("/jobs/stats")
-    async def stats() -> Response:
+    async def stats(caller: Reader) -> Response:
         """Counts by state and type, the oldest that waits, and what is dead."""
         return reply(await views.jobs_stats())
 
     @router.post("/jobs/redrive")
-    async def redrive(body: Redrive | None = None) -> Response:
+    async def redrive(caller: Trader, body: Redrive | None = None) -> Response:
         """All dead jobs (of one type) back to ready."""
-        return outcome(await commands_of(context).redrive_jobs((body or Redrive()).type))
+        body = body or Redrive()
+        who = caller.identity(body.identity)
+        return outcome(await commands_of(context).redrive_jobs(body.type, identity=who))
 
     @router.get("/jobs/{job_id}")
-    async def job(job_id: JobId) -> Response:
+    async def job(caller: Reader, job_id: JobId) -> Response:
         """One job with its attempts."""
         return reply(await views.job(job_id))
 
     @router.post("/jobs/{job_id}/retry")
-    async def retry(job_id: JobId) -> Response:
+    async def retry(caller: Trader, job_id: JobId, body: ByWhom | None = None) -> Response:
         """Run a job again now."""
-        return outcome(await commands_of(context).retry_job(job_id))
+        who = caller.identity((body or ByWhom()).identity)
+        return outcome(await commands_of(context).retry_job(job_id, identity=who))
 
     @router.post("/jobs/{job_id}/cancel")
-    async def cancel(job_id: JobId) -> Response:
+    async def cancel(caller: Trader, job_id: JobId, body: ByWhom | None = None) -> Response:
         """Cancel a job that waits; 409 for one that runs or is over."""
-        return outcome(await commands_of(context).cancel_job(job_id))
+        who = caller.identity((body or ByWhom()).identity)
+        return outcome(await commands_of(context).cancel_job(job_id, identity=who))
 
     return router

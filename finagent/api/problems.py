@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from finagent.api.callers import ForbiddenError, OnRefused
 from finagent.context import Document, ExitCode, SurfaceError
 
 MEDIA_TYPE = "application/problem+json"
@@ -68,8 +69,22 @@ def status_of(code: str, exit_code: ExitCode) -> int:
     return _STATUS.get(exit_code, 400)
 
 
-def explain_problems(app: FastAPI) -> None:
-    """Answer every error of the application with a problem document."""
+def explain_problems(app: FastAPI, on_refused: OnRefused) -> None:
+    """Answer every error of the application with a problem document; ``on_refused`` hears of missing scopes."""
+
+    async def forbidden(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ForbiddenError)
+        refusal = error.refusal
+        on_refused(refusal.reason, refusal.token)
+        return problem(
+            refusal.status,
+            refusal.detail,
+            code=refusal.code,
+            hint=refusal.hint,
+            exit_code=ExitCode.REFUSED,
+        )
+
+    app.add_exception_handler(ForbiddenError, forbidden)
     app.add_exception_handler(SurfaceError, _surface)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
+from finagent.api.callers import Needs
 from finagent.api.replies import reply
 from finagent.context import Views
+from finagent.runtime.tokens import TokenScope
 
 Session = Annotated[str | None, Query(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Session date")]
 Word = Annotated[str | None, Query(max_length=64)]
@@ -14,7 +16,7 @@ Word = Annotated[str | None, Query(max_length=64)]
 
 def reads_router(views: Views) -> APIRouter:
     """Routes that read through the views."""
-    router = APIRouter(tags=["reads"])
+    router = APIRouter(tags=["reads"], dependencies=[Depends(Needs(TokenScope.READ))])
 
     @router.get("/status")
     async def status() -> Response:

@@ -1,6 +1,5 @@
-"""The home's local token: made once, readable by its owner only, known to the server by its SHA-256."""
+"""The home's own token, made once and readable by its owner only; and one for the page while it is up."""
 
-import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -26,6 +25,6 @@ def local_token(home: Path) -> str:
     return token
 
 
-def token_hash(token: str) -> str:
-    """SHA-256 of a token in hexadecimal."""
-    return hashlib.sha256(token.encode()).hexdigest()
+def page_token() -> str:
+    """A token for the page of one run, in memory only: it may trade, and not what is local."""
+    return secrets.token_urlsafe(32)

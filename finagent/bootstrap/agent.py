@@ -11,6 +11,7 @@ from pathlib import Path
 
 from finagent import __version__
 from finagent.bootstrap import rules
+from finagent.bootstrap.access import AccessAudit
 from finagent.bootstrap.commands import EngineCommands
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
@@ -34,8 +35,10 @@ from finagent.bootstrap.world import load_world
 from finagent.context import ApplicationContext, Document, SurfaceError
 from finagent.domain.orders import Scope
 from finagent.runtime.clock import SystemTicker
+from finagent.runtime.denials import Denials
 from finagent.runtime.logs import set_up_logs
 from finagent.runtime.tasks import spawn
+from finagent.runtime.tokens import TokenBook
 from finagent.runtime.watchdog import LoopWatchdog
 from finagent.services.control import ControlService
 from finagent.settings import Settings
@@ -49,6 +52,7 @@ class Agent:
     def __init__(self, engine: Engine, home: Path, *, mode: str, run_id: str | None = None) -> None:
         self.engine = engine
         self.metrics = engine.metrics
+        self.denials = Denials(engine.metrics.api_refused_total)
         views = engine_views(engine, home, mode=mode, run_id=run_id, health=self._services)
         self.control = ControlService(engine.store, engine.queue, engine.world.calendar, engine.clock)
         commands = EngineCommands(
@@ -155,6 +159,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None, 
             ReconcileTimer(engine),
             GaugeService(engine, compared_ms=compared_ms, differences=differences),
             agent.flags,
+            AccessAudit(TokenBook(home), agent.denials, engine.queue, engine.ticker),
         )
     except BaseException:
         await agent.stop()

@@ -132,7 +132,7 @@ class EngineCommands:
         await self._control.note(text, ref=ref, identity=identity)
         return CommandResult(code="noted", message="Noted.")
 
-    async def retry_job(self, job_id: int) -> CommandResult:
+    async def retry_job(self, job_id: int, *, identity: str) -> CommandResult:
         try:
             is_done = await self._queue.retry(job_id)
         except QueueError as error:
@@ -141,14 +141,16 @@ class EngineCommands:
             return await self._not_done(
                 job_id, "not_retried", "only one that is scheduled, dead or cancelled can be retried"
             )
+        await self._control.record("job_retried", str(job_id), {"by": identity})
         return CommandResult(code="retried", message=f"Job {job_id} is ready again.")
 
-    async def cancel_job(self, job_id: int) -> CommandResult:
+    async def cancel_job(self, job_id: int, *, identity: str) -> CommandResult:
         try:
             is_done = await self._queue.cancel(job_id)
         except QueueError as error:
             raise SurfaceError(str(error), hint="finagent jobs ls", code="unknown_job") from None
         if is_done:
+            await self._control.record("job_cancelled", str(job_id), {"by": identity})
             return CommandResult(code="cancelled", message=f"Job {job_id} is cancelled: it will not run.")
         return await self._not_done(job_id, "not_cancelled", "only one that waits can be cancelled")
 
@@ -162,11 +164,13 @@ class EngineCommands:
             data={"status": job.status.value if job is not None else None},
         )
 
-    async def redrive_jobs(self, type: str | None) -> CommandResult:
+    async def redrive_jobs(self, type: str | None, *, identity: str) -> CommandResult:
         try:
             count = await self._queue.redrive(type)
         except QueueError as error:
             raise SurfaceError(str(error), hint="finagent jobs stats", code="unknown_type") from None
+        if count:
+            await self._control.record("jobs_redriven", type or "", {"by": identity, "jobs": count})
         return CommandResult(
             code="redriven",
             message=f"{count} dead {'job is' if count == 1 else 'jobs are'} ready again.",

@@ -45,6 +45,7 @@ class Demo:
         self._agent, self._plan, self._pacer, self._mode, self._hold_s = agent, plan, pacer, mode, hold_s
         self.context = agent.context
         self.metrics: Metrics = agent.metrics
+        self.denials = agent.denials
 
     def health(self) -> Document:
         """As an agent's."""

@@ -20,6 +20,7 @@ from finagent.cli.invocation import (
     answer_intent,
     answer_result,
     confirm,
+    identity,
     invocation,
     read,
     tell,
@@ -38,7 +39,7 @@ JobIds = Annotated[list[int], typer.Argument(metavar="ID...", min=1)]
 Types = Annotated[
     list[str] | None, typer.Option("--type", metavar="TYPE", help="Only this type; may be given again.")
 ]
-Carry = Callable[[Commands, int], Awaitable[CommandResult]]
+Carry = Callable[[Commands, int, str], Awaitable[CommandResult]]
 
 
 @app.command("ls")
@@ -139,7 +140,13 @@ def cancel(context: typer.Context, job_ids: JobIds, dry_run: DryRun = False, as_
     if dry_run:
         _intend("cancel", f"cancel {_named(job_ids)}", job_ids, as_json=as_json)
         return
-    _each(invocation(context), "cancel", job_ids, lambda c, job_id: c.cancel_job(job_id), as_json=as_json)
+    _each(
+        invocation(context),
+        "cancel",
+        job_ids,
+        lambda c, job_id, who: c.cancel_job(job_id, identity=who),
+        as_json=as_json,
+    )
 
 
 @app.command("retry")
@@ -148,7 +155,13 @@ def retry(context: typer.Context, job_ids: JobIds, dry_run: DryRun = False, as_j
     if dry_run:
         _intend("retry", f"run {_named(job_ids)} again now", job_ids, as_json=as_json)
         return
-    _each(invocation(context), "retry", job_ids, lambda c, job_id: c.retry_job(job_id), as_json=as_json)
+    _each(
+        invocation(context),
+        "retry",
+        job_ids,
+        lambda c, job_id, who: c.retry_job(job_id, identity=who),
+        as_json=as_json,
+    )
 
 
 @app.command("redrive")
@@ -190,8 +203,11 @@ def redrive(
 
 
 def _redrive(call: Invocation, name: str | None) -> CommandResult:
+    who = identity()
     action = Action(
-        path="jobs/redrive", body={"type": name}, carry_out=lambda commands: commands.redrive_jobs(name)
+        path="jobs/redrive",
+        body={"type": name, "identity": who},
+        carry_out=lambda commands: commands.redrive_jobs(name, identity=who),
     )
     return act(call, action)
 
@@ -227,10 +243,13 @@ def _intend(verb: str, effect: str, job_ids: Sequence[int], *, as_json: bool) ->
 
 def _each(call: Invocation, verb: str, job_ids: Sequence[int], command: Carry, *, as_json: bool) -> None:
     """One verb over several jobs; a line for each, and exit 1 if any was refused."""
+    who = identity()
 
     def action(job_id: int) -> Action:
         return Action(
-            path=f"jobs/{job_id}/{verb}", body={}, carry_out=lambda commands: command(commands, job_id)
+            path=f"jobs/{job_id}/{verb}",
+            body={"identity": who},
+            carry_out=lambda commands: command(commands, job_id, who),
         )
 
     chosen = list(dict.fromkeys(job_ids))

@@ -22,6 +22,7 @@ from finagent.cli import (
     journal,
     operations,
     simulation,
+    users,
 )
 from finagent.cli.failures import BROKEN_PIPE, INTERRUPTED, explain, show
 from finagent.cli.invocation import HOME_VARIABLE, Invocation, default_home
@@ -69,6 +70,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="db")
+app.add_typer(users.app, name="user")
 
 WITH_VALUE = ("--home", "--config", "-c")
 WITHOUT_VALUE = ("-v", "--verbose")

@@ -1,4 +1,4 @@
-"""The agent as the page sees it: documents over HTTP with the home's local token."""
+"""The agent as the page sees it: documents over HTTP with a token."""
 
 import os
 import secrets
@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 
 URL_VARIABLE = "FINAGENT_API_URL"
-TOKEN_VARIABLE = "FINAGENT_API_TOKEN_FILE"
+TOKEN_VARIABLE = "FINAGENT_API_TOKEN"
+FILE_VARIABLE = "FINAGENT_API_TOKEN_FILE"
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 5.0
 
@@ -22,9 +23,10 @@ class AgentUnreachableError(Exception):
 class AgentClient:
     """A connection to one agent; safe to use from several threads."""
 
-    def __init__(self, url: str, token_file: Path) -> None:
+    def __init__(self, url: str, token_file: Path, *, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         self._token_file = token_file
+        self._known_token = token
         self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_S, trust_env=False)
 
     @classmethod
@@ -33,7 +35,8 @@ class AgentClient:
         home = Path(os.environ.get("FINAGENT_HOME") or "var")
         return cls(
             os.environ.get(URL_VARIABLE) or DEFAULT_URL,
-            Path(os.environ.get(TOKEN_VARIABLE) or home / "token"),
+            Path(os.environ.get(FILE_VARIABLE) or home / "token"),
+            token=os.environ.get(TOKEN_VARIABLE) or None,
         )
 
     def close(self) -> None:
@@ -92,6 +95,8 @@ class AgentClient:
             raise AgentUnreachableError(f"no answer from {self.url} ({type(error).__name__})") from None
 
     def _token(self) -> str:
+        if self._known_token is not None:
+            return self._known_token
         try:
             return self._token_file.read_text(encoding="ascii").strip()
         except OSError as error:

@@ -51,6 +51,9 @@ class Metrics:
             "backup_last_success_timestamp_seconds", "Last backup of the database that was verified"
         )
         self.wal_bytes = self._gauge("wal_bytes", "Size of the write-ahead log")
+        self.api_refused_total = self._counter(
+            "api_refused_total", "Requests over HTTP that were turned away", "reason"
+        )
 
     def _add_queue(self) -> None:
         self.job_latency_seconds = self._buckets(

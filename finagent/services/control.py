@@ -92,6 +92,12 @@ class ControlService:
         tx.put(Journalled(kind="note", ref=ref, data={"text": text[:4000], "by": identity}))
         await self.queue.commit(tx)
 
+    async def record(self, kind: str, ref: str, data: dict[str, JsonData]) -> None:
+        """What a person did elsewhere (a token, a job), in the journal."""
+        tx = Tx()
+        tx.put(Journalled(kind=kind, ref=ref, data=data))
+        await self.queue.commit(tx)
+
     async def is_flat(self) -> bool:
         """Whether nothing is open and nothing works at the broker."""
         if await self.store.open_positions():

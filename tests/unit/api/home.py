@@ -1,5 +1,6 @@
 """A home in memory: the ports Views and Commands over the documents of a day."""
 
+from finagent.api.callers import Callers
 from finagent.context import (
     EVERY_JOB,
     ApplicationContext,
@@ -9,9 +10,15 @@ from finagent.context import (
     SurfaceError,
 )
 from finagent.queue.query import JobQuery, QueryError, checked_statuses
+from finagent.runtime.tokens import TokenBook, hash_of
 from tests.unit.api import documents
 
 Calls = list[tuple[object, ...]]
+
+
+def callers_of(local: str, *, book: TokenBook | None = None) -> Callers:
+    """Whoever has this token is the home's own command line."""
+    return Callers(local_hash=hash_of(local), book=book)
 
 
 class MemoryViews:
@@ -144,17 +151,17 @@ class MemoryCommands:
     async def note(self, text: str, *, ref: str, identity: str) -> CommandResult:
         return self._done("noted", text, ref, identity)
 
-    async def retry_job(self, job_id: int) -> CommandResult:
+    async def retry_job(self, job_id: int, *, identity: str) -> CommandResult:
         return self._done("retried", job_id)
 
-    async def cancel_job(self, job_id: int) -> CommandResult:
+    async def cancel_job(self, job_id: int, *, identity: str) -> CommandResult:
         if job_id == 13:
             return CommandResult(
                 code="not_cancelled", message="Job 13 is running.", exit_code=ExitCode.REFUSED
             )
         return self._done("cancelled", job_id)
 
-    async def redrive_jobs(self, type: str | None) -> CommandResult:
+    async def redrive_jobs(self, type: str | None, *, identity: str) -> CommandResult:
         return self._done("redriven", type)
 
 

@@ -11,11 +11,10 @@ from prometheus_client import CollectorRegistry, Counter
 from finagent.api.build import MODULES, create_api
 from finagent.api.guard import BODY_LIMIT, host_name
 from finagent.api.idempotency import Idempotency
-from finagent.api.token import token_hash
 from finagent.context import ApplicationContext, Document
 from finagent.queue.query import JobQuery
 from tests.unit.api.documents import PLAN_ID
-from tests.unit.api.home import MemoryCommands, memory_context
+from tests.unit.api.home import MemoryCommands, callers_of, memory_context
 
 TOKEN = "t" * 43
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -31,7 +30,7 @@ class Surface:
         Counter("finagent_tries", "tries", registry=registry).inc()
         self.app = create_api(
             context or made,
-            token_hash=token_hash(TOKEN),
+            callers=callers_of(TOKEN),
             registry=registry,
             health=lambda: self.health,
             modules=modules,
@@ -328,7 +327,9 @@ async def test_module_that_is_off_has_no_routes() -> None:
 def test_unknown_module_is_refused_by_name() -> None:
     context, _ = memory_context()
     with pytest.raises(ValueError, match="unknown API module telepathy"):
-        create_api(context, token_hash="", registry=CollectorRegistry(), health=dict, modules=("telepathy",))
+        create_api(
+            context, callers=callers_of(""), registry=CollectorRegistry(), health=dict, modules=("telepathy",)
+        )
 
 
 def test_host_name_of_nonsense_is_empty() -> None:

@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry
 
 from finagent.api.build import create_api
 from finagent.api.serving import address, announced, bind, free_port, serving
-from finagent.api.token import local_token, token_hash
+from finagent.api.token import local_token
 from finagent.context import SurfaceError
-from tests.unit.api.home import memory_context
+from tests.unit.api.home import callers_of, memory_context
 
 
 def test_token_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_note_says_where_the_agent_is_while_it_runs(tmp_path: Path) -> None:
 async def test_server_answers_inside_the_block_and_is_gone_after(tmp_path: Path) -> None:
     context, _ = memory_context()
     app = create_api(
-        context, token_hash=token_hash("x"), registry=CollectorRegistry(), health=lambda: {"live": True}
+        context, callers=callers_of("x"), registry=CollectorRegistry(), health=lambda: {"live": True}
     )
     listening, _ = bind("127.0.0.1", 0, is_fixed=False)
     url = address(listening)

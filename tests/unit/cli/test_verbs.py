@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from finagent.api.build import create_api
 from finagent.api.serving import address, announced, bind, serving
-from finagent.api.token import local_token, token_hash
+from finagent.api.token import local_token
 from finagent.cli.failures import explain
 from finagent.cli.operations import interrupted
 from finagent.cli.progress import by_file, steps
@@ -25,7 +25,7 @@ from finagent.runtime.errors import HaltError
 from finagent.runtime.lock import HomeInUseError
 from finagent.settings import Settings, load_settings
 from tests.unit.api.documents import PLAN_ID
-from tests.unit.api.home import MemoryCommands, memory_context
+from tests.unit.api.home import MemoryCommands, callers_of, memory_context
 
 Capture = pytest.CaptureFixture[str]
 
@@ -57,7 +57,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     context, commands = memory_context()
     app = create_api(
         context,
-        token_hash=token_hash(local_token(home)),
+        callers=callers_of(local_token(home)),
         registry=CollectorRegistry(),
         health=lambda: {"live": True},
     )

@@ -12,13 +12,13 @@ from streamlit.testing.v1 import AppTest
 
 from finagent.api.build import create_api
 from finagent.api.serving import address, bind, serving
-from finagent.api.token import local_token, token_hash
+from finagent.api.token import local_token
 from finagent.dashboard import look, plans_page, today_page
 from finagent.dashboard.__main__ import arguments
 from finagent.dashboard.client import AgentClient, AgentUnreachableError
 from finagent.dashboard.connection import client
 from tests.unit.api import documents as day
-from tests.unit.api.home import MemoryCommands, memory_context
+from tests.unit.api.home import MemoryCommands, callers_of, memory_context
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory
     context, made = memory_context()
     app = create_api(
         context,
-        token_hash=token_hash(local_token(tmp_path)),
+        callers=callers_of(local_token(tmp_path)),
         registry=CollectorRegistry(),
         health=lambda: {"live": True},
     )
