@@ -138,7 +138,7 @@ class Engine:
         self.emergency: EmergencyDesk | None = None
         self.full_disk: FullDiskDesk | None = None
         self.types = rules.job_types()
-        self.profile = rules.risk_profile(settings)
+        self.profile = rules.risk_profile(settings, is_run=options.is_virtual)
         self.start_equity_e8 = rules.start_equity_e8(settings)
         self.queue = SqliteJobQueue(
             database,
