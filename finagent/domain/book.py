@@ -113,6 +113,8 @@ class Book:
     orders_last_minute: int
     unknown_symbols: tuple[str, ...]
     control: Control
+    external_symbols: tuple[str, ...] = ()
+    """Symbols of which the account holds shares that are not ours: they are not traded."""
     has_old_unknown: bool = False
     """An order has been unknown for longer than a minute."""
 
@@ -196,7 +198,7 @@ def account_state(
         is_paused=book.control.is_paused,
         is_killed=book.control.is_killed,
         locked_symbols=book.control.locked_symbols,
-        blocked_symbols=book.unknown_symbols,
+        blocked_symbols=tuple(sorted({*book.unknown_symbols, *book.external_symbols})),
         entry_gate_reason=_gate(book),
         pause_reason=book.control.pause_reason,
     )

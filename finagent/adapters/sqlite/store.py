@@ -1,5 +1,6 @@
 """The read side of the store: committed facts as domain values, each question one short snapshot."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 
@@ -16,10 +17,12 @@ from finagent.domain.book import (
     StoredOrder,
     StoredPlan,
 )
+from finagent.domain.external import ExternalHolding
 from finagent.domain.gap import Candidate
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, Trade
+from finagent.domain.reconcile import Difference
 from finagent.domain.scoring import ScoredCandidate
 
 PLAN = "SELECT body, state, plan_hash, reason FROM plan"
@@ -33,6 +36,8 @@ SELECT EXISTS (
 IS_EXITING = """
 SELECT EXISTS (
     SELECT 1 FROM job_queue WHERE type = 'exit' AND key = ? AND status IN ('ready', 'scheduled', 'leased'))"""
+EXTERNAL = "SELECT symbol, quantity, acknowledged FROM external_holding ORDER BY symbol"
+RECORDED = "SELECT execution_id FROM fill WHERE execution_id IN (SELECT value FROM json_each(?))"
 LIVE_ORDER = "state IN ('intent', 'accepted', 'partially_filled', 'unknown')"
 ENTERED = "('pending', 'approved', 'armed', 'entering', 'open', 'closed')"
 
@@ -130,6 +135,22 @@ class SqliteStore:
         broker, account_id, endpoint = (str(value) for value in rows[0])
         return AccountBinding(broker=broker, account_id=account_id, endpoint=endpoint)
 
+    async def external(self) -> Sequence[ExternalHolding]:
+        rows = await self._database.read(EXTERNAL)
+        return [
+            ExternalHolding(symbol=str(s), quantity_e4=_int(q), acknowledged_e4=_int(a)) for s, q, a in rows
+        ]
+
+    async def differences(self) -> Sequence[Difference]:
+        rows = await self._database.read(
+            "SELECT kind, ref, detail FROM reconcile_difference ORDER BY kind, ref"
+        )
+        return [Difference(str(kind), str(ref), str(detail)) for kind, ref, detail in rows]
+
+    async def recorded(self, execution_ids: Sequence[str]) -> frozenset[str]:
+        rows = await self._database.read(RECORDED, (json.dumps(list(execution_ids)),))
+        return frozenset(str(execution_id) for (execution_id,) in rows)
+
     async def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
         start = self._start_equity_e8
         return await self._database.read_fn(
@@ -225,6 +246,7 @@ def read_book(
         losses_in_a_row=conn.execute(LOSSES_IN_A_ROW, since).fetchone()[0],
         rearmed_at_ms=rearmed_at_ms,
         unknown_symbols=tuple(s for (s,) in conn.execute(UNKNOWN).fetchall()),
+        external_symbols=tuple(s for (s, _, _) in conn.execute(EXTERNAL).fetchall()),
         control=_control(conn),
         spent_e8=sum(each.bought_e8 for each in dealt if each.session == session),
         unsettled_e8=sum(each.sold_e8 for each in dealt if each.session < session),
