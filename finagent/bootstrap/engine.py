@@ -23,7 +23,7 @@ from finagent.bootstrap.world import World
 from finagent.context import SurfaceError
 from finagent.domain.market import Bar, Session
 from finagent.domain.orders import Scope
-from finagent.ports import Clock, OrderExecutionPort, Ticker
+from finagent.ports import BrokerStreamPort, Clock, OrderExecutionPort, Ticker
 from finagent.queue.handler import JobHandler
 from finagent.queue.processor import EventLoopProcessor
 from finagent.runtime.metrics import Metrics
@@ -32,6 +32,7 @@ from finagent.runtime.supervisor import Supervisor
 from finagent.services import (
     approval,
     canceller,
+    catch_up,
     execution,
     exits,
     flatten,
@@ -43,6 +44,7 @@ from finagent.services import (
     scanner,
     scoring,
     sender,
+    stream,
 )
 from finagent.services.schedule import DaySchedule, entry_windows
 from finagent.settings import Settings
@@ -57,7 +59,8 @@ PROVIDED = ("queue", "market_data", "news", "broker")
 class EngineOptions:
     """How an engine runs: whose ids it mints, who approves, whether time is virtual.
 
-    ``broker`` is one outside the database; None is the paper venue, which lives in it. ``storage`` is the folder of
+    ``broker`` is one outside the database; None is the paper venue, which lives in it. ``stream`` is what that broker
+    tells by itself; without one it is polled. ``storage`` is the folder of
     ``path`` unless another is given.
     """
 
@@ -69,6 +72,7 @@ class EngineOptions:
     is_every_bar: bool = False
     at: str | None = None
     broker: OrderExecutionPort | None = None
+    stream: BrokerStreamPort | None = None
     storage: Storage | None = None
 
     def opened_storage(self) -> Storage:
@@ -214,7 +218,7 @@ class Engine:
         if unserved:
             raise RuntimeError(f"no service consumes {', '.join(unserved)}: wire one in engine.py")
         self.supervisor = Supervisor(
-            [self.processor, *workers, *extra],
+            [self.processor, *workers, *self._listeners(), *extra],
             ticker=self.ticker,
             provided=PROVIDED,
             stage_timeout_s=max(1.0, self.settings.ops.stop_timeout_s / 4),
@@ -222,6 +226,23 @@ class Engine:
         if self.full_disk is not None:
             self.full_disk.attend()
         return self.supervisor
+
+    def catch_up(self) -> catch_up.CatchUpService:
+        """What the broker's listings show and the journal does not know."""
+        return catch_up.CatchUpService(self.store, self.broker, self.world.calendar, self.clock)
+
+    def _listeners(self) -> list[object]:
+        """Who hears from a broker outside; the paper venue tells within the tick."""
+        if self.options.broker is None or self.options.is_virtual:
+            return []
+        known = self.catch_up()
+        if self.options.stream is None:
+            return [stream.PollingService(known.missing, self.store, self.queue, self.ticker)]
+        return [
+            stream.StreamService(
+                self.options.stream, known.missing, known.told, self.store, self.queue, self.ticker
+            )
+        ]
 
     async def close(self) -> None:
         """Commit what is queued, mark the boot clean, free the lock."""
@@ -378,6 +399,7 @@ class Engine:
             (flatten.CONTRACT, flatten.FlattenService(store)),
             (exits.CONTRACT, exits.ExitService(store, broker, clock, scope)),
             (position.CONTRACT, position.PositionService(store)),
+            (catch_up.CONTRACT, self.catch_up()),
         ]
 
 

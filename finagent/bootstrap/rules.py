@@ -179,7 +179,7 @@ def job_types() -> JobTypes:
     """
     patient = (
         *(Step.FLATTEN, Step.BROKER_EVENT, Step.EXIT, Step.SEND_EXIT, Step.REPLACE, Step.MOVE_STOP),
-        *(Step.PROTECT, Step.SEND, Step.CANCEL_ENTRY, Step.RECORD_TRADE, Step.LIMIT),
+        *(Step.CATCH_UP, Step.PROTECT, Step.SEND, Step.CANCEL_ENTRY, Step.RECORD_TRADE, Step.LIMIT),
     )
     return JobTypes(
         {

@@ -136,6 +136,8 @@ class BrokerUpdate:
     fill: BrokerFill | None = None
     reason: str = ""
     replaced_by: str | None = None
+    filled_e4: int | None = None
+    """What the order has filled in all as the broker tells it, where it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

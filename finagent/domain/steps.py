@@ -8,6 +8,7 @@ class Step(StrEnum):
 
     FLATTEN = "flatten"
     BROKER_EVENT = "broker_event"
+    CATCH_UP = "catch_up"
     EXIT = "exit"
     PROTECT = "protect"
     MOVE_STOP = "move_stop"
@@ -32,6 +33,7 @@ class Step(StrEnum):
 PRIORITY: dict[Step, int] = {
     Step.FLATTEN: 0,
     Step.BROKER_EVENT: 1,
+    Step.CATCH_UP: 1,
     Step.EXIT: 2,
     Step.PROTECT: 2,
     Step.MOVE_STOP: 2,
