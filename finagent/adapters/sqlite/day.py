@@ -1,5 +1,6 @@
 """The day's driver: the next instant, and one commit per instant with bars, the venue's fills, watches and cron."""
 
+import logging
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +14,20 @@ from finagent.adapters.sqlite.store import read_book, read_open_positions, read_
 from finagent.domain.book import Book, OpenPosition, account_state
 from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
 from finagent.domain.facts import Journalled
-from finagent.domain.limits import breakers, loss_tier
 from finagent.domain.manage import ArmedAction, MoveStop, OpenState, TimeStop, advance, armed_action, evaluate
 from finagent.domain.market import MINUTE_MS, Bar, Session
 from finagent.domain.orders import BrokerFill, OrderState
 from finagent.domain.plan import Plan
 from finagent.domain.positions import ExitReason, entry_price_e4, fold, open_position
 from finagent.domain.protection import is_attached, is_bare, touched_targets
-from finagent.domain.risk import RiskProfile
+from finagent.domain.risk import RiskProfile, loss_tier
 from finagent.domain.steps import Step
-from finagent.ports import CalendarPort, Clock, JsonValue, MarketDataPort, NewJob
+from finagent.ports import CalendarPort, Clock, JsonValue, MarketDataPort, NewJob, RetryError
 from finagent.runtime.clock import VirtualClock
 from finagent.runtime.failpoints import hit
 from finagent.services.schedule import DaySchedule
 
+LOG = logging.getLogger(__name__)
 FEED = "tick"
 FEED_AT = "SELECT at FROM feed WHERE source = ?"
 SET_FEED = """
@@ -79,6 +80,8 @@ class Minute:
     marks_e4: Mapping[str, int]
     spreads_e4: Mapping[str, int]
     halted: tuple[str, ...]
+    is_blind: bool = False
+    """The feed did not answer: what is missing says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,7 @@ class DayDriver:
         self._rules = rules
         self._clock = clock
         self.at_ms = 0
+        self._is_blind = False
 
     async def begin(self, at_ms: int) -> None:
         """Go on from the last committed tick, or from an instant in a new database."""
@@ -193,15 +197,34 @@ class DayDriver:
         session = self._calendar.session_at(self.at_ms)
         if not self._is_of(session, self.at_ms):
             return None
-        await self._market.load(session)
-        following = self._market.next_bar_end_ms(session, self.at_ms)
+        try:
+            await self._market.load(session)
+            following = self._market.next_bar_end_ms(session, self.at_ms)
+        except RetryError:  # the day goes on without the feed, minute by minute
+            following = self.at_ms - self.at_ms % MINUTE_MS + MINUTE_MS
         if self.at_ms < session.close_ms:
             return session.close_ms if following is None else min(following, session.close_ms)
         return None
 
     async def _minute(self, T_ms: int) -> Minute:
-        """What the market showed at an instant, for the symbols that are watched."""
+        """What the market showed at an instant, for the symbols that are watched.
+
+        While the feed does not answer it is a blind one: the flatten ladder and the schedule do not wait for prices.
+        """
         session = self._calendar.session_at(T_ms)
+        try:
+            minute = await self._seen(session, T_ms)
+        except RetryError as error:
+            if not self._is_blind:
+                LOG.error("feed.blind", extra={"error": str(error)})
+            self._is_blind = True
+            return Minute(T_ms, session, T_ms == session.close_ms, {}, {}, {}, (), is_blind=True)
+        if self._is_blind:
+            LOG.warning("feed.seen_again")
+        self._is_blind = False
+        return minute
+
+    async def _seen(self, session: Session, T_ms: int) -> Minute:
         if self._is_of(session, T_ms):
             await self._market.load(session)
         symbols = [str(symbol) for (symbol,) in await self._database.read(WATCHED)]
@@ -229,7 +252,7 @@ class DayDriver:
         hit("tick.in_commit")
         self._watch_plans(ws, minute)
         self._watch_positions(ws, minute)
-        self._watch_limits(ws, minute, fills)
+        self._watch_loss(ws, minute, fills)
         for due in self._schedule.due(before_ms, minute.at_ms, now_ms=ws.now_ms):
             is_new = ws.fire(due.tick, due.jobs, skipped=due.skipped)
             if is_new and due.skipped is not None:
@@ -305,20 +328,18 @@ class DayDriver:
             state = advance(held.plan, state, bar)
         return state
 
-    def _watch_limits(self, ws: WriteSession, minute: Minute, fills: Sequence[BrokerFill]) -> None:
-        """The day's loss after this minute's fills, marked from ended bars, and the breakers."""
+    def _watch_loss(self, ws: WriteSession, minute: Minute, fills: Sequence[BrokerFill]) -> None:
+        """The day's loss after this minute's fills, marked from ended bars."""
         book = read_book(
             ws.conn, minute.session.date, start_equity_e8=self._rules.start_equity_e8, now_ms=minute.at_ms
         )
+        if minute.is_blind or (not book.positions and not fills):
+            return
         account = account_state(_with_fills(ws.conn, book, fills), minute.marks_e4, self._profile)
         tier = loss_tier(account, self._profile)
         if tier is not None:
             payload = {"session": minute.session.date, "tier": tier}
             ws.publish(NewJob(Step.LIMIT, dict(payload), idem_key=f"{minute.session.date}/{tier}"))
-        for breaker in breakers(account, self._profile):
-            payload = {"session": minute.session.date, "tier": breaker}
-            key = f"{minute.session.date}/{breaker}/{book.rearmed_at_ms}"
-            ws.publish(NewJob(Step.LIMIT, dict(payload), idem_key=key))
 
 
 def _watch_exits(ws: WriteSession, held: OpenPosition, bar: Bar | None, at_ms: int) -> None:
