@@ -19,6 +19,12 @@ def spawn(coro: Coroutine[object, object, T], name: str) -> asyncio.Task[T]:
     return task
 
 
+def forget_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Let go of the tasks of a loop that will never run again (a simulated process that was killed)."""
+    for task in [task for task in _running if task.get_loop() is loop]:
+        _running.discard(task)
+
+
 async def wait_first(*waits: Coroutine[object, object, object], name: str) -> None:
     """Return when the first wait is over and cancel the others; an error of the first is raised."""
     tasks = [spawn(wait, f"{name}-{number}") for number, wait in enumerate(waits)]

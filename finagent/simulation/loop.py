@@ -1,10 +1,13 @@
 """The virtual loop: time that jumps, the next ready step chosen by seed, and a process that can die between two."""
 
 import asyncio
+import contextlib
 import heapq
 import random
 from asyncio.events import Handle, TimerHandle
 from collections.abc import Callable
+
+from finagent.runtime.tasks import forget_tasks
 
 MOST_STEPS_AT_ONCE = 20_000
 """So many steps in one instant of virtual time are a loop that never waits."""
@@ -93,11 +96,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.is_crashed = True
 
     def bury(self) -> None:
-        """Forget what waits, so that nothing of this life can run again."""
+        """End what a killed process left, once nobody can see any more what its ``finally`` blocks still try."""
+        left = asyncio.all_tasks(self)
         self._queue.clear()
         self._timers.clear()
-        if not self.is_closed():
-            self.close()
+        self.close()
+        forget_tasks(self)
+        for task in left:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with contextlib.suppress(BaseException):
+                task.get_coro().close()
 
     def _run_once(self) -> None:
         """One step: of the program, or of the world outside."""

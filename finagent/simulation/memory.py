@@ -15,6 +15,7 @@ from finagent.runtime.append_log import Line
 from finagent.services.emergency import StopOrder
 
 T = TypeVar("T")
+WRITER, READER = "writer", "reader"
 
 
 @cache
@@ -118,7 +119,7 @@ class MemoryStorage:
 
     async def open_database(self, *, clock: Clock) -> Database:
         """The database as the last commit left it."""
-        return Database(None, writer=self._door("writer"), reader=self._door("reader"), lock=None)
+        return Database(None, writer=self._door(WRITER), reader=self._door(READER), lock=None)
 
     async def make_room(self) -> bool:
         """Memory has no ballast."""

@@ -32,6 +32,7 @@ class Scenario:
     settings: Settings
     mode: str
     mixing: float
+    has_attached_exits: bool
     feed_wait_s: float
 
 
@@ -46,6 +47,7 @@ def make_scenario(seed: int, rng: random.Random) -> Scenario:
         settings=settings_of(rng.randrange(len(SETUPS)), rng.choice(STOPS), rng.choice(TARGETS)),
         mode=rng.choice(("policy", "approve")),
         mixing=rng.choice((0.0, 0.3, 1.0)),
+        has_attached_exits=rng.random() < 0.3,
         feed_wait_s=rng.choice((7.0, 20.0, 60.0)),
     )
 

@@ -162,7 +162,8 @@ class Stage:
 
     def reconcile(self) -> ReconcileService:
         """The service that compares, to be asked directly."""
-        return self.engine.reconciler()
+        parts = (self.engine.store, self.engine.broker, self.calendar, self.engine.clock)
+        return ReconcileService(*parts)
 
     # ------------------------------------------------------------ eyes
     async def plans(self, date: str = DAY) -> Sequence[StoredPlan]:
