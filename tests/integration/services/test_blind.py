@@ -20,7 +20,7 @@ class BlindMarket(ScriptedMarket):
 
 
 async def test_flatten_ladder_does_not_wait_for_a_feed_that_is_down(tmp_path: Path) -> None:
-    """Down from 15:40 to 15:50: at 15:45 the ladder asks all the same, and the position is closed when prices are back."""
+    """Down from 15:40 to 15:50: at 15:45 the ladder asks all the same, and what is open closes when prices are back."""
     market = BlindMarket(ScriptedCalendar(DAY))
     market.day("AAA", DAY)
     async with Stage(tmp_path, market=market, settings={"planning": {"time_stop_minutes": None}}) as stage:
