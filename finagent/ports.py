@@ -14,6 +14,7 @@ from finagent.domain.book import (
     StoredOrder,
     StoredPlan,
 )
+from finagent.domain.external import ExternalHolding
 from finagent.domain.gap import Candidate
 from finagent.domain.market import Bar, Earnings, Headline, History, Instrument, MarketView, Quote, Session
 from finagent.domain.orders import (
@@ -28,6 +29,7 @@ from finagent.domain.orders import (
 )
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import Trade
+from finagent.domain.reconcile import Difference
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
 from finagent.queue.compute import ComputePool, ComputeTask
@@ -198,6 +200,15 @@ class Store(Protocol):
 
     async def binding(self) -> AccountBinding | None:
         """The account at the broker that the database belongs to; None as long as it belongs to none."""
+
+    async def external(self) -> Sequence[ExternalHolding]:
+        """Holdings of the account that are not ours, by symbol."""
+
+    async def differences(self) -> Sequence[Difference]:
+        """What broker and journal disagreed on by the newest comparison."""
+
+    async def recorded(self, execution_ids: Sequence[str]) -> frozenset[str]:
+        """Those of some executions that a fill has recorded."""
 
     async def trades(self, session: str) -> Sequence[Trade]:
         """Closed trades of a session by exit time and symbol."""

@@ -152,12 +152,12 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None, 
     try:
         if at is not None:
             remember_clock(home, clock)
-        differences = await catch_up_and_compare(engine)
+        await catch_up_and_compare(engine)
         compared_ms = clock.now_ms()
         agent.launch(
             LiveFeed(engine.driver, clock, engine.ticker),
             ReconcileTimer(engine),
-            GaugeService(engine, compared_ms=compared_ms, differences=differences),
+            GaugeService(engine, compared_ms=compared_ms),
             agent.flags,
             AccessAudit(TokenBook(home), agent.denials, engine.queue, engine.ticker),
         )

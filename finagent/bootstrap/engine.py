@@ -142,7 +142,7 @@ class Engine:
         self.emergency: EmergencyDesk | None = None
         self.full_disk: FullDiskDesk | None = None
         self.types = rules.job_types()
-        self.profile = rules.risk_profile(settings)
+        self.profile = rules.risk_profile(settings, is_run=options.is_virtual)
         self.start_equity_e8 = rules.start_equity_e8(settings)
         self.queue = SqliteJobQueue(
             database,
@@ -316,6 +316,18 @@ class Engine:
             settings.max_quote_age_s * 1000,
         )
 
+    def reconciler(self) -> reconcile.ReconcileService:
+        """What compares broker and journal: a service of the day, asked once before the services start."""
+        return reconcile.ReconcileService(
+            self.store,
+            self.queue,
+            self.broker,
+            self.world.market,
+            self.world.calendar,
+            self.clock,
+            self.options.scope,
+        )
+
     def _services(self) -> list[tuple[ServiceContract, JobHandler]]:
         """The day, left to right; each service's contract names what it consumes and needs."""
         s, world, scope, clock = self.settings, self.world, self.options.scope, self.clock
@@ -367,7 +379,7 @@ class Engine:
                     self.store, world.market, world.calendar, clock, scope, self.options.is_virtual
                 ),
             ),
-            (reconcile.CONTRACT, reconcile.ReconcileService(self.store, self.broker, world.calendar, clock)),
+            (reconcile.CONTRACT, self.reconciler()),
         ]
 
     def _order_services(self) -> list[tuple[ServiceContract, JobHandler]]:

@@ -2,28 +2,28 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
-from finagent.adapters.sqlite.measures import OTHER, Cursor, Measures, read_measures
+from finagent.adapters.sqlite.measures import Cursor, Measures, read_measures
 from finagent.adapters.sqlite.views_account import Ledger, MarkedLedger, mark, read_ledger
 from finagent.bootstrap.safekeeping import last_backup_ms
 from finagent.domain.market import Session
 from finagent.domain.money import MONEY_SCALE, RATIO_SCALE
 from finagent.domain.orders import OrderState
+from finagent.domain.reconcile import DifferenceKind
 from finagent.domain.risk import limits_used
 from finagent.runtime.service import sleep_or_stop
 from finagent.runtime.supervisor import ServiceState
 
 if TYPE_CHECKING:
     from finagent.bootstrap.engine import Engine
-    from finagent.services.reconcile import Difference
 
 GAUGE_PERIOD_S = 5.0
 ENGINE_STATES = ("starting", "running", "degraded", "halted", "stopped")
-DIFFERENCE_KINDS = ("unknown_order", "lost_order", "ended_order", "stranded", "position", OTHER)
+DIFFERENCE_KINDS = tuple(kind.value for kind in DifferenceKind)
 
 
 class Totals:
@@ -44,21 +44,15 @@ class Totals:
 class GaugeService:
     """Reads one snapshot every few seconds into the metrics, and prunes old jobs in small slices when idle.
 
-    ``compared_ms`` and ``differences``: when the start compared broker and journal, and what it found.
+    ``compared_ms``: when the start compared broker and journal.
     """
 
     name = "gauges"
     needs = ("processor",)
 
-    def __init__(
-        self, engine: "Engine", *, compared_ms: int | None = None, differences: "Sequence[Difference]" = ()
-    ) -> None:
+    def __init__(self, engine: "Engine", *, compared_ms: int | None = None) -> None:
         self._engine = engine
         self._compared_ms = compared_ms
-        self._found: dict[str, int] = {}
-        for each in differences:
-            self._found[each.kind] = self._found.get(each.kind, 0) + 1
-        self._first_differences_seq: int | None = None
         self._cursor = Cursor()
         self._totals = Totals()
         self._jobs: set[tuple[str, str]] = set()
@@ -161,23 +155,8 @@ class GaugeService:
         compared = [at_ms for at_ms in (self._compared_ms, found.reconciled_ms) if at_ms is not None]
         if compared:
             metrics.reconcile_last_success_timestamp_seconds.set(max(compared) / 1000)
-        present = self._differences(found, gate=marked.ledger.book.control.gate_reason)
         for kind in DIFFERENCE_KINDS:
-            metrics.reconcile_differences.labels(kind=kind).set(present.get(kind, 0))
-
-    def _differences(self, found: Measures, *, gate: str | None) -> Mapping[str, int]:
-        """What the newest comparison found, while its gate is shut: the start's, or a later one's row."""
-        if self._first_differences_seq is None:
-            self._first_differences_seq = found.differences_seq
-        if gate != "reconcile":
-            return {}
-        if self._found and found.differences_seq == self._first_differences_seq:
-            return self._found
-        known: dict[str, int] = {}
-        for kind, count in found.differences.items():
-            label = kind if kind in DIFFERENCE_KINDS else OTHER
-            known[label] = known.get(label, 0) + count
-        return known
+            metrics.reconcile_differences.labels(kind=kind).set(found.differences.get(kind, 0))
 
     def _account(self, found: Measures, marked: MarkedLedger) -> None:
         engine, metrics, account = self._engine, self._engine.metrics, marked.account

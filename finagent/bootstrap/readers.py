@@ -126,7 +126,7 @@ async def _reader_views(settings: Settings, home: Path, database: Database, *, r
         broker=settings.broker.name,
         clock=clock,
         calendar=calendar,
-        profile=rules.risk_profile(settings),
+        profile=rules.risk_profile(settings, is_run=run is not None),
         start_equity_e8=rules.start_equity_e8(settings),
         run_id=run,
         marks=None,

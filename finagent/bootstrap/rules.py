@@ -1,11 +1,12 @@
 """Settings become the frozen values that domain and services work with."""
 
 import csv
-import dataclasses
 from decimal import Decimal
 from pathlib import Path
 
 from finagent.adapters.brokers.paper import VenueRules
+from finagent.bootstrap.risk_rules import auto_limits, risk_profile
+from finagent.bootstrap.scales import bps_e6, percent_e6, scaled
 from finagent.domain.costs import CostRules
 from finagent.domain.errors import SettingsValueError
 from finagent.domain.fills import Ambiguity
@@ -13,7 +14,7 @@ from finagent.domain.gap import GapRules, GapStyle
 from finagent.domain.gap_measure import validate_rules
 from finagent.domain.money import MONEY_SCALE, PRICE_SCALE, RATIO_SCALE, SHARE_E4
 from finagent.domain.planning_rules import PlanningRules, validate_planning
-from finagent.domain.risk import RiskProfile, micro_profile, standard_profile, validate_profile
+from finagent.domain.risk import RiskProfile, micro_profile
 from finagent.domain.scoring import ScoreWeights, validate_weights
 from finagent.domain.setups import Setup
 from finagent.domain.steps import PRIORITY, Step
@@ -21,41 +22,35 @@ from finagent.queue.job import JobPolicy, JobTypes
 from finagent.services.schedule import ScanTime, ScheduleRules
 from finagent.settings import Settings, SettingsError
 
+__all__ = [
+    "checked",
+    "cost_rules",
+    "gap_rules",
+    "job_types",
+    "planning_rules",
+    "risk_profile",
+    "schedule_rules",
+    "score_weights",
+    "start_equity_e8",
+    "venue_rules",
+]
+
 MOST_ATTEMPTS = 50
 """A kill counts as an attempt too, and an evening of kills must not bury a job that harmed nobody."""
-
-AUTO_DIVISOR = 2
-"""In ``auto`` mode nobody looks at a plan, so it may risk and hold half of what a person may approve."""
-
-
-def _scaled(value: Decimal, scale: int) -> int:
-    """Exact integer of a setting; more places than the scale has are a mistake."""
-    scaled = value * scale
-    if scaled != scaled.to_integral_value():
-        raise SettingsError(f"a setting has more decimal places than 1/{scale}: {value}", "round it")
-    return int(scaled)
-
-
-def _percent_e6(value: Decimal) -> int:
-    return _scaled(value, RATIO_SCALE // 100)
-
-
-def _bps_e6(value: Decimal) -> int:
-    return _scaled(value, RATIO_SCALE // 10_000)
 
 
 def gap_rules(settings: Settings) -> GapRules:
     """Limits of the scan."""
     scan = settings.scan
     rules = GapRules(
-        min_gap_e6=_percent_e6(scan.min_gap_pct),
+        min_gap_e6=percent_e6(scan.min_gap_pct),
         style=GapStyle(scan.style),
-        min_price_e4=_scaled(scan.min_price, PRICE_SCALE),
-        max_price_e4=_scaled(scan.max_price, PRICE_SCALE),
+        min_price_e4=scaled(scan.min_price, PRICE_SCALE),
+        max_price_e4=scaled(scan.max_price, PRICE_SCALE),
         min_adv_usd=scan.min_adv_usd,
         min_premarket_volume=scan.min_premarket_volume,
-        min_rvol_e6=_scaled(scan.min_rvol, RATIO_SCALE),
-        max_spread_e6=_percent_e6(scan.max_spread_pct),
+        min_rvol_e6=scaled(scan.min_rvol, RATIO_SCALE),
+        max_spread_e6=percent_e6(scan.max_spread_pct),
         min_premarket_trades=scan.min_premarket_trades,
         max_indication_age_ms=scan.max_indication_age_s * 1000,
         top=scan.top,
@@ -70,17 +65,17 @@ def score_weights(settings: Settings) -> ScoreWeights:
     """Weights of the score."""
     s = settings.scoring
     weights = ScoreWeights(
-        volatility_e6=_scaled(s.volatility, RATIO_SCALE),
-        catalyst_e6=_scaled(s.catalyst, RATIO_SCALE),
-        liquidity_e6=_scaled(s.liquidity, RATIO_SCALE),
-        sentiment_e6=_scaled(s.sentiment, RATIO_SCALE),
+        volatility_e6=scaled(s.volatility, RATIO_SCALE),
+        catalyst_e6=scaled(s.catalyst, RATIO_SCALE),
+        liquidity_e6=scaled(s.liquidity, RATIO_SCALE),
+        sentiment_e6=scaled(s.sentiment, RATIO_SCALE),
     )
     validate_weights(weights)
     return weights
 
 
 def _optional_e6(value: Decimal | None) -> int | None:
-    return None if value is None else _scaled(value, RATIO_SCALE)
+    return None if value is None else scaled(value, RATIO_SCALE)
 
 
 def planning_rules(settings: Settings) -> PlanningRules:
@@ -92,63 +87,27 @@ def planning_rules(settings: Settings) -> PlanningRules:
         classic_entry=Setup(p.classic_entry),
         opening_range_minutes=p.opening_range_minutes,
         setup=Setup(p.structure_setup),
-        stop_e6=_percent_e6(p.stop_pct),
-        stop_atr_e6=_scaled(p.stop_atr, RATIO_SCALE),
-        target_r_e6=_scaled(p.target_r, RATIO_SCALE),
+        stop_e6=percent_e6(p.stop_pct),
+        stop_atr_e6=scaled(p.stop_atr, RATIO_SCALE),
+        target_r_e6=scaled(p.target_r, RATIO_SCALE),
         break_even_after_r_e6=_optional_e6(p.break_even_after_r) or defaults.break_even_after_r_e6,
         trail_after_r_e6=_optional_e6(p.trail_after_r),
         trail_distance_atr_e6=_optional_e6(p.trail_atr),
         time_stop_minutes=p.time_stop_minutes,
-        time_stop_min_r_e6=_scaled(p.time_stop_min_r, RATIO_SCALE),
+        time_stop_min_r_e6=scaled(p.time_stop_min_r, RATIO_SCALE),
     )
     return validate_planning(rules)
-
-
-def risk_profile(settings: Settings) -> RiskProfile:
-    """The account's limits: the profile, what settings override, and half of it where nobody approves."""
-    r = settings.risk
-    base = standard_profile() if r.profile == "standard" else micro_profile()
-    given: dict[str, int] = {}
-    for name, percent in (
-        ("risk_per_trade_e6", r.risk_per_trade_pct),
-        ("max_position_e6", r.max_position_pct),
-        ("pause_loss_e6", r.pause_loss_pct),
-        ("flatten_loss_e6", r.flatten_loss_pct),
-        ("max_adv_share_e6", r.max_adv_share_pct),
-    ):
-        if percent is not None:
-            given[name] = _percent_e6(percent)
-    for name, count in (
-        ("max_open_positions", r.max_open_positions),
-        ("max_trades_per_day", r.max_trades_per_day),
-        ("max_orders_per_minute", r.max_orders_per_minute),
-    ):
-        if count is not None:
-            given[name] = count
-    profile = dataclasses.replace(base, **given)  # type: ignore[arg-type]  # names and types as above
-    if settings.universe.fractional:
-        profile = dataclasses.replace(profile, lot_e4=1)
-    profile = dataclasses.replace(profile, allow_shorts=r.allow_shorts)
-    if settings.account.mode == "auto":
-        profile = dataclasses.replace(
-            profile,
-            risk_per_trade_e6=max(1, profile.risk_per_trade_e6 // AUTO_DIVISOR),
-            max_position_e6=None
-            if profile.max_position_e6 is None
-            else profile.max_position_e6 // AUTO_DIVISOR,
-        )
-    return validate_profile(profile)
 
 
 def cost_rules(settings: Settings) -> CostRules:
     """What fills cost at the paper venue."""
     e = settings.execution
     return CostRules(
-        slippage_e6=_bps_e6(e.slippage_bps),
-        participation_e6=_percent_e6(e.participation_pct),
-        close_penalty_e6=_bps_e6(e.close_penalty_bps),
-        commission_per_share_e8=_scaled(e.commission_per_share, MONEY_SCALE),
-        commission_min_e8=_scaled(e.commission_min, MONEY_SCALE),
+        slippage_e6=bps_e6(e.slippage_bps),
+        participation_e6=percent_e6(e.participation_pct),
+        close_penalty_e6=bps_e6(e.close_penalty_bps),
+        commission_per_share_e8=scaled(e.commission_per_share, MONEY_SCALE),
+        commission_min_e8=scaled(e.commission_min, MONEY_SCALE),
         has_regulatory_fees=e.regulatory_fees,
     )
 
@@ -158,8 +117,8 @@ def start_equity_e8(settings: Settings) -> int:
     if settings.risk.profile == "micro":
         bankroll = micro_profile().bankroll_e8
         if bankroll is not None:
-            return min(bankroll, _scaled(settings.account.start_equity, MONEY_SCALE))
-    return _scaled(settings.account.start_equity, MONEY_SCALE)
+            return min(bankroll, scaled(settings.account.start_equity, MONEY_SCALE))
+    return scaled(settings.account.start_equity, MONEY_SCALE)
 
 
 def venue_rules(settings: Settings, profile: RiskProfile) -> VenueRules:
@@ -242,6 +201,6 @@ def checked(settings: Settings) -> None:
     """Raise SettingsError for values that only the rules can judge."""
     try:
         gap_rules(settings), score_weights(settings), planning_rules(settings), risk_profile(settings)
-        cost_rules(settings)
+        auto_limits(settings), cost_rules(settings)
     except SettingsValueError as error:
         raise SettingsError(str(error), "mend it in the settings file or the environment") from None

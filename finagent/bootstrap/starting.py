@@ -1,21 +1,22 @@
 """The start order's checks: a clock that goes forward, an undamaged record, a broker that agrees."""
 
 import logging
+from collections.abc import Sequence
 
 from finagent.adapters.sqlite.integrity import damage
 from finagent.bootstrap.engine import Engine
 from finagent.context import SurfaceError
 from finagent.domain.facts import ControlChanged
+from finagent.domain.reconcile import Difference, DifferenceKind
 from finagent.domain.steps import Step
-from finagent.ports import JsonValue, NewJob
+from finagent.ports import JsonValue, NewJob, RetryError
 from finagent.queue.port import Tx
-from finagent.services.reconcile import Difference, ReconcileService
 
 LOG = logging.getLogger(__name__)
 CLOCK_SLACK_MS = 60_000
 
 
-async def catch_up_and_compare(engine: Engine) -> list[Difference]:
+async def catch_up_and_compare(engine: Engine) -> Sequence[Difference]:
     """The start order between an open engine and its services: what is missed is played before anything acts.
 
     Gives the differences with the broker. Raises SurfaceError where time has run back.
@@ -49,15 +50,20 @@ async def examine_damage(engine: Engine) -> None:
         LOG.critical("start.damage", extra={"detail": found})
 
 
-async def compare_with_broker(engine: Engine) -> list[Difference]:
-    """Differences with the broker (given back) shut the entry gate until a reconcile job finds none."""
+async def compare_with_broker(engine: Engine) -> Sequence[Difference]:
+    """Differences with the broker (given back) shut the entry gate until a reconcile job finds none.
+
+    A broker that does not answer is one: nobody knows what it holds.
+    """
     session = engine.world.calendar.session_at(engine.clock.now_ms())
-    reconcile = ReconcileService(engine.store, engine.broker, engine.world.calendar, engine.clock)
-    differences = await reconcile.differences(session.date)
-    if differences:
-        await engine.queue.note("reconcile", {"differences": [f"{d.kind} {d.ref}" for d in differences]})
-        if (await engine.store.control()).gate_reason is None:
-            await shut_gate(engine, "reconcile")
+    tx, reconciler = Tx(), engine.reconciler()
+    try:
+        differences = await reconciler.compare(tx)
+    except RetryError as error:
+        tx, differences = Tx(), [Difference(DifferenceKind.UNREACHABLE, "broker", str(error))]
+        await reconciler.keep_gate(session, differences, tx)
+    if not tx.is_empty:
+        await engine.queue.commit(tx)
     payload: dict[str, JsonValue] = {"session": session.date, "reason": "start"}
     await engine.queue.publish(
         NewJob(Step.RECONCILE, payload, idem_key=f"{session.date}/boot-{engine.queue.epoch}")

@@ -1,6 +1,6 @@
 """The account as risk sees it at one instant: what is open, reserved, lost and switched off."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from finagent.domain.money import RATIO_SCALE
 from finagent.domain.risk_profile import RiskProfile
@@ -20,10 +20,16 @@ class AccountState:
     """Sum over open positions and reservations of what they lose at stop + 0.5 R, as a positive amount."""
     exposure_e8: int = 0
     """Notional of open positions and of reservations."""
+    sector_exposure_e8: tuple[tuple[str, int], ...] = ()
+    """The same by sector, where the sector is known."""
     open_positions: int = 0
     trades_today: int = 0
     symbols_today: tuple[str, ...] = ()
     orders_last_minute: int = 0
+    rejected_in_a_row: int = 0
+    """Entries of the session that the broker refused since it last took one, or since a person rearmed."""
+    losses_in_a_row: int = 0
+    """Trades of the session lost since the last that was not, or since a person rearmed."""
     is_paused: bool = False
     is_killed: bool = False
     locked_symbols: tuple[str, ...] = ()
@@ -37,6 +43,18 @@ class AccountState:
     def day_pnl_e8(self) -> int:
         """Profit and loss of the day including open positions."""
         return self.equity_e8 - self.day_start_equity_e8
+
+    def in_sector_e8(self, sector: str) -> int:
+        """Exposure in one sector, in 1e-8."""
+        return dict(self.sector_exposure_e8).get(sector, 0)
+
+    def with_sector(self, sector: str | None, more_e8: int) -> "AccountState":
+        """The account with more (or less) exposure in a sector; unchanged for one that is not known."""
+        if sector is None:
+            return self
+        exposures = dict(self.sector_exposure_e8)
+        exposures[sector] = exposures.get(sector, 0) + more_e8
+        return replace(self, sector_exposure_e8=tuple(sorted(e for e in exposures.items() if e[1])))
 
 
 def capital_of(account: AccountState, profile: RiskProfile) -> int:

@@ -1,6 +1,6 @@
 """The book: what the store knows of a session's account, and the account state that risk decides on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from finagent.domain.money import RATIO_SCALE, div_ceil
@@ -19,6 +19,7 @@ class Reservation:
     symbol: str
     notional_e8: int
     worst_case_e8: int
+    sector: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +113,19 @@ class Book:
     orders_last_minute: int
     unknown_symbols: tuple[str, ...]
     control: Control
+    external_symbols: tuple[str, ...] = ()
+    """Symbols of which the account holds shares that are not ours: they are not traded."""
     has_old_unknown: bool = False
     """An order has been unknown for longer than a minute."""
 
     spent_e8: int = 0
     """What the session's entries have cost so far, sold again or not."""
+    rejected_in_a_row: int = 0
+    """Entries of the session refused by the broker since it last took one, or since the last rearm."""
+    losses_in_a_row: int = 0
+    """Trades of the session lost since the last that was not, or since the last rearm."""
+    rearmed_at_ms: int = 0
+    """When a person last opened entries again after a limit; 0: never."""
     unsettled_e8: int = 0
     """Proceeds of earlier sessions' sales that have not settled yet."""
 
@@ -157,11 +166,14 @@ def account_state(
     realised_e8 = book.realised_e8
     exposure_e8 = sum(r.notional_e8 for r in reservations)
     worst_e8 = sum(r.worst_case_e8 for r in reservations)
+    sectors = [(r.sector, r.notional_e8) for r in reservations]
     for held in book.positions:
         mark_e4 = marks_e4.get(held.plan.symbol, held.stop_e4)
         realised_e8 += realised_pnl_e8(held.position)
         open_pnl_e8 += open_pnl_of(held.position, mark_e4)
-        exposure_e8 += abs(held.position.quantity_e4) * mark_e4
+        notional_e8 = abs(held.position.quantity_e4) * mark_e4
+        exposure_e8 += notional_e8
+        sectors.append((held.plan.sector, notional_e8))
         worst_e8 += worst_case_e8(held, extra_r_e6=profile.worst_case_extra_r_e6)
     equity_e8 = book.day_start_equity_e8 + realised_e8 + open_pnl_e8
     held_plans = {held.plan.plan_id for held in book.positions}
@@ -176,17 +188,29 @@ def account_state(
         open_pnl_e8=open_pnl_e8,
         open_worst_case_e8=worst_e8,
         exposure_e8=exposure_e8,
+        sector_exposure_e8=_by_sector(sectors),
         open_positions=len(book.positions) + len(waiting),
         trades_today=book.trades - (1 if own else 0),
         symbols_today=tuple(s for s in book.entered_symbols if s not in own),
         orders_last_minute=book.orders_last_minute,
+        rejected_in_a_row=book.rejected_in_a_row,
+        losses_in_a_row=book.losses_in_a_row,
         is_paused=book.control.is_paused,
         is_killed=book.control.is_killed,
         locked_symbols=book.control.locked_symbols,
-        blocked_symbols=book.unknown_symbols,
+        blocked_symbols=tuple(sorted({*book.unknown_symbols, *book.external_symbols})),
         entry_gate_reason=_gate(book),
         pause_reason=book.control.pause_reason,
     )
+
+
+def _by_sector(parts: Sequence[tuple[str | None, int]]) -> tuple[tuple[str, int], ...]:
+    """Exposure summed by sector, in its order; what has none is left out."""
+    total: dict[str, int] = {}
+    for sector, notional_e8 in parts:
+        if sector is not None:
+            total[sector] = total.get(sector, 0) + notional_e8
+    return tuple(sorted(total.items()))
 
 
 def settled_cash_e8(book: Book, reserved_e8: int) -> int:

@@ -8,6 +8,7 @@ from finagent.domain.journal import JsonData
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, Trade
+from finagent.domain.reconcile import Difference
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
 
@@ -190,6 +191,30 @@ class AccountBound:
     """The database belongs to this account from now on; the commit fails when it is bound already."""
 
     binding: AccountBinding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferencesFound:
+    """All that broker and journal disagree on by now; what is not named is settled."""
+
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalSeen:
+    """The account holds this much of a symbol that is not ours, signed, in 1e-4; 0 when it is gone."""
+
+    symbol: str
+    quantity_e4: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalAcknowledged:
+    """A person has seen an external holding at this size; the commit fails when it is another by now."""
+
+    symbol: str
+    quantity_e4: int
+    identity: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

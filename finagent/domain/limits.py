@@ -1,10 +1,39 @@
-"""Limits of the day: the two tiers of the day's loss, and how much of each limit is used."""
+"""Limits of the day: the two tiers of the day's loss, the breakers, and how much of each limit is used."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
 from finagent.domain.account import AccountState, capital_of, share_of
 from finagent.domain.money import RATIO_SCALE
 from finagent.domain.risk_profile import RiskProfile
+
+
+class Reopens(StrEnum):
+    """What makes entries possible again once a limit is reached."""
+
+    PERSON = "rearm"
+    SESSION = "next session"
+    ROOM = "a position or reservation that ends"
+    MINUTE = "a minute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A limit that counts over the day: how much of it is used, in 1e-8 for money, else a count."""
+
+    name: str
+    used: int
+    limit: int
+    is_money: bool
+    reopens: Reopens
+
+    @property
+    def used_e6(self) -> int:
+        """The part that is used in 1e-6; a limit of nothing is all used by anything."""
+        if self.limit > 0:
+            return self.used * RATIO_SCALE // self.limit
+        return RATIO_SCALE if self.used > 0 else 0
 
 
 def loss_limit_e8(account: AccountState, *, share_e6: int | None, amount_e8: int | None) -> int | None:
@@ -31,23 +60,50 @@ def loss_tier(account: AccountState, profile: RiskProfile) -> str | None:
     return None
 
 
+def breakers(account: AccountState, profile: RiskProfile) -> tuple[str, ...]:
+    """The breakers that stand open: what went wrong so often in a row that a person must look first."""
+    streaks = (
+        ("rejected_orders", account.rejected_in_a_row, profile.max_rejected_in_a_row),
+        ("losses_in_a_row", account.losses_in_a_row, profile.max_losses_in_a_row),
+    )
+    return tuple(name for name, count, most in streaks if most is not None and count >= most)
+
+
+def limits(account: AccountState, profile: RiskProfile) -> tuple[Limit, ...]:
+    """Every limit that is on, by name in order. Of the sectors the fullest counts."""
+    loss_e8 = max(0, -account.day_pnl_e8)
+    at_risk_e8 = max(0, -account.realised_pnl_e8) + account.open_worst_case_e8
+    capital_e8, flatten_e8 = capital_of(account, profile), flatten_limit_e8(account, profile)
+    sector_e8 = max((exposure_e8 for _, exposure_e8 in account.sector_exposure_e8), default=0)
+    room, session, person = Reopens.ROOM, Reopens.SESSION, Reopens.PERSON
+    money: tuple[tuple[str, int, int | None, Reopens], ...] = (
+        ("daily_loss_flatten", loss_e8, flatten_e8, person),
+        ("daily_loss_pause", loss_e8, pause_limit_e8(account, profile), session),
+        ("daily_worst_case", at_risk_e8, flatten_e8, room),
+        ("exposure", account.exposure_e8, share_of(capital_e8, profile.max_exposure_e6), room),
+        ("sector", sector_e8, share_of(capital_e8, profile.max_sector_e6), room),
+    )
+    counts: tuple[tuple[str, int, int | None, Reopens], ...] = (
+        ("losses_in_a_row", account.losses_in_a_row, profile.max_losses_in_a_row, person),
+        ("open_positions", account.open_positions, profile.max_open_positions, room),
+        ("orders_per_minute", account.orders_last_minute, profile.max_orders_per_minute, Reopens.MINUTE),
+        ("rejected_orders", account.rejected_in_a_row, profile.max_rejected_in_a_row, person),
+        ("trades_per_day", account.trades_today, profile.max_trades_per_day, session),
+    )
+    found = [
+        Limit(name=name, used=used, limit=limit, is_money=is_money, reopens=reopens)
+        for is_money, group in ((True, money), (False, counts))
+        for name, used, limit, reopens in group
+        if limit is not None
+    ]
+    return tuple(sorted(found, key=lambda each: each.name))
+
+
 def limits_used(account: AccountState, profile: RiskProfile) -> Mapping[str, int]:
     """How much of each limit is used, in 1e-6 (1_000_000 is all of it), by name in order; limits that are off
     miss.
     """
-    loss_e8 = max(0, -account.day_pnl_e8)
-    at_risk_e8 = max(0, -account.realised_pnl_e8) + account.open_worst_case_e8
-    exposure_e8 = share_of(capital_of(account, profile), profile.max_exposure_e6)
-    used: tuple[tuple[str, int, int | None], ...] = (
-        ("daily_loss_flatten", loss_e8, flatten_limit_e8(account, profile)),
-        ("daily_loss_pause", loss_e8, pause_limit_e8(account, profile)),
-        ("daily_worst_case", at_risk_e8, flatten_limit_e8(account, profile)),
-        ("exposure", account.exposure_e8, exposure_e8),
-        ("open_positions", account.open_positions, profile.max_open_positions),
-        ("orders_per_minute", account.orders_last_minute, profile.max_orders_per_minute),
-        ("trades_per_day", account.trades_today, profile.max_trades_per_day),
-    )
-    return {name: _used_e6(value, limit) for name, value, limit in used if limit is not None}
+    return {each.name: each.used_e6 for each in limits(account, profile)}
 
 
 def flatten_limit_e8(account: AccountState, profile: RiskProfile) -> int | None:
@@ -58,9 +114,3 @@ def flatten_limit_e8(account: AccountState, profile: RiskProfile) -> int | None:
 def pause_limit_e8(account: AccountState, profile: RiskProfile) -> int | None:
     """The day's loss that stops entries, in 1e-8; None when that is off."""
     return loss_limit_e8(account, share_e6=profile.pause_loss_e6, amount_e8=profile.pause_loss_e8)
-
-
-def _used_e6(value: int, limit: int) -> int:
-    if limit > 0:
-        return value * RATIO_SCALE // limit
-    return RATIO_SCALE if value > 0 else 0

@@ -1,48 +1,106 @@
-"""The last look at an order before it may leave: quantity, price, lot, grid, band and size."""
+"""The last look at an order before it may leave: whose it is, quantity, price, lot, grid, band and size."""
+
+from dataclasses import dataclass
 
 from finagent.domain.account import share_of
-from finagent.domain.market import Instrument
-from finagent.domain.money import RATIO_SCALE
+from finagent.domain.legs import entry_side, exit_side
+from finagent.domain.market import Instrument, Session
+from finagent.domain.money import PRICE_SCALE, RATIO_SCALE, SHARE_E4
 from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderType
+from finagent.domain.plan import AUCTION_NOTE, Plan
 from finagent.domain.risk_profile import RiskProfile
+
+MAX_QUANTITY_E4 = 10**9 * SHARE_E4
+"""A billion shares: more is a mistake, whatever the limits say."""
+MAX_PRICE_E4 = 10**7 * PRICE_SCALE
+"""Ten million a share, ten times the dearest stock there is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What the last look knows beside the order; prices in 1e-4, money in 1e-8.
+
+    ``session`` is the one whose hours hold now; ``instrument`` and ``last_price_e4`` are None where unknown.
+    """
+
+    now_ms: int
+    session: Session
+    instrument: Instrument | None
+    last_price_e4: int | None
+    equity_e8: int
+    orders_last_minute: int
 
 
 def order_check(
-    intent: OrderIntent,
-    *,
-    last_price_e4: int | None,
-    profile: RiskProfile,
-    equity_e8: int,
-    lot_e4: int | None = None,
-    orders_last_minute: int = 0,
+    intent: OrderIntent, plan: Plan, profile: RiskProfile, seen: Circumstances
 ) -> tuple[str, ...]:
-    """Why an order must not leave, last look before sending; empty when it may.
+    """Why an order must not leave, last look before its intent; empty when it may.
 
-    Every order needs a quantity and the price of its type. Only entries are held to the lot, the price grid,
-    the price band around the last price, the order rate and a notional (fat-finger) limit: the position cap
-    plus the band.
+    Every order must be its plan's own, with a quantity and the price of its type. Only entries are held to
+    the market's hours, the lot, the price grid, the price band around the last price, the order rate and
+    the size of one order: its own cap, and the position cap plus the band (a fat finger).
     """
-    price_e4 = intent.stop_e4 if intent.type is OrderType.STOP else intent.limit_e4
-    reasons = [] if intent.quantity_e4 > 0 else ["bad_quantity"]
-    if intent.type is not OrderType.MARKET and (price_e4 is None or price_e4 <= 0):
-        reasons.append("bad_price")
+    reasons = _malformed(intent, plan)
     if intent.leg != ENTRY_LEG or reasons:
-        return tuple(reasons)
-    if intent.quantity_e4 % (lot_e4 or profile.lot_e4):
-        reasons.append("odd_lot")
-    if last_price_e4 is None or last_price_e4 <= 0:
+        return reasons
+    found = (
+        ("market_closed", not _is_market_open(plan, seen)),
+        ("unknown_symbol", seen.instrument is None),
+        ("odd_lot", intent.quantity_e4 % max(plan.lot_e4, profile.lot_e4) != 0),
+        ("orders_per_minute", seen.orders_last_minute >= profile.max_orders_per_minute),
+    )
+    reasons = tuple(name for name, is_true in found if is_true)
+    if seen.last_price_e4 is None or seen.last_price_e4 <= 0:
         return (*reasons, "no_price")
+    return reasons + _priced(intent, profile, seen, seen.last_price_e4)
+
+
+def _malformed(intent: OrderIntent, plan: Plan) -> tuple[str, ...]:
+    side = entry_side(plan) if intent.leg == ENTRY_LEG else exit_side(plan)
+    own = (plan.plan_id, plan.symbol, side)
+    price_e4 = _own_price_e4(intent)
+    is_priced = price_e4 is not None and 0 < price_e4 <= MAX_PRICE_E4
+    is_whole = 0 < intent.quantity_e4 <= MAX_QUANTITY_E4
+    found = (
+        ("not_of_plan", (intent.plan_id, intent.symbol, intent.side) != own),
+        ("bad_quantity", not is_whole),
+        ("exceeds_plan", is_whole and 0 < plan.quantity_e4 < intent.quantity_e4),
+        ("bad_price", intent.type is not OrderType.MARKET and not is_priced),
+    )
+    return tuple(name for name, is_true in found if is_true)
+
+
+def _is_market_open(plan: Plan, seen: Circumstances) -> bool:
+    """Inside the hours of the plan's own session; an auction entry leaves before they begin."""
+    if plan.session != seen.session.date or seen.now_ms >= seen.session.close_ms:
+        return False
+    return seen.now_ms >= seen.session.open_ms or AUCTION_NOTE in plan.notes
+
+
+def _priced(
+    intent: OrderIntent, profile: RiskProfile, seen: Circumstances, last_price_e4: int
+) -> tuple[str, ...]:
+    price_e4, band_e6 = _own_price_e4(intent), profile.price_band_e6 or 0
     asked_e4 = price_e4 or last_price_e4
-    if price_e4 is not None and price_e4 % Instrument(symbol=intent.symbol).tick_e4(price_e4):
-        reasons.append("off_tick")
-    band_e6 = profile.price_band_e6 or 0
-    if profile.price_band_e6 and abs(asked_e4 - last_price_e4) * RATIO_SCALE > last_price_e4 * band_e6:
-        reasons.append("price_band")
-    limits = (profile.max_position_notional_e8, share_of(equity_e8, profile.max_position_e6), equity_e8)
-    cap_e8 = min(limit for limit in limits if limit is not None)
+    instrument = seen.instrument or Instrument(symbol=intent.symbol)
+    away_e10 = abs(asked_e4 - last_price_e4) * RATIO_SCALE
     notional_e8 = intent.quantity_e4 * max(asked_e4, last_price_e4)
-    if notional_e8 * RATIO_SCALE > cap_e8 * (RATIO_SCALE + band_e6):
-        reasons.append("fat_finger")
-    if orders_last_minute >= profile.max_orders_per_minute:
-        reasons.append("orders_per_minute")
-    return tuple(reasons)
+    limits = (
+        profile.max_position_notional_e8,
+        share_of(seen.equity_e8, profile.max_position_e6),
+        profile.bankroll_e8,
+        seen.equity_e8,
+    )
+    cap_e8 = min(limit for limit in limits if limit is not None)
+    order_cap_e8 = profile.max_order_notional_e8
+    found = (
+        ("off_tick", price_e4 is not None and price_e4 % instrument.tick_e4(price_e4) != 0),
+        ("price_band", profile.price_band_e6 is not None and away_e10 > last_price_e4 * band_e6),
+        ("order_notional", order_cap_e8 is not None and notional_e8 > order_cap_e8),
+        ("fat_finger", notional_e8 * RATIO_SCALE > cap_e8 * (RATIO_SCALE + band_e6)),
+    )
+    return tuple(name for name, is_true in found if is_true)
+
+
+def _own_price_e4(intent: OrderIntent) -> int | None:
+    return intent.stop_e4 if intent.type is OrderType.STOP else intent.limit_e4

@@ -106,6 +106,7 @@ class Plan:
     spread_e6: int | None = None
     lot_e4: int = 10_000
     notes: tuple[str, ...] = ()
+    sector: str | None = None
 
     @property
     def risk_per_share_e4(self) -> int:

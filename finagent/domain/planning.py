@@ -172,6 +172,7 @@ def make_plan(
         spread_e6=candidate.spread_e6,
         lot_e4=lot_e4 or candidate.instrument.lot_e4,
         notes=_notes(case),
+        sector=candidate.instrument.sector,
     )
 
 

@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from finagent.domain.account import AccountState, capital_of, share_of
-from finagent.domain.limits import flatten_limit_e8, limits_used, loss_limit_e8, loss_tier
+from finagent.domain.limits import breakers, flatten_limit_e8, limits_used, loss_limit_e8, loss_tier
 from finagent.domain.market import Direction
 from finagent.domain.money import RATIO_SCALE, SHARE_E4, div_ceil
-from finagent.domain.order_check import order_check
+from finagent.domain.order_check import MAX_PRICE_E4, Circumstances, order_check
 from finagent.domain.plan import Plan
 from finagent.domain.risk_profile import RiskProfile, micro_profile, standard_profile, validate_profile
 
 __all__ = [
     "AccountState",
+    "Circumstances",
     "RiskDecision",
     "RiskProfile",
     "decide",
@@ -47,13 +48,14 @@ class RiskDecision:
 
 @dataclass(frozen=True, slots=True)
 class _Sizing:
-    """What a quantity costs: R, the worst entry and the worst case per share, in 1e-4; the lot in 1e-4
-    shares.
+    """What a quantity costs a share: R in 1e-4; the worst entry, the worst case and the spread in 1e-10; the
+    lot in 1e-4 shares.
     """
 
     risk_per_share_e4: int
     cost_per_share_e10: int
     worst_per_share_e10: int
+    spread_per_share_e10: int
     lot_e4: int
 
 
@@ -138,7 +140,7 @@ def reserve(account: AccountState, decision: RiskDecision, plan: Plan) -> Accoun
     if not decision.is_approved:
         return account
     return replace(
-        account,
+        account.with_sector(plan.sector, decision.notional_e8),
         buying_power_e8=account.buying_power_e8 - decision.notional_e8,
         cash_e8=account.cash_e8 - decision.notional_e8,
         open_worst_case_e8=account.open_worst_case_e8 + decision.worst_case_e8,
@@ -157,7 +159,7 @@ def release(account: AccountState, decision: RiskDecision, plan: Plan) -> Accoun
         return account
     index = account.symbols_today.index(plan.symbol)
     return replace(
-        account,
+        account.with_sector(plan.sector, -decision.notional_e8),
         buying_power_e8=account.buying_power_e8 + decision.notional_e8,
         cash_e8=account.cash_e8 + decision.notional_e8,
         open_worst_case_e8=account.open_worst_case_e8 - decision.worst_case_e8,
@@ -178,7 +180,9 @@ def _refusals(
         and plan.spread_e6 > profile.max_spread_e6
     )
     is_late = now_ms is not None and now_ms >= plan.entry_until_ms
+    open_breakers = breakers(account, profile)
     found = (
+        ("bad_plan", not _is_sane(plan, price_e4)),
         ("entry_gate", account.entry_gate_reason is not None),
         ("killed", account.is_killed),
         ("paused", account.is_paused),
@@ -188,6 +192,8 @@ def _refusals(
         ("trades_per_day", account.trades_today >= profile.max_trades_per_day),
         ("open_positions", account.open_positions >= profile.max_open_positions),
         ("orders_per_minute", account.orders_last_minute >= profile.max_orders_per_minute),
+        ("rejected_orders", "rejected_orders" in open_breakers),
+        ("losses_in_a_row", "losses_in_a_row" in open_breakers),
         ("daily_loss_flatten", tier == "flatten"),
         ("daily_loss_pause", tier == "pause"),
         ("spread", is_wide),
@@ -199,6 +205,14 @@ def _refusals(
     return tuple(name for name, is_true in found if is_true)
 
 
+def _is_sane(plan: Plan, price_e4: int) -> bool:
+    """Prices that can be: above 0, below any stock's, the stop on its own side of the entry."""
+    prices = (price_e4, plan.reference_e4, plan.stop_e4, *(leg.price_e4 for leg in plan.targets))
+    asked = tuple(price for price in (plan.trigger_e4, plan.limit_e4) if price is not None)
+    is_possible = all(0 < price <= MAX_PRICE_E4 for price in (*prices, *asked))
+    return is_possible and plan.direction.sign * (plan.reference_e4 - plan.stop_e4) > 0
+
+
 def _sizing(plan: Plan, profile: RiskProfile, *, price_e4: int, slippage_bound_e6: int) -> _Sizing:
     sign = plan.direction.sign
     prices = [price_e4, plan.reference_e4] + ([] if plan.limit_e4 is None else [plan.limit_e4])
@@ -208,6 +222,7 @@ def _sizing(plan: Plan, profile: RiskProfile, *, price_e4: int, slippage_bound_e
         risk_per_share_e4=max(plan.risk_per_share_e4, sign * (price_e4 - plan.stop_e4)),
         cost_per_share_e10=max(prices) * (RATIO_SCALE + slippage_bound_e6),
         worst_per_share_e10=worst_e4 * RATIO_SCALE + plan.risk_per_share_e4 * profile.worst_case_extra_r_e6,
+        spread_per_share_e10=max(prices) * (plan.spread_e6 or 0),
         lot_e4=max(plan.lot_e4, profile.lot_e4, SHARE_E4 if is_short else 1),
     )
 
@@ -223,18 +238,26 @@ def _caps(
     exposure_e8 = share_of(capital_e8, profile.max_exposure_e6)
     if exposure_e8 is not None:
         exposure_e8 -= account.exposure_e8
+    sector_e8 = share_of(capital_e8, profile.max_sector_e6)
+    if sector_e8 is not None:
+        sector_e8 = None if plan.sector is None else sector_e8 - account.in_sector_e8(plan.sector)
     room_e8 = flatten_limit_e8(account, profile)
     if room_e8 is not None:
         room_e8 -= max(0, -account.realised_pnl_e8) + account.open_worst_case_e8
-    risk_e8, cost_e10 = share_of(capital_e8, profile.risk_per_trade_e6), sizing.cost_per_share_e10
+    risk_e8 = capital_e8 * profile.risk_per_trade_e6 // RATIO_SCALE
+    cost_e10, spread_e10 = sizing.cost_per_share_e10, sizing.spread_per_share_e10
+    spread_e8 = share_of(risk_e8, profile.max_spread_cost_e6) if spread_e10 > 0 else None
     adv_e4 = None if plan.adv_shares is None else plan.adv_shares * SHARE_E4
     return (
         ("risk_per_trade", _affordable(risk_e8, sizing.risk_per_share_e4 * RATIO_SCALE)),
         ("position_notional", _affordable(share_of(capital_e8, profile.max_position_e6), cost_e10)),
         ("symbol_notional", _affordable(profile.max_position_notional_e8, cost_e10)),
+        ("order_notional", _affordable(profile.max_order_notional_e8, cost_e10)),
+        ("spread_cost", _affordable(spread_e8, spread_e10)),
         ("adv_share", None if adv_e4 is None else adv_e4 * profile.max_adv_share_e6 // RATIO_SCALE),
         ("buying_power", _affordable(funds_e8, cost_e10)),
         ("exposure", _affordable(exposure_e8, cost_e10)),
+        ("sector", _affordable(sector_e8, cost_e10)),
         ("daily_loss", _affordable(room_e8, sizing.worst_per_share_e10)),
         ("plan_quantity", plan.quantity_e4 or None),
     )

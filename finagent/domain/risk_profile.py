@@ -1,12 +1,14 @@
 """Risk profiles: the limits of an account, and what a profile must be to work at all."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from finagent.domain.errors import SettingsValueError
 from finagent.domain.money import MONEY_SCALE, RATIO_SCALE, SHARE_E4
 
 DAY_TRADE_RULES = ("intraday_margin", "cash_settled", "none")
-_RULES_TEXT = ", ".join(DAY_TRADE_RULES)
+_Check = tuple[str, object, bool, str]
+"""Name, value seen, whether it works, and what to set it to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,8 @@ class RiskProfile:
     risk_per_trade_e6: int = 5_000
     max_position_e6: int | None = 200_000
     max_position_notional_e8: int | None = None
+    max_order_notional_e8: int | None = None
+    """What one entry order may be worth at most, beside the caps of the position."""
     max_open_positions: int = 3
     max_trades_per_day: int = 5
     pause_loss_e6: int | None = 15_000
@@ -25,8 +29,16 @@ class RiskProfile:
     flatten_loss_e8: int | None = None
     max_adv_share_e6: int = 5_000
     max_spread_e6: int | None = 3_000
+    max_spread_cost_e6: int | None = 200_000
+    """How much of the risk per trade crossing the quoted spread, in and out, may cost."""
     max_exposure_e6: int | None = 1_000_000
+    max_sector_e6: int | None = 400_000
+    """Positions and reservations of one sector together; a symbol of unknown sector counts in none."""
     max_orders_per_minute: int = 10
+    max_rejected_in_a_row: int | None = 3
+    """So many entries refused by the broker one after the other stop entries until a person rearms."""
+    max_losses_in_a_row: int | None = None
+    """So many losing trades of a session one after the other do the same."""
     lot_e4: int = 10_000
     allow_shorts: bool = False
     worst_case_extra_r_e6: int = 500_000
@@ -53,6 +65,7 @@ def micro_profile() -> RiskProfile:
         risk_per_trade_e6=15_000,
         max_position_e6=None,
         max_position_notional_e8=250 * MONEY_SCALE,
+        max_sector_e6=None,
         max_open_positions=2,
         pause_loss_e6=None,
         flatten_loss_e6=None,
@@ -63,71 +76,108 @@ def micro_profile() -> RiskProfile:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoLimits:
+    """What may be traded without anybody looking at a plan; a value of None adds no limit to the profile's own."""
+
+    risk_per_trade_e6: int = 2_500
+    max_position_e6: int | None = 100_000
+    max_position_notional_e8: int | None = None
+    max_open_positions: int = 2
+    max_trades_per_day: int = 3
+
+
+def standard_auto() -> AutoLimits:
+    """0.25 % risk a trade, 10 % a position, 2 open, 3 a day."""
+    return AutoLimits()
+
+
+def micro_auto() -> AutoLimits:
+    """0.75 % of the bankroll at risk a trade, at most 125 a symbol, 1 open, 3 a day."""
+    return AutoLimits(
+        risk_per_trade_e6=7_500,
+        max_position_e6=None,
+        max_position_notional_e8=125 * MONEY_SCALE,
+        max_open_positions=1,
+    )
+
+
+def auto_profile(profile: RiskProfile, auto: AutoLimits) -> RiskProfile:
+    """The profile as ``auto`` trades it: of each limit the smaller one."""
+    return replace(
+        profile,
+        risk_per_trade_e6=min(profile.risk_per_trade_e6, auto.risk_per_trade_e6),
+        max_position_e6=_smaller(profile.max_position_e6, auto.max_position_e6),
+        max_position_notional_e8=_smaller(profile.max_position_notional_e8, auto.max_position_notional_e8),
+        max_open_positions=min(profile.max_open_positions, auto.max_open_positions),
+        max_trades_per_day=min(profile.max_trades_per_day, auto.max_trades_per_day),
+    )
+
+
 def validate_profile(profile: RiskProfile) -> RiskProfile:
     """The profile itself; SettingsValueError names the first value that cannot work."""
-    pause, flatten = profile.pause_loss_e6, profile.flatten_loss_e6
-    pause_e8, flatten_e8 = profile.pause_loss_e8, profile.flatten_loss_e8
-    share = "more than 0 and at most 1000000 (100 %)"
-    checks: tuple[tuple[str, object, bool, str], ...] = (
-        ("risk_per_trade_e6", profile.risk_per_trade_e6, _is_share(profile.risk_per_trade_e6), share),
-        ("max_adv_share_e6", profile.max_adv_share_e6, _is_share(profile.max_adv_share_e6), share),
-        ("max_position_e6", profile.max_position_e6, _is_positive(profile.max_position_e6), "more than 0"),
-        (
-            "max_position_notional_e8",
-            profile.max_position_notional_e8,
-            _is_positive(profile.max_position_notional_e8),
-            "more than 0",
-        ),
-        ("max_exposure_e6", profile.max_exposure_e6, _is_positive(profile.max_exposure_e6), "more than 0"),
-        ("bankroll_e8", profile.bankroll_e8, _is_positive(profile.bankroll_e8), "more than 0"),
-        ("max_spread_e6", profile.max_spread_e6, _is_positive(profile.max_spread_e6), "more than 0"),
-        ("price_band_e6", profile.price_band_e6, _is_positive(profile.price_band_e6), "more than 0"),
-        ("max_open_positions", profile.max_open_positions, profile.max_open_positions > 0, "1 or more"),
-        ("max_trades_per_day", profile.max_trades_per_day, profile.max_trades_per_day > 0, "1 or more"),
-        (
-            "max_orders_per_minute",
-            profile.max_orders_per_minute,
-            profile.max_orders_per_minute > 0,
-            "1 or more",
-        ),
-        ("lot_e4", profile.lot_e4, 0 < profile.lot_e4 <= SHARE_E4, "1 (fractions) to 10000 (whole shares)"),
-        (
-            "worst_case_extra_r_e6",
-            profile.worst_case_extra_r_e6,
-            profile.worst_case_extra_r_e6 >= 0,
-            "0 or more",
-        ),
-        ("day_trade_rule", profile.day_trade_rule, profile.day_trade_rule in DAY_TRADE_RULES, _RULES_TEXT),
-        ("pause_loss_e6", pause, _is_share(pause), share),
-        ("flatten_loss_e6", flatten, _is_share(flatten), share),
-        ("pause_loss_e8", pause_e8, _is_positive(pause_e8), "more than 0"),
-        ("flatten_loss_e8", flatten_e8, _is_positive(flatten_e8), "more than 0"),
-        ("pause_loss_e6", pause, _is_ordered(pause, flatten), "at most flatten_loss_e6"),
-        (
-            "pause_loss_e8",
-            pause_e8,
-            _is_ordered(pause_e8, flatten_e8),
-            f"at most flatten_loss_e8 ({flatten_e8})",
-        ),
-        (
-            "allow_shorts",
-            profile.allow_shorts,
-            not (profile.allow_shorts and profile.day_trade_rule == "cash_settled"),
-            "false, or day_trade_rule to intraday_margin: shorts need a margin account",
-        ),
-    )
-    for name, value, is_good, wanted in checks:
+    for name, value, is_good, wanted in (*_single_checks(profile), *_joint_checks(profile)):
         if not is_good:
             raise SettingsValueError(f"risk.{name} is {value}; set it to {wanted}")
     return profile
 
 
-def _is_share(value: int | None) -> bool:
-    return value is None or 0 < value <= RATIO_SCALE
+def _single_checks(profile: RiskProfile) -> Iterator[_Check]:
+    """Each value against its own bounds."""
+    shares = {
+        "risk_per_trade_e6": profile.risk_per_trade_e6,
+        "max_adv_share_e6": profile.max_adv_share_e6,
+        "max_spread_cost_e6": profile.max_spread_cost_e6,
+        "pause_loss_e6": profile.pause_loss_e6,
+        "flatten_loss_e6": profile.flatten_loss_e6,
+    }
+    positives = {
+        "max_position_e6": profile.max_position_e6,
+        "max_position_notional_e8": profile.max_position_notional_e8,
+        "max_order_notional_e8": profile.max_order_notional_e8,
+        "max_exposure_e6": profile.max_exposure_e6,
+        "max_sector_e6": profile.max_sector_e6,
+        "bankroll_e8": profile.bankroll_e8,
+        "max_spread_e6": profile.max_spread_e6,
+        "price_band_e6": profile.price_band_e6,
+        "pause_loss_e8": profile.pause_loss_e8,
+        "flatten_loss_e8": profile.flatten_loss_e8,
+        "max_rejected_in_a_row": profile.max_rejected_in_a_row,
+        "max_losses_in_a_row": profile.max_losses_in_a_row,
+        "max_open_positions": profile.max_open_positions,
+        "max_trades_per_day": profile.max_trades_per_day,
+        "max_orders_per_minute": profile.max_orders_per_minute,
+    }
+    for name, value in shares.items():
+        is_share = value is None or 0 < value <= RATIO_SCALE
+        yield name, value, is_share, "more than 0 and at most 1000000 (100 %)"
+    for name, value in positives.items():
+        yield name, value, value is None or value > 0, "more than 0"
+    lot_e4, extra_e6, rule = profile.lot_e4, profile.worst_case_extra_r_e6, profile.day_trade_rule
+    yield "lot_e4", lot_e4, 0 < lot_e4 <= SHARE_E4, "1 (fractions) to 10000 (whole shares)"
+    yield "worst_case_extra_r_e6", extra_e6, extra_e6 >= 0, "0 or more"
+    yield "day_trade_rule", rule, rule in DAY_TRADE_RULES, ", ".join(DAY_TRADE_RULES)
 
 
-def _is_positive(value: int | None) -> bool:
-    return value is None or value > 0
+def _joint_checks(profile: RiskProfile) -> Iterator[_Check]:
+    """Values that must fit together."""
+    pause, flatten = profile.pause_loss_e6, profile.flatten_loss_e6
+    pause_e8, flatten_e8 = profile.pause_loss_e8, profile.flatten_loss_e8
+    yield "pause_loss_e6", pause, _is_ordered(pause, flatten), f"at most flatten_loss_e6 ({flatten})"
+    yield (
+        "pause_loss_e8",
+        pause_e8,
+        _is_ordered(pause_e8, flatten_e8),
+        f"at most flatten_loss_e8 ({flatten_e8})",
+    )
+    is_margin = profile.day_trade_rule != "cash_settled"
+    wanted = "false, or day_trade_rule to intraday_margin: shorts need a margin account"
+    yield "allow_shorts", profile.allow_shorts, is_margin or not profile.allow_shorts, wanted
+
+
+def _smaller(first: int | None, second: int | None) -> int | None:
+    """The smaller of two limits of which each may be off."""
+    return min((limit for limit in (first, second) if limit is not None), default=None)
 
 
 def _is_ordered(first: int | None, second: int | None) -> bool:

@@ -16,6 +16,7 @@ from finagent.domain.facts import (
 )
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY, EXIT, STOP
+from finagent.domain.manual import MANUAL
 from finagent.domain.market import Side
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderState
 from finagent.domain.plan import PlanState
@@ -164,7 +165,7 @@ def _reason(order: StoredOrder, fill: BrokerFill, held: OpenPosition | None) -> 
         return None
     if fill.is_forced_close:
         return ExitReason.CLOSE_FORCED
-    if leg == EXIT:
+    if leg in (EXIT, MANUAL):
         return ExitReason(order.intent.reason)
     if leg == STOP:
         is_moved = held is not None and order.intent.stop_e4 != held.plan.stop_e4

@@ -1,64 +1,347 @@
-"""Reconcile: the broker against the journal, at start and at the day's end; a difference shuts the entry gate."""
+"""Reconcile: the broker against the journal; what can be adopted is, what cannot shuts the entry gate and pages."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from finagent.domain.book import OpenPosition
+from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
+from finagent.domain.external import ExternalHolding, unseen
 from finagent.domain.facts import (
     ACCOUNT_ROW,
     ControlChanged,
+    DifferencesFound,
+    ExternalSeen,
+    IntentRecorded,
     Journalled,
     OrderMoved,
     PlanMoved,
     ReservationReleased,
 )
 from finagent.domain.journal import JsonData
+from finagent.domain.manual import MANUAL, PART, manual_exit, manual_fills
 from finagent.domain.market import Session
-from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, is_ours
+from finagent.domain.orders import OrderState, Scope, body_hash, is_ours, next_generation
 from finagent.domain.plan import PlanState
+from finagent.domain.positions import entry_price_e4
+from finagent.domain.reconcile import (
+    BrokerLook,
+    Difference,
+    DifferenceKind,
+    OrderFindings,
+    OwnLook,
+    ShareFinding,
+    compare_orders,
+    compare_shares,
+    is_believable,
+    stranded,
+)
 from finagent.domain.steps import Step
-from finagent.ports import CalendarPort, Clock, Job, JsonValue, NewJob, OrderExecutionPort, Store, Tx
+from finagent.ports import (
+    CalendarPort,
+    Clock,
+    Job,
+    JobQueue,
+    JsonValue,
+    MarketDataPort,
+    NewJob,
+    OrderExecutionPort,
+    Store,
+    Tx,
+)
 from finagent.runtime.service import ServiceContract
 
 BETWEEN_LISTINGS_MS = 60_000
+BETWEEN_LOOKS_MS = 2_000
+"""A change nobody of us made must be there in two looks so far apart before anything follows from it."""
 CONTRACT = ServiceContract(name="reconcile", consumes=(Step.RECONCILE,), needs=("queue", "broker"))
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing on which broker and journal disagree."""
+class Before:
+    """What the look before this one saw and left: shares by symbol that were in dispute, orders told to be adopted."""
 
-    kind: str
-    ref: str
-    detail: str
+    shares_e4: Mapping[str, int]
+    adopted: tuple[str, ...]
+
+    @classmethod
+    def of(cls, payload: Mapping[str, JsonValue]) -> "Before":
+        """From a job's payload; empty for a first look."""
+        shares, adopted = payload.get("shares"), payload.get("adopted")
+        return cls(
+            {symbol: n for symbol, n in shares.items() if isinstance(n, int)}
+            if isinstance(shares, dict)
+            else {},
+            tuple(str(each) for each in adopted) if isinstance(adopted, list) else (),
+        )
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What one look leads to: differences, and what the next look must confirm."""
+
+    differences: list[Difference]
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileService:
-    """Takes ``reconcile {session, reason}`` jobs; ``differences`` is asked before services start, too."""
+    """Takes ``reconcile {session, reason}`` jobs; ``compare`` is asked before services start, too."""
 
     store: Store
+    queue: JobQueue
     broker: OrderExecutionPort
+    market: MarketDataPort
     calendar: CalendarPort
     clock: Clock
+    scope: Scope
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """Compare; a difference is journalled and blocks entries until it is gone."""
         if job.payload["reason"] == "unknown":
             await self._resolve(job, tx)
             return
+        await self.compare(tx, before=Before.of(job.payload))
+
+    async def compare(self, tx: Tx, *, before: Before | None = None) -> Sequence[Difference]:
+        """One look at the broker: adopt its ends and executions, see whose the shares are, keep the gate.
+
+        ``before`` is what the look before saw; a first look adopts no change of shares.
+        """
+        version = await self.queue.row_version(ACCOUNT_ROW)
         session = self.calendar.session_at(self.clock.now_ms())
-        found = await self.differences(session.date)
-        control = await self.store.control()
-        is_blocked = control.gate_reason == "reconcile"
-        if found:
-            if not is_blocked:
-                rows: list[JsonData] = [{"kind": d.kind, "ref": d.ref, "detail": d.detail} for d in found]
-                tx.put(Journalled(kind="reconcile", ref=session.date, data={"differences": rows}))
-                tx.put(ControlChanged(gate_reason="reconcile"))
-                tx.touch(ACCOUNT_ROW)
-            self._close_stranded(session, [d for d in found if d.kind == "stranded"], tx)
-        elif is_blocked:
+        own, broker = await self._look(session)
+        orders = compare_orders(own, broker)
+        shares = compare_shares(own, broker, orders)
+        if shares:  # a list that was cut is rarely cut twice
+            broker = replace(
+                broker, positions=await self.broker.positions(), account=await self.broker.account()
+            )
+            shares = compare_shares(own, broker, orders)
+        before = before or Before({}, ())
+        verdict = Verdict(list(orders.differences))
+        self._adopt_orders(own, orders, before, verdict, tx)
+        await self._end_orphans(orders, before, verdict)
+        await self._judge_shares(own, broker, shares, before, verdict, tx)
+        left = [*verdict.differences, *stranded(own.positions, session.date)]
+        self._look_again(session, orders, shares, verdict, tx)
+        await self.keep_gate(session, left, tx)
+        if not tx.is_empty:
+            tx.expect(ACCOUNT_ROW, version)
+        return left
+
+    async def differences(self) -> Sequence[Difference]:
+        """What a first look finds now; nothing is stored."""
+        return await self.compare(Tx())
+
+    # ------------------------------------------------------------ looking
+    async def _look(self, session: Session) -> tuple[OwnLook, BrokerLook]:
+        live = {each.intent.client_order_id: each for each in await self.store.live_orders()}
+        dates = sorted({session.previous, session.date, *(each.session for each in live.values())})
+        listed = {
+            order.client_order_id: order
+            for date in dates
+            for order in await self.broker.orders(session=date)
+            if is_ours(order.client_order_id)
+        }
+        fills = [fill for date in dates for fill in await self.broker.fills(session=date)]
+        broker = BrokerLook(
+            orders={
+                **{order_id: await self.broker.find(order_id) for order_id in live.keys() - listed.keys()},
+                **listed,
+            },
+            fills=fills,
+            positions=await self.broker.positions(),
+            account=await self.broker.account(),
+        )
+        known = {
+            order_id: await self.store.order(order_id) for order_id in sorted(listed.keys() - live.keys())
+        }
+        own = OwnLook(
+            orders={**live, **{order_id: order for order_id, order in known.items() if order is not None}},
+            executions=await self.store.recorded([fill.execution_id for fill in fills]),
+            positions=await self.store.open_positions(),
+            external=await self.store.external(),
+        )
+        return own, broker
+
+    # ------------------------------------------------------------ orders
+    def _adopt_orders(
+        self, own: OwnLook, orders: OrderFindings, before: Before, verdict: Verdict, tx: Tx
+    ) -> None:
+        """Executions and ends that no event told, as the events they are; told twice and not taken they differ."""
+        for fill in orders.fills:
+            ref = fill.client_order_id
+            if fill.execution_id in before.adopted:
+                words = f"execution {fill.execution_id} is not recorded"
+                verdict.differences.append(Difference(DifferenceKind.MISSING_FILL, ref, words))
+                continue
+            plan_id = own.orders[ref].intent.plan_id
+            tx.enqueue(
+                NewJob(Step.BROKER_EVENT, dict(fill_payload(fill)), idem_key=fill.execution_id, key=plan_id)
+            )
+            verdict.again = True
+        for stored, seen in orders.ended:
+            order_id = seen.client_order_id
+            if order_id in before.adopted:
+                words = f"broker says {seen.state}"
+                verdict.differences.append(Difference(DifferenceKind.ENDED_ORDER, order_id, words))
+                continue
+            payload = dict(ended_payload(order_id, seen.state, seen.reason))
+            key = ended_key(order_id, seen.state)
+            tx.enqueue(NewJob(Step.BROKER_EVENT, payload, idem_key=key, key=stored.intent.plan_id))
+            verdict.again = True
+
+    async def _end_orphans(self, orders: OrderFindings, before: Before, verdict: Verdict) -> None:
+        """What works at the broker after its end was written is cancelled there; a cancel under way comes first."""
+        for seen in orders.orphans:
+            order_id = seen.client_order_id
+            if order_id in before.adopted:
+                words = f"broker says {seen.state}, the journal ended it"
+                verdict.differences.append(Difference(DifferenceKind.ORPHAN_ORDER, order_id, words))
+                await self.broker.cancel(order_id)
+            verdict.again |= order_id not in before.adopted
+
+    # ------------------------------------------------------------ shares
+    async def _judge_shares(
+        self,
+        own: OwnLook,
+        broker: BrokerLook,
+        shares: Sequence[ShareFinding],
+        before: Before,
+        verdict: Verdict,
+        tx: Tx,
+    ) -> None:
+        """A change that two looks and the account's money agree on is a person's; until then it is a difference."""
+        marks_e4 = await self._marks(own, broker, shares) if shares else {}
+        is_fitting = is_believable(broker, shares, marks_e4)
+        external = {each.symbol: each for each in own.external}
+        for found in shares:
+            symbol = found.symbol
+            is_seen_before = before.shares_e4.get(symbol) == found.theirs_e4
+            if found.is_doubtful:
+                if symbol in before.shares_e4:
+                    verdict.differences.append(found.difference)
+                verdict.again |= symbol not in before.shares_e4
+            elif not is_seen_before:
+                verdict.differences += [] if found.is_harmless else [found.difference]
+                verdict.again = True
+            elif not is_fitting:
+                words = f"{found.difference.detail}; the account's equity says otherwise"
+                verdict.differences.append(Difference(DifferenceKind.POSITION, symbol, words))
+            else:
+                await self._adopt_shares(own, broker, found, marks_e4, tx)
+                known = external.pop(symbol, None)
+                if found.external_e4:
+                    seen_e4 = known.acknowledged_e4 if known is not None else 0
+                    external[symbol] = ExternalHolding(
+                        symbol=symbol, quantity_e4=found.external_e4, acknowledged_e4=seen_e4
+                    )
+        for waiting in unseen(external.values()):
+            words = f"{waiting.quantity_e4} (1e-4 shares) that finagent did not open"
+            verdict.differences.append(Difference(DifferenceKind.EXTERNAL, waiting.symbol, words))
+
+    async def _marks(
+        self, own: OwnLook, broker: BrokerLook, shares: Sequence[ShareFinding]
+    ) -> Mapping[str, int]:
+        """A price for each symbol in dispute: the broker's, else the market's last, else what ours cost."""
+        symbols = sorted({found.symbol for found in shares})
+        now_ms = self.clock.now_ms()
+        last = await self.market.last_prices(symbols, self.calendar.session_at(now_ms), now_ms)
+        marks = {
+            held.plan.symbol: entry_price_e4(held.position)
+            for held in own.positions
+            if held.plan.symbol in symbols
+        }
+        marks |= {symbol: price.price_e4 for symbol, price in last.items()}
+        return marks | {p.symbol: p.mark_e4 for p in broker.positions if p.mark_e4 is not None}
+
+    async def _adopt_shares(
+        self, own: OwnLook, broker: BrokerLook, found: ShareFinding, marks_e4: Mapping[str, int], tx: Tx
+    ) -> None:
+        """What is gone of ours was closed by hand, oldest plan first; what is not ours is external."""
+        known = next((each for each in own.external if each.symbol == found.symbol), None)
+        if found.external_e4 != (known.quantity_e4 if known is not None else 0):
+            tx.put(ExternalSeen(symbol=found.symbol, quantity_e4=found.external_e4))
+            data: dict[str, JsonData] = {"quantity_e4": found.external_e4}
+            tx.put(Journalled(kind="external", ref=found.symbol, data=data))
+        left_e4 = found.reduction_e4
+        for held in sorted(own.positions, key=lambda each: (each.plan.session, each.plan.plan_id)):
+            part_e4 = min(left_e4, abs(held.position.quantity_e4))
+            if held.plan.symbol == found.symbol and part_e4 > 0:
+                left_e4 -= part_e4
+                await self._close_by_hand(held, part_e4, broker, marks_e4[found.symbol], tx)
+
+    async def _close_by_hand(
+        self, held: OpenPosition, quantity_e4: int, broker: BrokerLook, mark_e4: int, tx: Tx
+    ) -> None:
+        plan, now_ms = held.plan, self.clock.now_ms()
+        generation = next_generation(
+            [each.own for each in await self.store.orders_of(plan.plan_id)],
+            plan_id=plan.plan_id,
+            leg=MANUAL,
+        )
+        if not isinstance(generation, int):
+            return  # the one before is being recorded
+        intent = manual_exit(plan, quantity_e4, generation=generation, scope=self.scope, now_ms=now_ms)
+        foreign = [fill for fill in broker.fills if not is_ours(fill.client_order_id)]
+        ids = [each for fill in foreign for each in (fill.execution_id, fill.execution_id + PART)]
+        fills = manual_fills(
+            intent,
+            foreign,
+            await self.store.recorded(ids),
+            since_ms=held.position.opened_at_ms or 0,
+            mark_e4=mark_e4,
+            now_ms=now_ms,
+        )
+        tx.put(IntentRecorded(intent=intent, session=plan.session, body_hash=body_hash(intent)))
+        data: dict[str, JsonData] = {
+            "order": intent.client_order_id,
+            "quantity_e4": quantity_e4,
+            "executions": [fill.execution_id for fill in fills],
+        }
+        tx.put(Journalled(kind="manual", ref=plan.plan_id, data=data))
+        for fill in fills:
+            payload = dict(fill_payload(fill))
+            tx.enqueue(NewJob(Step.BROKER_EVENT, payload, idem_key=fill.execution_id, key=plan.plan_id))
+
+    # ------------------------------------------------------------ what follows
+    def _look_again(
+        self,
+        session: Session,
+        orders: OrderFindings,
+        shares: Sequence[ShareFinding],
+        verdict: Verdict,
+        tx: Tx,
+    ) -> None:
+        """A second look soon, with what this one saw."""
+        if not verdict.again:
+            return
+        adopted = [fill.execution_id for fill in orders.fills]
+        adopted += [seen.client_order_id for _, seen in orders.ended]
+        adopted += [seen.client_order_id for seen in orders.orphans]
+        payload: dict[str, JsonValue] = {
+            "session": session.date,
+            "reason": "again",
+            "shares": {found.symbol: found.theirs_e4 for found in shares},
+            "adopted": list(adopted),
+        }
+        now_ms = self.clock.now_ms()
+        due_ms, key = now_ms + BETWEEN_LOOKS_MS, f"{session.date}/again/{now_ms}"
+        tx.enqueue(NewJob(Step.RECONCILE, payload, idem_key=key, run_at_ms=due_ms))
+
+    async def keep_gate(self, session: Session, left: Sequence[Difference], tx: Tx) -> None:
+        """Shut while anything differs, open when nothing does; each change of what differs is journalled."""
+        known = {(each.kind, each.ref) for each in await self.store.differences()}
+        if known != {(each.kind, each.ref) for each in left}:
+            rows: list[JsonData] = [{"kind": d.kind, "ref": d.ref, "detail": d.detail} for d in left]
+            tx.put(DifferencesFound(differences=tuple(left)))
+            tx.put(Journalled(kind="reconcile", ref=session.date, data={"differences": rows}))
+        gate = (await self.store.control()).gate_reason
+        if left and gate is None:
+            tx.put(ControlChanged(gate_reason="reconcile"))
+        elif not left and gate == "reconcile":
             tx.put(ControlChanged(gate_reason=""))
-            tx.touch(ACCOUNT_ROW)
+        self._close_stranded(session, [d for d in left if d.kind == DifferenceKind.STRANDED], tx)
 
     def _close_stranded(self, session: Session, stranded: list[Difference], tx: Tx) -> None:
         """What an earlier session left is closed at the first open."""
@@ -106,47 +389,3 @@ class ReconcileService:
         tx.put(ReservationReleased(plan_id=plan_id))
         tx.put(Journalled(kind="never_arrived", ref=order_id, data={"listings": 2}))
         tx.touch(ACCOUNT_ROW)
-
-    async def differences(self, session: str) -> list[Difference]:
-        """Unknown orders of ours, orders the broker ended or lost, stranded and unequal positions."""
-        found: list[Difference] = []
-        today = self.calendar.session(session)
-        for date in (session,) if today is None else (today.previous, session):
-            for order in await self.broker.orders(session=date):
-                order_id = order.client_order_id
-                if is_ours(order_id) and await self.store.order(order_id) is None:
-                    found.append(Difference("unknown_order", order_id, f"broker says {order.state}"))
-        for stored in await self.store.live_orders():
-            if stored.state in (OrderState.INTENT, OrderState.UNKNOWN):
-                continue  # not sent yet, or blocked as unknown already
-            at_broker = await self.broker.find(stored.intent.client_order_id)
-            order_id = stored.intent.client_order_id
-            if at_broker is None:
-                found.append(Difference("lost_order", order_id, f"journal says {stored.state}"))
-            elif at_broker.state in TERMINAL_ORDER_STATES and at_broker.filled_e4 == stored.filled_e4:
-                found.append(Difference("ended_order", order_id, f"broker says {at_broker.state}"))
-        return found + await self._stranded(session) + await self._positions()
-
-    async def _stranded(self, session: str) -> list[Difference]:
-        """Positions of an earlier session: nobody meant to hold them over night."""
-        return [
-            Difference("stranded", held.plan.symbol, f"open since {held.plan.session}")
-            for held in await self.store.open_positions()
-            if held.plan.session < session
-        ]
-
-    async def _positions(self) -> list[Difference]:
-        ours: dict[str, int] = {}
-        for held in await self.store.open_positions():
-            symbol = held.plan.symbol
-            ours[symbol] = ours.get(symbol, 0) + held.position.quantity_e4
-        theirs = {p.symbol: p.quantity_e4 for p in await self.broker.positions()}
-        return [
-            Difference(
-                "position",
-                symbol,
-                f"journal {ours.get(symbol, 0)}, broker {theirs.get(symbol, 0)} (1e-4 shares)",
-            )
-            for symbol in sorted(ours.keys() | theirs.keys())
-            if ours.get(symbol, 0) != theirs.get(symbol, 0)
-        ]

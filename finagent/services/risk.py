@@ -2,13 +2,21 @@
 
 from dataclasses import dataclass
 
-from finagent.domain.book import Book, StoredPlan, account_state, settlement_days
+from finagent.domain.book import Book, Control, StoredPlan, account_state, settlement_days
 from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, PlanMoved, PlanSized
 from finagent.domain.journal import JsonData
 from finagent.domain.market import Session
 from finagent.domain.orders import OrderIntent
 from finagent.domain.plan import Plan, PlanState, plan_hash, with_size
-from finagent.domain.risk import AccountState, RiskDecision, RiskProfile, decide, order_check, reserve
+from finagent.domain.risk import (
+    AccountState,
+    Circumstances,
+    RiskDecision,
+    RiskProfile,
+    decide,
+    order_check,
+    reserve,
+)
 from finagent.domain.steps import Step
 from finagent.ports import (
     CalendarPort,
@@ -24,6 +32,11 @@ from finagent.ports import (
 )
 from finagent.runtime.service import ServiceContract
 
+BREAKERS = {
+    "rejected_orders": "the broker refused entry after entry",
+    "losses_in_a_row": "losing trade after losing trade",
+}
+"""Limits that only a person opens again, each with what a person is told."""
 CONTRACT = ServiceContract(name="risk", consumes=(Step.RISK, Step.LIMIT), needs=("queue", "market_data"))
 
 
@@ -89,19 +102,24 @@ class RiskDesk:
 
     async def check_order(self, intent: OrderIntent, plan: Plan, price: LastPrice | None) -> tuple[str, ...]:
         """The domain's order check against the account as it is now."""
-        book = await self.store.book(plan.session, now_ms=self.clock.now_ms())
-        return order_check(
-            intent,
+        now_ms = self.clock.now_ms()
+        book = await self.store.book(plan.session, now_ms=now_ms)
+        seen = Circumstances(
+            now_ms=now_ms,
+            session=self.calendar.session_at(now_ms),
+            instrument=self.market.instrument(plan.symbol),
             last_price_e4=price.price_e4 if price is not None else None,
-            profile=self.profile,
             equity_e8=book.day_start_equity_e8,
-            lot_e4=plan.lot_e4,
+            orders_last_minute=book.orders_last_minute,
         )
+        return order_check(intent, plan, self.profile, seen)
 
 
 @dataclass(frozen=True, slots=True)
 class RiskService:
-    """Takes ``risk`` jobs ``{session, tick, plans}`` and ``limit`` jobs ``{session, tier}``."""
+    """Takes ``risk`` jobs ``{session, tick, plans}`` and ``limit`` jobs ``{session, tier}``; a tier is
+    ``pause``, ``flatten`` or a breaker.
+    """
 
     queue: JobQueue
     desk: RiskDesk
@@ -153,16 +171,10 @@ class RiskService:
         tier = str(job.payload["tier"])
         control = await self.desk.store.control()
         ref = f"{session.date}/limit"
-        if tier == "flatten" and not control.needs_rearm:
-            is_persons = control.is_paused and control.paused_by == "person"
-            tx.put(
-                ControlChanged(needs_rearm=True)  # a person's pause outlives the day, risk's does not
-                if is_persons
-                else ControlChanged(
-                    is_paused=True, pause_reason="daily loss limit", paused_by="risk", needs_rearm=True
-                )
-            )
+        if tier == "flatten" or tier in BREAKERS:
+            tx.put(_shut(control, BREAKERS.get(tier, "daily loss limit")))
             tx.put(Journalled(kind="limit", ref=ref, data={"tier": tier}))
+        if tier == "flatten":  # also where entries wait for a rearm already: that closes no position
             payload: dict[str, str | None] = {"session": session.date, "symbol": None, "reason": "flatten"}
             tx.enqueue(NewJob(Step.FLATTEN, payload, idem_key=f"{session.date}/limit"))
         elif tier == "pause" and not control.is_paused:
@@ -173,6 +185,13 @@ class RiskService:
             tx.put(ControlChanged(is_paused=True, pause_reason=reason, paused_by="person and risk"))
             tx.put(Journalled(kind="limit", ref=ref, data={"tier": tier}))
         tx.touch(ACCOUNT_ROW)
+
+
+def _shut(control: Control, reason: str) -> ControlChanged:
+    """Entries are shut until a person rearms; a person's own pause outlives the day, risk's does not."""
+    if control.is_paused and (control.needs_rearm or control.paused_by in ("person", "person and risk")):
+        return ControlChanged(needs_rearm=True)
+    return ControlChanged(is_paused=True, pause_reason=reason, paused_by="risk", needs_rearm=True)
 
 
 def decision_data(decision: RiskDecision) -> dict[str, JsonData]:

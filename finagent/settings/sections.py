@@ -115,18 +115,34 @@ class Planning(Section):
         return self
 
 
+RiskPercent = Annotated[Decimal, Field(gt=0, le=5, decimal_places=4)]
+
+
 class Risk(Section):
     """Limits of the account; the profile's own values hold where a key is null."""
 
     profile: Literal["standard", "micro"] = "standard"
-    risk_per_trade_pct: Annotated[Decimal, Field(gt=0, le=5, decimal_places=4)] | None = None
-    max_position_pct: Annotated[Decimal, Field(gt=0, le=100, decimal_places=4)] | None = None
+    day_trade_rule: Literal["intraday_margin", "cash_settled", "none"] | None = None
+    risk_per_trade_pct: RiskPercent | None = None
+    max_position_pct: PositivePercent | None = None
+    max_order_usd: Annotated[Decimal, Field(gt=0, le=1_000_000_000, decimal_places=4)] | None = None
+    max_exposure_pct: PositivePercent | None = None
+    max_sector_pct: PositivePercent | None = None
     max_open_positions: Annotated[int, Field(ge=1, le=50)] | None = None
     max_trades_per_day: Annotated[int, Field(ge=1, le=100)] | None = None
     pause_loss_pct: Annotated[Decimal, Field(gt=0, le=50, decimal_places=4)] | None = None
     flatten_loss_pct: Annotated[Decimal, Field(gt=0, le=50, decimal_places=4)] | None = None
     max_adv_share_pct: Annotated[Decimal, Field(gt=0, le=10, decimal_places=4)] | None = None
+    max_spread_pct: Annotated[Decimal, Field(gt=0, le=10, decimal_places=4)] | None = None
+    max_spread_cost_pct: PositivePercent | None = None
+    price_band_pct: Annotated[Decimal, Field(gt=0, le=50, decimal_places=4)] | None = None
     max_orders_per_minute: Annotated[int, Field(ge=1, le=200)] | None = None
+    max_rejected_in_a_row: Annotated[int, Field(ge=1, le=50)] | None = None
+    max_losses_in_a_row: Annotated[int, Field(ge=1, le=50)] | None = None
+    auto_risk_per_trade_pct: RiskPercent | None = None
+    auto_max_position_pct: PositivePercent | None = None
+    auto_max_open_positions: Annotated[int, Field(ge=1, le=50)] | None = None
+    auto_max_trades_per_day: Annotated[int, Field(ge=1, le=100)] | None = None
     allow_shorts: bool = False
 
     @model_validator(mode="after")
@@ -139,8 +155,9 @@ class Risk(Section):
                 f"flatten_loss_pct {flatten} must be above pause_loss_pct {pause}"
                 f" (a key that is null has the value of profile {self.profile})"
             )
-        if self.allow_shorts and base.day_trade_rule == "cash_settled":
-            raise ValueError(f"allow_shorts needs a margin account, profile {self.profile} is cash settled")
+        if self.allow_shorts and (self.day_trade_rule or base.day_trade_rule) == "cash_settled":
+            what = f"profile {self.profile}" if self.day_trade_rule is None else "day_trade_rule"
+            raise ValueError(f"allow_shorts needs a margin account, {what} is cash settled")
         return self
 
 

@@ -3,7 +3,14 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from finagent.adapters.brokers.alpaca import AlpacaBroker, AlpacaHttp, Keys, Patience, endpoint
+from finagent.adapters.brokers.alpaca import (
+    AlpacaBroker,
+    AlpacaHttp,
+    AlpacaStream,
+    Keys,
+    Patience,
+    endpoint,
+)
 from finagent.domain.market import Session, Side
 from finagent.domain.orders import OrderIntent, OrderType
 from finagent.runtime.clock import SystemTicker, VirtualClock
@@ -12,7 +19,7 @@ from finagent.simulation.alpaca import KEY, SECRET, AlpacaServer
 from tests.integration.paper.venue import NEXT, SESSION, SHARE, T0, buy, intent
 
 __all__ = ["NEXT", "SESSION", "SHARE", "T0", "Side", "World", "buy", "intent", "sell_stop", "world"]
-QUICK = Patience(write_s=0.5, read_s=0.5, attempts=3)
+QUICK = Patience(write_s=1.0, read_s=5.0, attempts=3)
 SYMBOLS = {"XYZ": "100", "ABC": "50", "HARD": "10"}
 
 
@@ -49,7 +56,9 @@ class NoPauses:
 class World:
     """A broker under test and the server behind it."""
 
-    def __init__(self, server: AlpacaServer, *, key: str = KEY, secret: str = SECRET) -> None:
+    def __init__(
+        self, server: AlpacaServer, *, key: str = KEY, secret: str = SECRET, patience: Patience = QUICK
+    ) -> None:
         self.server = server
         self.clock, self.ticker, self.metrics = VirtualClock(T0), NoPauses(), Metrics()
         self.http = AlpacaHttp(
@@ -58,9 +67,12 @@ class World:
             clock=self.clock,
             ticker=self.ticker,
             metrics=self.metrics,
-            patience=QUICK,
+            patience=patience,
         )
         self.broker = AlpacaBroker(self.http, calendar=Calendar())
+        self.stream = AlpacaStream(
+            endpoint(server.url), Keys(key, secret), self.broker.name_of, ping_after_s=0.1, pong_within_s=0.2
+        )
 
     def tell(self, name: str, **order: object) -> object:
         """A command to the server's control."""
@@ -85,14 +97,14 @@ def sell_stop(order_id: str, shares: float, price: float, **more: object) -> Ord
 
 
 @contextlib.asynccontextmanager
-async def world(**more: object) -> AsyncIterator[World]:
+async def world(*, patience: Patience = QUICK, **more: object) -> AsyncIterator[World]:
     """The server with its stocks, its clock at half an hour past the open."""
     server = AlpacaServer(**more)  # type: ignore[arg-type]
     server.control.run("clock", {"at_ms": T0})
     for symbol, price in SYMBOLS.items():
         server.add_asset(symbol, price, easy_to_borrow=symbol != "HARD", fractionable=symbol == "XYZ")
     async with server:
-        found = World(server)
+        found = World(server, patience=patience)
         try:
             yield found
         finally:

@@ -22,9 +22,15 @@ from finagent.bootstrap.gauges import (
 from finagent.bootstrap.runs import RunPlan, chosen_sessions, drive, open_run
 from finagent.bootstrap.world import load_world
 from finagent.domain.approvals import Verdict
-from finagent.domain.facts import ApprovalAnswered, ControlChanged, IntentRecorded, Journalled, OrderMoved
+from finagent.domain.facts import (
+    ApprovalAnswered,
+    DifferencesFound,
+    IntentRecorded,
+    OrderMoved,
+)
 from finagent.domain.orders import OrderState
 from finagent.domain.plan import PlanState
+from finagent.domain.reconcile import Difference
 from finagent.domain.steps import Step
 from finagent.queue.job import NewJob
 from finagent.queue.port import Tx
@@ -32,7 +38,6 @@ from finagent.runtime.clock import VirtualClock
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.timeline import ImmediatePacer, Pacer
 from finagent.services.approval import Reply
-from finagent.services.reconcile import Difference
 from finagent.settings import Settings
 
 SESSION = "2026-11-04"
@@ -275,25 +280,24 @@ async def test_counters_stay_when_old_jobs_are_dropped(copied: Path) -> None:
         assert 0.0 in shown.values()
 
 
-async def test_differences_are_shown_while_their_gate_is_shut(copied: Path) -> None:
-    """Those of the start, then those of a later comparison; none once the gate is open again."""
-    found = [Difference("stranded", "EXK", ""), Difference("position", "EXK", "")]
+async def test_differences_are_shown_until_a_comparison_settles_them(copied: Path) -> None:
+    """By kind, from the first comparison to the one that finds none."""
     async with engine_of(copied) as engine:
-        gauges = GaugeService(engine, compared_ms=engine.clock.now_ms() + 5_000, differences=found)
+        gauges = GaugeService(engine, compared_ms=engine.clock.now_ms() + 5_000)
 
-        async def after(*facts: object) -> dict[tuple[str, ...], float]:
-            await commit(engine, *facts)
+        async def after(*pairs: tuple[str, str]) -> dict[tuple[str, ...], float]:
+            found = tuple(Difference(kind, ref, "") for kind, ref in pairs)
+            await commit(engine, DifferencesFound(differences=found))
             await gauges.run_once()
             shown = samples(engine.metrics, "reconcile_differences")
             return {labels: value for labels, value in shown.items() if value}
 
-        assert await after(ControlChanged(gate_reason="reconcile")) == {("stranded",): 1, ("position",): 1}
+        first = await after(("stranded", "EXK"), ("position", "EXK"))
+        assert first == {("stranded",): 1, ("position",): 1}
         compared_s = one(engine.metrics, "reconcile_last_success_timestamp_seconds")
         assert compared_s == engine.clock.now_ms() / 1000 + 5
-        rows = [{"kind": kind, "ref": "x", "detail": ""} for kind in ("lost_order", "lost_order", "new")]
-        later = Journalled(kind="reconcile", ref=SESSION, data={"differences": rows})
-        assert await after(later) == {("lost_order",): 2, ("other",): 1}
-        assert await after(ControlChanged(gate_reason="")) == {}
+        assert await after(("lost_order", "a"), ("lost_order", "b")) == {("lost_order",): 2}
+        assert await after() == {}
 
 
 async def test_answers_are_counted_by_channel_and_timed(tmp_path: Path) -> None:

@@ -192,11 +192,13 @@ async def test_risk_shows_each_limit_with_the_part_used(desk: Desk) -> None:
     limits = document["limits"]
     assert (document["profile"], document["loss_tier"]) == ("standard", None)
     assert limits["flatten_loss"] == {
-        "limit": "2000.00", "used": "310.60", "used_ratio": 0.1553, "unit": "money",
+        "limit": "2000.00", "used": "310.60", "used_ratio": 0.1553, "unit": "money", "reopens": "rearm",
     }  # fmt: skip
     assert (limits["pause_loss"]["limit"], limits["worst_case"]["used"]) == ("1500.00", "760.60")
     assert (limits["exposure"]["limit"], limits["exposure"]["used"]) == ("100000.00", "10000.00")
-    assert limits["trades_per_day"] == {"limit": 5, "used": 2, "used_ratio": 0.4, "unit": "count"}
+    assert limits["trades_per_day"] == {
+        "limit": 5, "used": 2, "used_ratio": 0.4, "unit": "count", "reopens": "next session",
+    }  # fmt: skip
     (reservation,) = document["reservations"]
     assert reservation == {
         "plan_id": "pl_amd001", "symbol": "AMD", "notional": "10000.00", "worst_case": "450.00",
@@ -205,6 +207,8 @@ async def test_risk_shows_each_limit_with_the_part_used(desk: Desk) -> None:
     off = replace(
         standard_profile(),
         max_exposure_e6=None,
+        max_sector_e6=None,
+        max_rejected_in_a_row=None,
         pause_loss_e6=None,
         flatten_loss_e6=None,
         bankroll_e8=MONEY_SCALE,

@@ -53,11 +53,89 @@ def test_given_limits_replace_those_of_the_profile() -> None:
     assert (profile.pause_loss_e6, profile.flatten_loss_e6, profile.allow_shorts) == (10_000, 12_000, True)
 
 
-def test_auto_risks_and_holds_half_of_what_a_person_may_approve() -> None:
+def test_every_limit_may_be_given() -> None:
+    given = {
+        "max_order_usd": 5000,
+        "max_exposure_pct": 60,
+        "max_sector_pct": 25,
+        "max_spread_pct": "0.2",
+        "max_spread_cost_pct": 10,
+        "price_band_pct": 5,
+        "max_rejected_in_a_row": 2,
+        "max_losses_in_a_row": 4,
+        "day_trade_rule": "none",
+    }
+    profile = rules.risk_profile(of(risk=given))
+    assert (profile.max_order_notional_e8, profile.max_exposure_e6, profile.max_sector_e6) == (
+        5_000 * 10**8,
+        600_000,
+        250_000,
+    )
+    assert (profile.max_spread_e6, profile.max_spread_cost_e6, profile.price_band_e6) == (
+        2_000,
+        100_000,
+        50_000,
+    )
+    assert (profile.max_rejected_in_a_row, profile.max_losses_in_a_row) == (2, 4)
+    assert profile.day_trade_rule == "none"
+
+
+def test_auto_trades_within_its_own_smaller_limits() -> None:
     profile = rules.risk_profile(of(account={"mode": "auto"}))
     assert (profile.risk_per_trade_e6, profile.max_position_e6) == (2_500, 100_000)
+    assert (profile.max_open_positions, profile.max_trades_per_day) == (2, 3)
     micro = rules.risk_profile(of(account={"mode": "auto"}, risk={"profile": "micro"}))
     assert (micro.risk_per_trade_e6, micro.max_position_e6) == (7_500, None)
+    assert (micro.max_position_notional_e8, micro.max_open_positions) == (125 * 10**8, 1)
+
+
+def test_auto_limits_may_be_given_up_to_those_of_a_person() -> None:
+    given = {
+        "auto_risk_per_trade_pct": "0.1",
+        "auto_max_position_pct": 20,
+        "auto_max_open_positions": 3,
+        "auto_max_trades_per_day": 1,
+    }
+    profile = rules.risk_profile(of(account={"mode": "auto"}, risk=given))
+    assert (profile.risk_per_trade_e6, profile.max_position_e6) == (1_000, 200_000)
+    assert (profile.max_open_positions, profile.max_trades_per_day) == (3, 1)
+    assert rules.risk_profile(of(risk=given)) == standard_profile()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"auto_max_position_pct": 21},
+            r"auto_max_position_pct is 21; set it to at most risk.max_position_pct \(20\)",
+        ),
+        ({"auto_max_trades_per_day": 6}, "auto_max_trades_per_day is 6"),
+        (
+            {"risk_per_trade_pct": "0.2", "auto_risk_per_trade_pct": "0.25"},
+            "auto_risk_per_trade_pct is 0.25; set it to at most risk.risk_per_trade_pct",
+        ),
+    ],
+)
+def test_auto_limit_above_that_of_a_person_is_refused_in_any_mode(
+    given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        rules.checked(of(risk=given))
+
+
+def test_smaller_limit_of_a_person_is_that_of_auto_too() -> None:
+    given = {"risk_per_trade_pct": "0.2", "max_position_pct": 5, "max_open_positions": 1}
+    profile = rules.risk_profile(of(account={"mode": "auto"}, risk=given))
+    assert (profile.risk_per_trade_e6, profile.max_position_e6, profile.max_open_positions) == (
+        2_000,
+        50_000,
+        1,
+    )
+
+
+def test_replay_has_full_limits_whoever_approves() -> None:
+    auto = of(account={"mode": "auto"})
+    assert rules.risk_profile(auto, is_run=True) == standard_profile()
 
 
 def test_fractions_need_their_switch() -> None:

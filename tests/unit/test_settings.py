@@ -274,8 +274,9 @@ def test_null_is_allowed_only_where_the_file_explains_it(write: Any) -> None:
     """Each key that may be null says in settings.yaml what null means; every other key refuses it."""
     text = COMMITTED.read_text(encoding="utf-8")
     for section, field in Settings.model_fields.items():
+        part = text.partition(f"\n{section}:\n")[2].partition("\n\n")[0]
         for key in getattr(field.annotation, "model_fields", {}):
-            is_explained = f"{key}: null" in text or key == "time_stop_minutes"
+            is_explained = f" {key}: null" in part or key == "time_stop_minutes"
             path = write(f"{section}: {{{key}: null}}")
             if is_explained:
                 load_settings(path)

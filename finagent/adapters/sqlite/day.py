@@ -14,13 +14,14 @@ from finagent.adapters.sqlite.store import read_book, read_open_positions, read_
 from finagent.domain.book import Book, OpenPosition, account_state
 from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
 from finagent.domain.facts import Journalled
+from finagent.domain.limits import breakers, loss_tier
 from finagent.domain.manage import ArmedAction, MoveStop, OpenState, TimeStop, advance, armed_action, evaluate
 from finagent.domain.market import MINUTE_MS, Bar, Session
 from finagent.domain.orders import BrokerFill, OrderState
 from finagent.domain.plan import Plan
 from finagent.domain.positions import ExitReason, entry_price_e4, fold, open_position
 from finagent.domain.protection import is_attached, is_bare, touched_targets
-from finagent.domain.risk import RiskProfile, loss_tier
+from finagent.domain.risk import RiskProfile
 from finagent.domain.steps import Step
 from finagent.ports import CalendarPort, Clock, JsonValue, MarketDataPort, NewJob, RetryError
 from finagent.runtime.clock import VirtualClock
@@ -252,7 +253,7 @@ class DayDriver:
         hit("tick.in_commit")
         self._watch_plans(ws, minute)
         self._watch_positions(ws, minute)
-        self._watch_loss(ws, minute, fills)
+        self._watch_limits(ws, minute, fills)
         for due in self._schedule.due(before_ms, minute.at_ms, now_ms=ws.now_ms):
             is_new = ws.fire(due.tick, due.jobs, skipped=due.skipped)
             if is_new and due.skipped is not None:
@@ -328,18 +329,22 @@ class DayDriver:
             state = advance(held.plan, state, bar)
         return state
 
-    def _watch_loss(self, ws: WriteSession, minute: Minute, fills: Sequence[BrokerFill]) -> None:
-        """The day's loss after this minute's fills, marked from ended bars."""
+    def _watch_limits(self, ws: WriteSession, minute: Minute, fills: Sequence[BrokerFill]) -> None:
+        """The day's loss after this minute's fills, marked from ended bars, and the breakers."""
         book = read_book(
             ws.conn, minute.session.date, start_equity_e8=self._rules.start_equity_e8, now_ms=minute.at_ms
         )
-        if minute.is_blind or (not book.positions and not fills):
+        if minute.is_blind:
             return
         account = account_state(_with_fills(ws.conn, book, fills), minute.marks_e4, self._profile)
         tier = loss_tier(account, self._profile)
         if tier is not None:
             payload = {"session": minute.session.date, "tier": tier}
             ws.publish(NewJob(Step.LIMIT, dict(payload), idem_key=f"{minute.session.date}/{tier}"))
+        for breaker in breakers(account, self._profile):
+            payload = {"session": minute.session.date, "tier": breaker}
+            key = f"{minute.session.date}/{breaker}/{book.rearmed_at_ms}"
+            ws.publish(NewJob(Step.LIMIT, dict(payload), idem_key=key))
 
 
 def _watch_exits(ws: WriteSession, held: OpenPosition, bar: Bar | None, at_ms: int) -> None:

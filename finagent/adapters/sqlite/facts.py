@@ -3,6 +3,7 @@
 import json
 from functools import singledispatch
 
+from finagent.adapters.sqlite import facts_account
 from finagent.adapters.sqlite.codec import encode
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.domain.facts import (
@@ -13,6 +14,9 @@ from finagent.domain.facts import (
     CandidateScored,
     ControlChanged,
     DayClosed,
+    DifferencesFound,
+    ExternalAcknowledged,
+    ExternalSeen,
     FillRecorded,
     IntentRecorded,
     Journalled,
@@ -373,16 +377,10 @@ def _(fact: ControlChanged, session: WriteSession) -> None:
     session.conn.execute(SET_CONTROL, (*flags, reason, paused_by, gate, session.now_ms))
 
 
-BIND = """
-INSERT INTO account_binding (id, broker, account_id, endpoint, bound_at) VALUES (1, ?, ?, ?, ?)
-ON CONFLICT (id) DO NOTHING"""
-
-
-@_apply.register
-def _(fact: AccountBound, session: WriteSession) -> None:
-    values = (fact.binding.broker, fact.binding.account_id, fact.binding.endpoint, session.now_ms)
-    if session.conn.execute(BIND, values).rowcount != 1:
-        raise _refuse("account_binding")
+_apply.register(AccountBound, facts_account.bind)
+_apply.register(DifferencesFound, facts_account.differ)
+_apply.register(ExternalSeen, facts_account.see_external)
+_apply.register(ExternalAcknowledged, facts_account.acknowledge)
 
 
 LOCK = "INSERT INTO symbol_lock (symbol, locked_at) VALUES (?, ?) ON CONFLICT (symbol) DO NOTHING"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from finagent.adapters.sqlite.codec import decode
-from finagent.adapters.sqlite.views_values import loads
 from finagent.domain.market import Side
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill
 from finagent.domain.plan import TERMINAL_PLAN_STATES, PlanState
@@ -59,7 +58,7 @@ SELECT max(finished_at) FROM (
     UNION ALL SELECT finished_at FROM job_key WHERE type = ?1 AND idem_key GLOB ?2 AND status = 'done')"""
 A_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 """Jobs of a whole session are keyed by it; those about one order or symbol are not."""
-DIFFERENCES = "SELECT seq, data FROM journal WHERE kind = 'reconcile' ORDER BY seq DESC LIMIT 1"
+DIFFERENCES = "SELECT kind, count(*) FROM reconcile_difference GROUP BY kind"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +91,8 @@ class Measures:
     line_done_ms: Mapping[str, int]
     """When the last job of a schedule line was done."""
     reconciled_ms: int | None
-    differences_seq: int
     differences: Mapping[str, int]
-    """Of the newest comparison that found any, by kind."""
+    """By kind, as the newest comparison left them."""
     answer_waits_ms: tuple[int, ...]
     acks_ms: tuple[int, ...]
     slippages_bps: tuple[float, ...]
@@ -107,7 +105,6 @@ def read_measures(conn: sqlite3.Connection, since: Cursor) -> Measures:
     window = (since.journal_seq, journal_seq)
     fills = conn.execute(FILLS, (since.fill_seq,)).fetchall()
     plans, rejections = _plans(conn)
-    reconcile = conn.execute(DIFFERENCES).fetchone() or (0, "{}")
     scanned = conn.execute(LAST_SCAN).fetchone()
     return Measures(
         cursor=Cursor(journal_seq=journal_seq, fill_seq=fills[-1][0] if fills else since.fill_seq),
@@ -121,8 +118,7 @@ def read_measures(conn: sqlite3.Connection, since: Cursor) -> Measures:
         peak_pnl_e8=max(0, conn.execute(PEAK).fetchone()[0] or 0),
         line_done_ms=_lines(conn),
         reconciled_ms=_done_ms(conn, "reconcile", A_DATE),
-        differences_seq=reconcile[0],
-        differences=_differences(reconcile[1]),
+        differences=dict(conn.execute(DIFFERENCES).fetchall()),
         answer_waits_ms=tuple(max(0, wait) for (wait,) in conn.execute(ANSWER_WAITS, window)),
         acks_ms=tuple(max(0, wait) for (wait,) in conn.execute(ACKS, window)),
         slippages_bps=tuple(
@@ -187,16 +183,6 @@ def _lines(conn: sqlite3.Connection) -> dict[str, int]:
 
 def _done_ms(conn: sqlite3.Connection, kind: str, key: str) -> int | None:
     found: int | None = conn.execute(DONE, (kind, key)).fetchone()[0]
-    return found
-
-
-def _differences(data: str) -> dict[str, int]:
-    value = loads(data)
-    rows = value.get("differences") if isinstance(value, dict) else None
-    found: dict[str, int] = {}
-    for row in rows if isinstance(rows, list) else []:
-        kind = str(row.get("kind")) if isinstance(row, dict) else OTHER
-        found[kind] = found.get(kind, 0) + 1
     return found
 
 

@@ -1,5 +1,6 @@
 """The read side of the store: committed facts as domain values, each question one short snapshot."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 
@@ -16,10 +17,12 @@ from finagent.domain.book import (
     StoredOrder,
     StoredPlan,
 )
+from finagent.domain.external import ExternalHolding
 from finagent.domain.gap import Candidate
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, Trade
+from finagent.domain.reconcile import Difference
 from finagent.domain.scoring import ScoredCandidate
 
 PLAN = "SELECT body, state, plan_hash, reason FROM plan"
@@ -33,6 +36,8 @@ SELECT EXISTS (
 IS_EXITING = """
 SELECT EXISTS (
     SELECT 1 FROM job_queue WHERE type = 'exit' AND key = ? AND status IN ('ready', 'scheduled', 'leased'))"""
+EXTERNAL = "SELECT symbol, quantity, acknowledged FROM external_holding ORDER BY symbol"
+RECORDED = "SELECT execution_id FROM fill WHERE execution_id IN (SELECT value FROM json_each(?))"
 LIVE_ORDER = "state IN ('intent', 'accepted', 'partially_filled', 'unknown')"
 ENTERED = "('pending', 'approved', 'armed', 'entering', 'open', 'closed')"
 
@@ -130,6 +135,22 @@ class SqliteStore:
         broker, account_id, endpoint = (str(value) for value in rows[0])
         return AccountBinding(broker=broker, account_id=account_id, endpoint=endpoint)
 
+    async def external(self) -> Sequence[ExternalHolding]:
+        rows = await self._database.read(EXTERNAL)
+        return [
+            ExternalHolding(symbol=str(s), quantity_e4=_int(q), acknowledged_e4=_int(a)) for s, q, a in rows
+        ]
+
+    async def differences(self) -> Sequence[Difference]:
+        rows = await self._database.read(
+            "SELECT kind, ref, detail FROM reconcile_difference ORDER BY kind, ref"
+        )
+        return [Difference(str(kind), str(ref), str(detail)) for kind, ref, detail in rows]
+
+    async def recorded(self, execution_ids: Sequence[str]) -> frozenset[str]:
+        rows = await self._database.read(RECORDED, (json.dumps(list(execution_ids)),))
+        return frozenset(str(execution_id) for (execution_id,) in rows)
+
     async def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
         start = self._start_equity_e8
         return await self._database.read_fn(
@@ -161,11 +182,20 @@ CLOSED_NOT_BOOKED = """
 SELECT p.body FROM position p LEFT JOIN trade t USING (plan_id)
 WHERE p.quantity = 0 AND t.plan_id IS NULL"""
 HELD_SINCE = "SELECT body FROM position WHERE session BETWEEN ? AND ? ORDER BY plan_id"
-RESERVED = (
-    "SELECT plan_id, symbol, notional, worst_case FROM reservation WHERE released_at IS NULL ORDER BY plan_id"
-)
+RESERVED = """
+SELECT r.plan_id, r.symbol, r.notional, r.worst_case, json_extract(plan.body, '$.sector')
+FROM reservation r JOIN plan USING (plan_id) WHERE r.released_at IS NULL ORDER BY r.plan_id"""
 SYMBOLS = f"SELECT DISTINCT symbol FROM plan WHERE session = ? AND state IN {ENTERED} ORDER BY symbol"
 TRADES = f"SELECT count(*) FROM plan WHERE session = ? AND state IN {ENTERED}"
+REARMED_AT = "SELECT coalesce(max(at), 0) FROM journal WHERE kind = 'rearm'"
+# Counted from the last one that went well, or from the last rearm, to now.
+REJECTED_IN_A_ROW = """
+SELECT count(*) FROM broker_order WHERE session = ?1 AND leg = 'entry' AND state = 'rejected' AND ended_at > max(?2,
+    (SELECT coalesce(max(accepted_at), 0) FROM broker_order WHERE session = ?1 AND leg = 'entry'
+     AND state <> 'rejected'))"""
+LOSSES_IN_A_ROW = """
+SELECT count(*) FROM trade WHERE exit_session = ?1 AND pnl < 0 AND exit_at > max(?2,
+    (SELECT coalesce(max(exit_at), 0) FROM trade WHERE exit_session = ?1 AND pnl >= 0))"""
 RECENT = "SELECT count(*) FROM broker_order WHERE leg = 'entry' AND created_at > ?"
 OLD_UNKNOWN = "SELECT EXISTS (SELECT 1 FROM broker_order WHERE state = 'unknown' AND created_at < ?)"
 UNKNOWN = "SELECT DISTINCT symbol FROM broker_order WHERE state = 'unknown' ORDER BY symbol"
@@ -198,19 +228,25 @@ def read_book(
         realised += held.sold_e8 - held.bought_e8 - held.fees_e8
     held_since = conn.execute(HELD_SINCE, (unsettled_from or session, session)).fetchall()
     dealt = [decode(Position, body) for (body,) in held_since]
+    rearmed_at_ms = conn.execute(REARMED_AT).fetchone()[0]
+    since = (session, rearmed_at_ms)
     return Book(
         session=session,
         day_start_equity_e8=start_equity_e8 + conn.execute(EARLIER, (session,)).fetchone()[0],
         positions=tuple(read_open_positions(conn)),
         reservations=tuple(
-            Reservation(plan_id=p, symbol=s, notional_e8=n, worst_case_e8=w)
-            for p, s, n, w in conn.execute(RESERVED).fetchall()
+            Reservation(plan_id=p, symbol=s, notional_e8=n, worst_case_e8=w, sector=sector)
+            for p, s, n, w, sector in conn.execute(RESERVED).fetchall()
         ),
         realised_e8=realised,
         entered_symbols=tuple(s for (s,) in conn.execute(SYMBOLS, (session,)).fetchall()),
         trades=conn.execute(TRADES, (session,)).fetchone()[0],
         orders_last_minute=conn.execute(RECENT, (now_ms - 60_000,)).fetchone()[0],
+        rejected_in_a_row=conn.execute(REJECTED_IN_A_ROW, since).fetchone()[0],
+        losses_in_a_row=conn.execute(LOSSES_IN_A_ROW, since).fetchone()[0],
+        rearmed_at_ms=rearmed_at_ms,
         unknown_symbols=tuple(s for (s,) in conn.execute(UNKNOWN).fetchall()),
+        external_symbols=tuple(s for (s, _, _) in conn.execute(EXTERNAL).fetchall()),
         control=_control(conn),
         spent_e8=sum(each.bought_e8 for each in dealt if each.session == session),
         unsettled_e8=sum(each.sold_e8 for each in dealt if each.session < session),

@@ -18,11 +18,18 @@ from finagent.adapters.sqlite.views_values import (
     texts,
 )
 from finagent.domain.book import Book, account_state
-from finagent.domain.money import RATIO_SCALE, money_text, quantity_number
-from finagent.domain.risk import AccountState, RiskProfile, limits_used, loss_limit_e8, loss_tier
+from finagent.domain.limits import flatten_limit_e8, limits, limits_used, loss_tier, pause_limit_e8
+from finagent.domain.money import money_text, quantity_number
+from finagent.domain.risk import AccountState, RiskProfile
 
 CONTROL_AT = "SELECT updated_at FROM control WHERE id = 1"
 LOCKS = "SELECT symbol, locked_at FROM symbol_lock ORDER BY symbol"
+NAMES = {
+    "daily_loss_flatten": "flatten_loss",
+    "daily_loss_pause": "pause_loss",
+    "daily_worst_case": "worst_case",
+}
+"""Limits whose name in documents is another than in metrics."""
 MARKS = "SELECT symbol, mark FROM venue_position ORDER BY symbol"
 
 
@@ -83,18 +90,6 @@ def mark(ledger: Ledger, marks_e4: Mapping[str, int], profile: RiskProfile) -> M
     )
 
 
-def pause_limit_e8(found: MarkedLedger) -> int | None:
-    """The loss at which entries pause; None when that is off."""
-    profile = found.profile
-    return loss_limit_e8(found.account, share_e6=profile.pause_loss_e6, amount_e8=profile.pause_loss_e8)
-
-
-def flatten_limit_e8(found: MarkedLedger) -> int | None:
-    """The loss at which everything is closed; None when that is off."""
-    profile = found.profile
-    return loss_limit_e8(found.account, share_e6=profile.flatten_loss_e6, amount_e8=profile.flatten_loss_e8)
-
-
 def loss_used_e6(found: MarkedLedger) -> int | None:
     """The part of the day's last loss limit that is used, in 1e-6; None when both are off."""
     used = limits_used(found.account, found.profile)
@@ -104,7 +99,8 @@ def loss_used_e6(found: MarkedLedger) -> int | None:
 def account_document(found: MarkedLedger, currency: str) -> Document:
     """Equity and the day's result; ``pause_at`` and ``flatten_at`` are results at which that happens."""
     account = found.account
-    pause_e8, flatten_e8 = pause_limit_e8(found), flatten_limit_e8(found)
+    pause_e8 = pause_limit_e8(account, found.profile)
+    flatten_e8 = flatten_limit_e8(account, found.profile)
     share = quotient(100 * account.day_pnl_e8, account.day_start_equity_e8)
     return {
         "currency": currency,
@@ -164,50 +160,17 @@ def risk_document(found: MarkedLedger, currency: str) -> Document:
 
 
 def _limits(found: MarkedLedger) -> Document:
-    """By name ``{limit, used, used_ratio, unit}``; limits that are off miss."""
-    account, profile = found.account, found.profile
-    used = limits_used(account, profile)
-    loss_e8 = max(0, -account.day_pnl_e8)
-    at_risk_e8 = max(0, -account.realised_pnl_e8) + account.open_worst_case_e8
-    flatten_e8 = flatten_limit_e8(found)
-    amounts = (
-        ("flatten_loss", "daily_loss_flatten", flatten_e8, loss_e8),
-        ("pause_loss", "daily_loss_pause", pause_limit_e8(found), loss_e8),
-        ("worst_case", "daily_worst_case", flatten_e8, at_risk_e8),
-        ("exposure", "exposure", _exposure_limit_e8(found), account.exposure_e8),
-    )
-    counts = (
-        ("open_positions", profile.max_open_positions, account.open_positions),
-        ("trades_per_day", profile.max_trades_per_day, account.trades_today),
-        ("orders_per_minute", profile.max_orders_per_minute, account.orders_last_minute),
-    )
-    limits: Document = {
-        name: {
-            "limit": maybe_money(limit_e8),
-            "used": money_text(value_e8),
-            "used_ratio": ratio(used[key]),
-            "unit": "money",
+    """By name ``{limit, used, used_ratio, unit, reopens}``; limits that are off miss."""
+    return {
+        NAMES.get(each.name, each.name): {
+            "limit": money_text(each.limit) if each.is_money else each.limit,
+            "used": money_text(each.used) if each.is_money else each.used,
+            "used_ratio": ratio(each.used_e6),
+            "unit": "money" if each.is_money else "count",
+            "reopens": each.reopens.value,
         }
-        for name, key, limit_e8, value_e8 in amounts
-        if key in used
+        for each in limits(found.account, found.profile)
     }
-    for name, limit, value in counts:
-        limits[name] = {
-            "limit": limit,
-            "used": value,
-            "used_ratio": ratio(used[name]),
-            "unit": "count",
-        }
-    return limits
-
-
-def _exposure_limit_e8(found: MarkedLedger) -> int | None:
-    share_e6, bankroll_e8 = found.profile.max_exposure_e6, found.profile.bankroll_e8
-    if share_e6 is None:
-        return None
-    capital_e8 = max(0, found.account.day_start_equity_e8)
-    capital_e8 = capital_e8 if bankroll_e8 is None else min(capital_e8, bankroll_e8)
-    return capital_e8 * share_e6 // RATIO_SCALE
 
 
 def _settings(profile: RiskProfile) -> dict[str, Json]:
@@ -215,9 +178,12 @@ def _settings(profile: RiskProfile) -> dict[str, Json]:
         "risk_per_trade_pct": percent(profile.risk_per_trade_e6),
         "max_position_pct": percent(profile.max_position_e6),
         "max_position_notional": maybe_money(profile.max_position_notional_e8),
+        "max_order_notional": maybe_money(profile.max_order_notional_e8),
         "max_exposure_pct": percent(profile.max_exposure_e6),
+        "max_sector_pct": percent(profile.max_sector_e6),
         "max_adv_share_pct": percent(profile.max_adv_share_e6),
         "max_spread_pct": percent(profile.max_spread_e6),
+        "max_spread_cost_pct": percent(profile.max_spread_cost_e6),
         "price_band_pct": percent(profile.price_band_e6),
         "worst_case_extra_r": ratio(profile.worst_case_extra_r_e6),
         "lot": quantity_number(profile.lot_e4),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from types import TracebackType
 
 import httpx
 
-STARTED_WITHIN_S = 30.0
 ENDED_WITHIN_S = 10.0
 TOKEN_VARIABLE = "FINAGENT_SIMULATED_CONTROL_TOKEN"
 
@@ -76,8 +76,6 @@ class AlpacaProcess:
 
     def start(self) -> None:
         """Start and wait until it listens; RuntimeError with what it said when it does not."""
-        import os
-
         self._process = subprocess.Popen(
             [sys.executable, "-m", "finagent.simulation.alpaca", *self._arguments],
             stdout=subprocess.PIPE,
@@ -112,6 +110,11 @@ class AlpacaProcess:
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+    def wait(self) -> None:
+        """Wait until it has ended by itself."""
+        assert self._process is not None
+        self._process.wait(ENDED_WITHIN_S)
 
     def kill(self) -> None:
         """SIGKILL, as when the broker itself dies; ``state`` keeps what it had."""

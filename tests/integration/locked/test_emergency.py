@@ -43,7 +43,7 @@ async def assert_folded(stage: LockedStage, *, exits: int = 1) -> None:
     """Flat, once, with the rows of the usual way; broker and journal agree, and entries are open again."""
     await stage.flat()
     assert len(stage.broker.exits()) == exits
-    assert await stage.reconcile().differences(DAY) == []
+    assert await stage.reconcile().differences() == []
     assert await stage.value("SELECT count(*) FROM job_queue WHERE status = 'dead'") == 0
     assert not (stage.path.parent / "emergency.log").exists()
     await stage.until("15:52")

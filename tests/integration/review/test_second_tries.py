@@ -155,7 +155,7 @@ async def test_timer_compares_only_while_something_is_open_or_a_difference_shuts
         await execute(stage, MEND)
         stage.clock.advance(local(DAY, "09:46:30"))
         assert await timer.run_once() is True
-        await stage.quiet()
+        await stage.until("09:46:33")  # the second look confirms that the share of nobody is gone
         assert await gate(stage) is None
         stage.clock.advance(local(DAY, "09:46:59"))
         assert await timer.run_once() is False

@@ -71,6 +71,8 @@ class ScriptedMarket:
     halts: list[tuple[str, int, int]] = field(default_factory=list)
     quotes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     is_short_restricted: bool | None = None
+    instruments: dict[str, Instrument] = field(default_factory=dict)
+    """What is known of a symbol beyond its name."""
 
     def day(
         self,
@@ -115,7 +117,7 @@ class ScriptedMarket:
             as_of_ms=as_of_ms,
             snapshots=tuple(
                 Snapshot(
-                    instrument=Instrument(symbol=symbol),
+                    instrument=self.instruments.get(symbol, Instrument(symbol=symbol)),
                     previous=_daily(session.previous, self.previous_e4[session.date, symbol]),
                     minutes=tuple(self.loaded_minutes(symbol, session, as_of_ms)),
                     is_short_restricted=self.is_short_restricted,
@@ -176,7 +178,8 @@ class ScriptedMarket:
         return any(name == symbol and start <= at_ms < end for name, start, end in self.halts)
 
     def instrument(self, symbol: str) -> Instrument | None:
-        return Instrument(symbol=symbol) if any(symbol == name for _, name in self.bars) else None
+        is_known = any(symbol == name for _, name in self.bars)
+        return self.instruments.get(symbol, Instrument(symbol=symbol)) if is_known else None
 
 
 class ScriptedNews:

@@ -57,19 +57,19 @@ async def test_order_of_ours_that_nobody_wrote_shuts_the_gate_until_it_is_explai
         assert (await stage.engine.store.control()).gate_reason is None
 
 
-async def test_order_the_broker_lost_or_ended_in_silence_is_a_difference(home: Path) -> None:
+async def test_order_ended_in_silence_is_ended_and_one_the_broker_lost_is_a_difference(home: Path) -> None:
     async with Stage(home, is_checked=False) as stage:
         stage.market.day("AAA", DAY)
         await stage.until("09:40")
-        orders = await stage.orders()
+        lost_id = (await stage.orders())["target-1-1"].intent.client_order_id
         ended = "UPDATE venue_order SET state = 'cancelled', ended_at = 1, is_reported = 1 WHERE leg = 'stop'"
         for sql in (ended, "DELETE FROM venue_order WHERE leg = 'target-1'"):
             await stage.engine.queue.call(lambda ws, text=sql: ws.conn.execute(text).rowcount)  # type: ignore[misc]
-        found = {(each.kind, each.ref) for each in await stage.reconcile().differences(DAY)}
-        assert found == {
-            ("ended_order", orders["stop-1"].intent.client_order_id),
-            ("lost_order", orders["target-1-1"].intent.client_order_id),
-        }
+        await compare(stage, "a")
+        found = {(each.kind, each.ref) for each in await stage.engine.store.differences()}
+        assert found == {("lost_order", lost_id)}
+        assert (await stage.order_states())["stop-1"] == "cancelled"
+        assert (await stage.engine.store.control()).gate_reason == "reconcile"
 
 
 async def test_position_that_is_not_the_brokers_is_a_difference(home: Path) -> None:
@@ -78,7 +78,7 @@ async def test_position_that_is_not_the_brokers_is_a_difference(home: Path) -> N
         await stage.until("09:40")
         sql = "UPDATE venue_position SET quantity = 10000 WHERE symbol = 'AAA'"
         await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
-        (difference,) = await stage.reconcile().differences(DAY)
+        (difference,) = await stage.reconcile().differences()
         assert (difference.kind, difference.ref) == ("position", "AAA")
         assert difference.detail == "journal 1660000, broker 10000 (1e-4 shares)"
 
@@ -99,7 +99,7 @@ async def test_orders_of_other_programs_are_none_of_our_business(home: Path) -> 
             limit_e4=100_000,
         )
         await stage.engine.broker.submit([order])
-        assert await stage.reconcile().differences(DAY) == []
+        assert await stage.reconcile().differences() == []
 
 
 async def test_resolving_an_order_that_is_known_by_now_changes_nothing(home: Path) -> None:

@@ -162,8 +162,7 @@ class Stage:
 
     def reconcile(self) -> ReconcileService:
         """The service that compares, to be asked directly."""
-        parts = (self.engine.store, self.engine.broker, self.calendar, self.engine.clock)
-        return ReconcileService(*parts)
+        return self.engine.reconciler()
 
     # ------------------------------------------------------------ eyes
     async def plans(self, date: str = DAY) -> Sequence[StoredPlan]:

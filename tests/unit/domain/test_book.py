@@ -100,6 +100,27 @@ def test_position_is_marked_and_its_cost_leaves_the_buying_power() -> None:
     )
 
 
+def test_exposure_is_summed_by_sector_and_unknown_ones_are_in_none() -> None:
+    retail = plan_of(sector="Retail")
+    opened = held(retail, fill(retail, 100, 1_000_000))
+    unknown = reserved(plan_of())
+    waiting = replace(unknown, plan_id="pl_other", symbol="BBB", sector="Retail")
+    energy = replace(unknown, plan_id="pl_third", symbol="CCC", sector="Energy")
+    marks = {retail.symbol: 1_010_000}
+    account = account_state(
+        book(positions=(opened,), reservations=(unknown, waiting, energy)), marks, PROFILE
+    )
+    assert account.sector_exposure_e8 == (("Energy", 10_000 * DOLLAR), ("Retail", 20_100 * DOLLAR))
+    assert account.in_sector_e8("Retail") == 20_100 * DOLLAR
+    assert account.in_sector_e8("Utilities") == 0
+    assert account.exposure_e8 == 40_100 * DOLLAR
+
+
+def test_streaks_of_the_book_reach_the_account() -> None:
+    account = account_state(book(rejected_in_a_row=2, losses_in_a_row=3), {}, PROFILE)
+    assert (account.rejected_in_a_row, account.losses_in_a_row) == (2, 3)
+
+
 def test_position_without_a_mark_is_valued_at_its_stop() -> None:
     plan = plan_of()
     account = account_state(book(positions=(held(plan, fill(plan, 100, 1_000_000)),)), {}, PROFILE)

@@ -1,4 +1,4 @@
-"""Risk: refusals, sizing with its caps, reservations and the limits of the day."""
+"""Risk: refusals, sizing with its caps, and reservations."""
 
 from dataclasses import replace
 
@@ -6,79 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finagent.domain.errors import SettingsValueError
-from finagent.domain.market import Direction, Side
-from finagent.domain.orders import OrderIntent, OrderType
-from finagent.domain.planning import ExitLeg, Management, Plan, Setup, with_size
+from finagent.domain.market import Direction
+from finagent.domain.planning import with_size
 from finagent.domain.risk import (
-    AccountState,
-    RiskProfile,
     decide,
     decide_in_rank,
-    limits_used,
     loss_limit_e8,
-    loss_tier,
     micro_profile,
-    order_check,
     release,
     reserve,
     standard_profile,
-    validate_profile,
 )
-
-USD = 100_000_000
-SHARE = 10_000
-
-
-def account(equity_usd: int = 100_000, **changes: object) -> AccountState:
-    equity = equity_usd * USD
-    base = AccountState(
-        equity_e8=equity, day_start_equity_e8=equity, cash_e8=equity, buying_power_e8=4 * equity
-    )
-    return replace(base, **changes)
-
-
-def plan(
-    symbol: str = "WMT",
-    *,
-    reference: int = 100_0000,
-    stop: int = 97_0000,
-    target: int = 109_0000,
-    **changes: object,
-) -> Plan:
-    base = Plan(
-        plan_id=f"pl_{symbol}",
-        version=1,
-        session="2018-02-20",
-        scan_tick="09:31",
-        symbol=symbol,
-        rank=1,
-        preset="classic",
-        setup=Setup.NEXT_OPEN,
-        direction=Direction.LONG if stop < reference else Direction.SHORT,
-        score_e6=500_000,
-        reference_e4=reference,
-        stop_e4=stop,
-        targets=(ExitLeg(leg="target-1", share_e6=1_000_000, price_e4=target),),
-        management=Management(),
-        decided_at_ms=1_000,
-        entry_from_ms=1_000,
-        entry_until_ms=9_000,
-    )
-    return replace(base, **changes)
-
-
-def decision(
-    plan_: Plan, account_: AccountState, profile: RiskProfile | None = None, *, slippage_bound_e6: int = 0
-):
-    return decide(
-        plan_,
-        account_,
-        profile or standard_profile(),
-        price_e4=plan_.reference_e4,
-        slippage_bound_e6=slippage_bound_e6,
-        now_ms=2_000,
-    )
+from tests.unit.domain.risk_builders import SHARE, USD, account, decision, plan
 
 
 def test_quantity_is_the_risk_per_trade_over_the_risk_per_share():
@@ -101,6 +40,16 @@ def test_caps_tried_are_listed_in_order():
         ("exposure", 1_000 * SHARE),
         ("daily_loss", 444 * SHARE),
     )
+    rich = plan(sector="Retail", spread_e6=1_000)
+    assert [name for name, _ in decision(rich, account()).caps] == [
+        "risk_per_trade",
+        "position_notional",
+        "spread_cost",
+        "buying_power",
+        "exposure",
+        "sector",
+        "daily_loss",
+    ]
 
 
 SETTLED = {"day_trade_rule": "cash_settled"}
@@ -111,6 +60,9 @@ SETTLED = {"day_trade_rule": "cash_settled"}
     [
         ("position_notional", {"plan": {"stop": 99_0000}}),
         ("symbol_notional", {"profile": {"max_position_notional_e8": 1_000 * USD}}),
+        ("order_notional", {"profile": {"max_order_notional_e8": 1_000 * USD}}),
+        ("spread_cost", {"plan": {"spread_e6": 9_000}, "profile": {"max_spread_e6": None}}),
+        ("sector", {"plan": {"sector": "A"}, "account": {"sector_exposure_e8": (("A", 39_000 * USD),)}}),
         ("adv_share", {"plan": {"adv_shares": 2_000}}),
         ("buying_power", {"account": {"buying_power_e8": 1_000 * USD}}),
         (
@@ -155,6 +107,30 @@ def test_account_without_equity_is_too_small():
     assert (found.reasons, found.binding_cap) == (("too_small",), "risk_per_trade")
 
 
+def test_crossing_the_spread_costs_a_fifth_of_the_risk_at_most():
+    """0.5 % of 100,000 is 500, a fifth 100; 0.90 a share in and out gives 111 shares where R alone gives 166."""
+    wide = plan(spread_e6=9_000)
+    found = decision(wide, account(), replace(standard_profile(), max_spread_e6=None))
+    assert (found.quantity_e4, found.binding_cap) == (111 * SHARE, "spread_cost")
+    assert decision(plan(spread_e6=3_000), account()).binding_cap == "risk_per_trade"
+
+
+def test_symbol_of_unknown_sector_is_held_to_no_sector_and_counts_in_none():
+    full = account(sector_exposure_e8=(("Retail", 40_000 * USD),))
+    assert decision(plan(sector="Retail"), full).reasons == ("too_small",)
+    unknown = decision(plan(sector=None), full)
+    assert unknown.is_approved
+    assert reserve(full, unknown, plan(sector=None)).sector_exposure_e8 == full.sector_exposure_e8
+    assert decision(plan(sector="Energy"), full).is_approved
+
+
+def test_later_rank_of_a_sector_gets_what_the_earlier_ones_left():
+    plans = [plan(name, sector="Retail", stop=99_0000) for name in ("AAA", "BBB", "CCC")]
+    found = decide_in_rank(plans, account(), standard_profile(), slippage_bound_e6=0)
+    assert [each.quantity_e4 // SHARE for each in found] == [200, 200, 0]
+    assert (found[2].reasons, found[2].binding_cap) == (("too_small",), "sector")
+
+
 def test_switched_off_limits_are_no_caps():
     profile = replace(
         standard_profile(),
@@ -163,8 +139,12 @@ def test_switched_off_limits_are_no_caps():
         pause_loss_e6=None,
         flatten_loss_e6=None,
         max_spread_e6=None,
+        max_spread_cost_e6=None,
+        max_sector_e6=None,
+        max_rejected_in_a_row=None,
     )
-    found = decision(plan(spread_e6=900_000), account(), profile)
+    troubled = account(rejected_in_a_row=99, losses_in_a_row=99)
+    found = decision(plan(spread_e6=900_000, sector="Retail"), troubled, profile)
     assert [name for name, _ in found.caps] == ["risk_per_trade", "buying_power"]
 
 
@@ -199,21 +179,75 @@ def test_slippage_bound_is_part_of_the_notional():
         ("trades_per_day", {"account": {"trades_today": 5}}),
         ("open_positions", {"account": {"open_positions": 3}}),
         ("orders_per_minute", {"account": {"orders_last_minute": 10}}),
+        ("rejected_orders", {"account": {"rejected_in_a_row": 3}}),
+        ("losses_in_a_row", {"account": {"losses_in_a_row": 2}, "profile": {"max_losses_in_a_row": 2}}),
         ("daily_loss_flatten", {"account": {"equity_e8": 98_000 * USD}}),
         ("daily_loss_pause", {"account": {"equity_e8": 98_500 * USD}}),
         ("spread", {"plan": {"spread_e6": 3_001}}),
         ("shorts_off", {"plan": {"stop": 103_0000, "target": 91_0000}}),
         ("plan_expired", {"plan": {"entry_until_ms": 2_000}}),
         ("plan_expired", {"plan": {"entry_until_ms": 1_000}}),
-        ("past_stop", {"plan": {"stop": 100_0000, "direction": Direction.LONG}}),
         ("past_target", {"plan": {"target": 100_0000}}),
     ],
 )
 def test_each_refusal_has_its_reason(reason, changes):
-    found = decision(plan(**changes.get("plan", {})), account(**changes.get("account", {})))
+    found = decision(
+        plan(**changes.get("plan", {})),
+        account(**changes.get("account", {})),
+        replace(standard_profile(), **changes.get("profile", {})),
+    )
     assert not found.is_approved
     assert found.reasons == (reason,)
     assert (found.quantity_e4, found.notional_e8, found.worst_case_e8, found.caps) == (0, 0, 0, ())
+
+
+@pytest.mark.parametrize("price_e4", [97_0000, 96_0000])
+def test_price_at_or_behind_the_stop_is_refused(price_e4):
+    found = decide(plan(), account(), standard_profile(), price_e4=price_e4, slippage_bound_e6=0)
+    assert found.reasons == ("past_stop",)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stop": 100_0000, "direction": Direction.LONG},
+        {"stop": 101_0000, "direction": Direction.LONG},
+        {"stop": 0},
+        {"stop": -1},
+        {"reference": 0, "direction": Direction.LONG},
+        {"target": -5},
+        {"target": 10**18},
+        {"limit_e4": 0},
+        {"trigger_e4": -100_0000},
+        {"reference": 10**12, "stop": 10**12 - 1, "target": 10**12 + 1},
+    ],
+)
+def test_plan_whose_prices_cannot_be_is_refused(changes):
+    found = decision(plan(**changes), account())
+    assert (found.is_approved, found.reasons[0]) == (False, "bad_plan")
+
+
+@pytest.mark.parametrize("price_e4", [0, -1, 10**15])
+def test_price_that_cannot_be_is_refused(price_e4):
+    found = decide(plan(), account(), standard_profile(), price_e4=price_e4, slippage_bound_e6=0)
+    assert (found.is_approved, found.reasons[0]) == (False, "bad_plan")
+
+
+ANY = st.integers(-(2**70), 2**70)
+
+
+@given(ANY, ANY, ANY, ANY, st.none() | ANY, st.none() | st.integers(0, 2**70), st.sampled_from(Direction))
+def test_no_numbers_break_risk_and_none_gets_past_its_caps(price, reference, stop, target, limit, adv, way):
+    odd = plan(reference=reference, stop=stop, target=target, limit_e4=limit, adv_shares=adv, direction=way)
+    profile = replace(standard_profile(), allow_shorts=True)
+    found = decide(odd, account(), profile, price_e4=price, slippage_bound_e6=1_500, now_ms=2_000)
+    if found.is_approved:
+        assert 0 < found.quantity_e4 == min(quantity for _, quantity in found.caps)
+        assert 0 < found.notional_e8 <= 20_000 * USD
+        assert 0 < found.worst_case_e8 <= 2_000 * USD
+    else:
+        assert found.reasons
+        assert (found.quantity_e4, found.notional_e8, found.worst_case_e8) == (0, 0, 0)
 
 
 def test_every_reason_that_applies_is_listed():
@@ -228,6 +262,8 @@ def test_values_at_their_limits_pass():
         orders_last_minute=9,
         equity_e8=98_500 * USD + 1,
         symbols_today=("A",),
+        rejected_in_a_row=2,
+        losses_in_a_row=99,
     )
     assert decision(plan(spread_e6=3_000), ok).is_approved
 
@@ -257,60 +293,6 @@ def test_micro_profile_trades_fractions_of_at_most_250():
     assert decision(plan(), account(500), micro_profile()).quantity_e4 == 2 * SHARE
 
 
-def test_micro_profile_pauses_at_22_and_flattens_at_33():
-    tiers = [
-        loss_tier(account(500, equity_e8=(500 - loss) * USD), micro_profile()) for loss in (21, 22, 32, 33)
-    ]
-    assert tiers == [None, "pause", "pause", "flatten"]
-
-
-def test_loss_limit_is_the_smaller_of_share_and_amount():
-    assert loss_limit_e8(account(), share_e6=15_000, amount_e8=None) == 1_500 * USD
-    assert loss_limit_e8(account(), share_e6=15_000, amount_e8=100 * USD) == 100 * USD
-    assert loss_limit_e8(account(), share_e6=None, amount_e8=None) is None
-    assert loss_limit_e8(account(day_start_equity_e8=-1), share_e6=15_000, amount_e8=None) == 0
-
-
-def test_account_without_equity_and_loss_is_in_no_tier():
-    assert loss_tier(account(0), standard_profile()) is None
-
-
-def test_open_loss_counts_towards_the_tiers():
-    losing = account(equity_e8=98_400 * USD, realised_pnl_e8=0, open_pnl_e8=-1_600 * USD)
-    assert loss_tier(losing, standard_profile()) == "pause"
-
-
-def test_limits_used_are_ratios_by_name():
-    used = limits_used(
-        account(
-            equity_e8=99_000 * USD,
-            realised_pnl_e8=-500 * USD,
-            open_worst_case_e8=500 * USD,
-            exposure_e8=25_000 * USD,
-            open_positions=1,
-            trades_today=2,
-            orders_last_minute=1,
-        ),
-        standard_profile(),
-    )
-    assert used == {
-        "daily_loss_flatten": 500_000,
-        "daily_loss_pause": 666_666,
-        "daily_worst_case": 500_000,
-        "exposure": 250_000,
-        "open_positions": 333_333,
-        "orders_per_minute": 100_000,
-        "trades_per_day": 400_000,
-    }
-    off = replace(standard_profile(), pause_loss_e6=None, flatten_loss_e6=None, max_exposure_e6=None)
-    assert list(limits_used(account(), off)) == ["open_positions", "orders_per_minute", "trades_per_day"]
-
-
-def test_limit_of_nothing_is_all_used_by_anything():
-    assert limits_used(account(0), standard_profile())["exposure"] == 0
-    assert limits_used(account(0, exposure_e8=1), standard_profile())["exposure"] == 1_000_000
-
-
 def test_decisions_in_rank_see_the_reservations_before_them():
     low, high = plan("AAA", score_e6=1), plan("ZZZ", score_e6=2)
     tied = [plan("CCC"), plan("BBB")]
@@ -333,6 +315,10 @@ def test_release_undoes_a_reservation():
     assert release(reserve(account(), approved, plan()), approved, plan()) == account()
     assert release(before, approved, plan()).symbols_today == ("A", "B")
     assert reserve(before, refused, plan()) == release(before, refused, plan()) == before
+    retail = plan(sector="Retail")
+    held = reserve(account(), approved, retail)
+    assert held.sector_exposure_e8 == (("Retail", approved.notional_e8),)
+    assert release(held, approved, retail) == account()
 
 
 @given(st.integers(100_0000, 108_0000), st.integers(0, 2_000))
@@ -346,7 +332,7 @@ def test_risk_only_shrinks_when_decided_again(price_e4, open_worst_usd):
 
 
 PLANS = st.builds(
-    lambda symbol, reference, width, score, adv, limit, lot: plan(
+    lambda symbol, reference, width, score, adv, limit, lot, spread, sector: plan(
         symbol,
         reference=reference,
         stop=reference - min(width, reference - 1),
@@ -355,6 +341,8 @@ PLANS = st.builds(
         adv_shares=adv,
         limit_e4=None if limit is None else reference + limit * width // 10,
         lot_e4=lot,
+        spread_e6=spread,
+        sector=sector,
     ),
     st.sampled_from(["A", "B", "C", "D", "E", "F"]),
     st.integers(2_0000, 300_0000),
@@ -363,15 +351,18 @@ PLANS = st.builds(
     st.none() | st.integers(0, 10_000_000),
     st.none() | st.integers(0, 2),
     st.sampled_from([1, SHARE]),
+    st.none() | st.integers(0, 3_000),
+    st.sampled_from([None, "Retail", "Energy"]),
 )
 ACCOUNTS = st.builds(
-    lambda equity, realised, worst, exposure, power, cash: account(
+    lambda equity, realised, worst, exposure, power, cash, retail: account(
         equity,
         realised_pnl_e8=realised,
         open_worst_case_e8=worst,
         exposure_e8=exposure,
         buying_power_e8=power,
         cash_e8=cash,
+        sector_exposure_e8=(("Retail", retail),),
     ),
     st.integers(100, 1_000_000),
     st.integers(-3_000 * USD, 3_000 * USD),
@@ -379,6 +370,7 @@ ACCOUNTS = st.builds(
     st.integers(0, 200_000 * USD),
     st.integers(-100 * USD, 500_000 * USD),
     st.integers(-100 * USD, 500_000 * USD),
+    st.integers(1, 50_000 * USD),
 )
 PLAN_LISTS = st.lists(PLANS, max_size=6, unique_by=lambda each: each.symbol)
 PROFILES = st.sampled_from([standard_profile(), micro_profile()])
@@ -404,6 +396,11 @@ def test_sizing_never_exceeds_any_cap(plan_, account_, profile, slippage):
     if profile.max_position_notional_e8 is not None:
         assert found.notional_e8 <= profile.max_position_notional_e8
         assert found.notional_e8 <= account_.cash_e8
+    if plan_.sector is not None and profile.max_sector_e6 is not None:
+        held = account_.in_sector_e8(plan_.sector)
+        assert (held + found.notional_e8) * 1_000_000 <= equity * profile.max_sector_e6
+    risk = min(equity, profile.bankroll_e8 or equity) * profile.risk_per_trade_e6
+    assert quantity * worst_entry * (plan_.spread_e6 or 0) * 5 <= risk
     if plan_.adv_shares is not None:
         assert quantity * 200 <= plan_.adv_shares * SHARE
     extra = quantity * plan_.risk_per_share_e4
@@ -436,100 +433,3 @@ def test_order_in_which_plans_arrive_changes_nothing(plans, account_, chance):
     assert decide_in_rank(shuffled, account_, profile, slippage_bound_e6=0) == decide_in_rank(
         plans, account_, profile, slippage_bound_e6=0
     )
-
-
-def order(**changes: object) -> OrderIntent:
-    base = OrderIntent(
-        client_order_id="fa-1",
-        plan_id="pl_1",
-        symbol="WMT",
-        leg="entry",
-        generation=1,
-        side=Side.BUY,
-        type=OrderType.LIMIT,
-        quantity_e4=100 * SHARE,
-        limit_e4=100_0000,
-    )
-    return replace(base, **changes)
-
-
-EXIT = {"leg": "stop", "type": OrderType.STOP, "side": Side.SELL, "limit_e4": None}
-
-
-@pytest.mark.parametrize(
-    ("reasons", "changes", "context"),
-    [
-        ((), {}, {}),
-        ((), {"type": OrderType.MARKET, "limit_e4": None}, {}),
-        (("bad_quantity",), {"quantity_e4": 0}, {}),
-        (("bad_price",), {"limit_e4": None}, {}),
-        (("bad_price",), {"limit_e4": 0}, {}),
-        (("odd_lot",), {"quantity_e4": 15_000}, {}),
-        ((), {"quantity_e4": 15_000}, {"lot_e4": 1}),
-        (("no_price",), {}, {"last_price_e4": None}),
-        (("no_price",), {}, {"last_price_e4": 0}),
-        (("off_tick",), {"limit_e4": 100_0050}, {}),
-        ((), {"limit_e4": 110_0000}, {}),
-        (("price_band",), {"limit_e4": 110_0100}, {}),
-        (("price_band",), {"limit_e4": 89_9900}, {}),
-        ((), {"quantity_e4": 220 * SHARE}, {}),
-        (("fat_finger",), {"quantity_e4": 221 * SHARE}, {}),
-        (("orders_per_minute",), {}, {"orders_last_minute": 10}),
-        ((), {**EXIT, "stop_e4": 50_0000, "quantity_e4": 9_999_999}, {"orders_last_minute": 99}),
-        ((), {**EXIT, "type": OrderType.MARKET}, {"last_price_e4": None}),
-        (("bad_price",), EXIT, {}),
-    ],
-)
-def test_last_look_at_an_order(reasons, changes, context):
-    given_ = {"last_price_e4": 100_0000, "equity_e8": 100_000 * USD, "profile": standard_profile(), **context}
-    assert order_check(order(**changes), **given_) == reasons
-
-
-def test_band_that_is_off_leaves_the_plain_position_cap():
-    profile = replace(standard_profile(), price_band_e6=None)
-    context = {"last_price_e4": 100_0000, "equity_e8": 100_000 * USD, "profile": profile}
-    assert order_check(order(limit_e4=150_0000, quantity_e4=133 * SHARE), **context) == ()
-    assert order_check(order(quantity_e4=201 * SHARE), **context) == ("fat_finger",)
-
-
-@pytest.mark.parametrize("profile", [standard_profile(), micro_profile()])
-def test_shipped_profiles_are_valid(profile):
-    assert validate_profile(profile) is profile
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("risk_per_trade_e6", 0),
-        ("risk_per_trade_e6", 1_000_001),
-        ("max_adv_share_e6", 0),
-        ("max_position_e6", 0),
-        ("max_position_notional_e8", -1),
-        ("max_exposure_e6", 0),
-        ("bankroll_e8", 0),
-        ("max_spread_e6", 0),
-        ("price_band_e6", 0),
-        ("max_open_positions", 0),
-        ("max_trades_per_day", 0),
-        ("max_orders_per_minute", 0),
-        ("lot_e4", 0),
-        ("lot_e4", 10_001),
-        ("worst_case_extra_r_e6", -1),
-        ("day_trade_rule", "pattern_day_trader"),
-        ("pause_loss_e6", 0),
-        ("flatten_loss_e6", 1_000_001),
-        ("pause_loss_e8", 0),
-        ("flatten_loss_e8", 0),
-        ("pause_loss_e6", 20_001),
-    ],
-)
-def test_profile_that_cannot_work_is_named_with_its_value(field, value):
-    with pytest.raises(SettingsValueError, match=f"risk.{field} is {value}; set it to"):
-        validate_profile(replace(standard_profile(), **{field: value}))
-
-
-def test_pause_comes_before_flatten_and_shorts_need_margin():
-    with pytest.raises(SettingsValueError, match="at most flatten_loss_e8"):
-        validate_profile(replace(micro_profile(), pause_loss_e8=34 * USD))
-    with pytest.raises(SettingsValueError, match="margin account"):
-        validate_profile(replace(micro_profile(), allow_shorts=True))

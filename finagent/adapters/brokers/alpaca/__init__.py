@@ -3,10 +3,12 @@
 from finagent.adapters.brokers.alpaca.broker import AlpacaBroker
 from finagent.adapters.brokers.alpaca.endpoint import Endpoint, Keys, endpoint, keys_from
 from finagent.adapters.brokers.alpaca.http import AlpacaHttp, Patience
+from finagent.adapters.brokers.alpaca.stream import AlpacaStream
 
 __all__ = [
     "AlpacaBroker",
     "AlpacaHttp",
+    "AlpacaStream",
     "Endpoint",
     "Keys",
     "Patience",

@@ -4,6 +4,7 @@ from finagent.adapters.brokers.alpaca.numbers import (
     BadAnswerError,
     Fields,
     maybe_money_e8,
+    maybe_price_e4,
     money_e8,
     signed_quantity_e4,
     words,
@@ -49,5 +50,7 @@ def position_from(fields: Fields) -> BrokerPosition:
     if side == "long" and quantity < 0:
         raise BadAnswerError(f"qty is {fields.get('qty')!r} on the long side")
     return BrokerPosition(
-        symbol=words(fields, "symbol"), quantity_e4=-abs(quantity) if side == "short" else quantity
+        symbol=words(fields, "symbol"),
+        quantity_e4=-abs(quantity) if side == "short" else quantity,
+        mark_e4=maybe_price_e4(fields, "current_price"),
     )

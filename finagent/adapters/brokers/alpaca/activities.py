@@ -17,9 +17,9 @@ from finagent.adapters.brokers.alpaca.numbers import (
     decimal_text,
     money_e8,
     price_e4,
+    span_e4,
     words,
 )
-from finagent.adapters.brokers.alpaca.numbers import quantity_e4 as quantity
 from finagent.adapters.brokers.alpaca.orders import side_of
 from finagent.domain.orders import BrokerCashFlow, BrokerFill
 
@@ -60,10 +60,8 @@ def execution_id(order_id: str, after_e4: int) -> str:
 
 def execution_from(fields: Fields, *, cumulative: str) -> Execution:
     """An execution of an activity or an event; ``cumulative`` names the field with the order's filled quantity."""
-    after, part = quantity(fields, cumulative), quantity(fields, "qty")
-    if not 0 < part <= after:
-        raise BadAnswerError(f"qty is {fields.get('qty')!r} of {cumulative} {fields.get(cumulative)!r}")
-    return Execution(words(fields, "order_id"), fields, after - part, after)
+    before_e4, after_e4 = span_e4(fields, cumulative, "qty")
+    return Execution(words(fields, "order_id"), fields, before_e4, after_e4)
 
 
 def cash_flow_from(fields: Fields) -> BrokerCashFlow:

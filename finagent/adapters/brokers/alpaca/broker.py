@@ -1,8 +1,7 @@
 """Alpaca behind the broker port."""
 
-import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import quote
@@ -10,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from finagent.adapters.brokers.alpaca.account import account_from, position_from
 from finagent.adapters.brokers.alpaca.activities import cash_flow_from, execution_from
+from finagent.adapters.brokers.alpaca.answers import asked, object_of, reading, rows_of
 from finagent.adapters.brokers.alpaca.http import AlpacaHttp, Answer
 from finagent.adapters.brokers.alpaca.numbers import BadAnswerError, Fields, at_ms, instant_text, words
 from finagent.adapters.brokers.alpaca.orders import order_from, replace_body, submit_body
@@ -118,16 +118,18 @@ class AlpacaBroker:
                 for each in (await self._orders_between(first_ms, end_ms) if executions else ())
             }
             found = [each.fill(await self._name(each.order_id, names)) for each in executions]
-        told = {fill.execution_id: fill for fill in found if first_ms <= fill.at_ms < end_ms}
+        told = {
+            fill.execution_id: fill for fill in found if first_ms <= fill.at_ms < end_ms and fill.quantity_e4
+        }
         return sorted(told.values(), key=lambda fill: (fill.at_ms, fill.client_order_id))
 
     async def positions(self) -> Sequence[BrokerPosition]:
-        answer = await self._ok("positions", "/v2/positions")
+        answer = await asked(self._http, "positions", "/v2/positions")
         with reading("a position"):
-            return [position_from(row) for row in _rows(answer, "/v2/positions")]
+            return [position_from(row) for row in rows_of(answer, "/v2/positions")]
 
     async def account(self) -> BrokerAccount:
-        answer = await self._ok("account", "/v2/account")
+        answer = await asked(self._http, "account", "/v2/account")
         with reading("the account"):
             return account_from(answer.body)
 
@@ -149,6 +151,10 @@ class AlpacaBroker:
             key=lambda flow: (flow.at_ms, flow.flow_id),
         )
 
+    async def name_of(self, order_id: str) -> str:
+        """The client order id behind one of Alpaca's own ids."""
+        return await self._name(order_id, {})
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()
@@ -160,7 +166,7 @@ class AlpacaBroker:
         answer = await self._http.read(ORDERS, "/v2/orders:by_client_order_id", query)
         if answer.status == 404:
             return None
-        fields = _object(answer, "GET /v2/orders:by_client_order_id")
+        fields = object_of(answer, "GET /v2/orders:by_client_order_id")
         if fields.get("client_order_id") != client_order_id:
             raise RetryError(
                 f"Alpaca shows {fields.get('client_order_id')!r} when asked for {client_order_id}"
@@ -176,7 +182,7 @@ class AlpacaBroker:
     async def _name(self, order_id: str, names: dict[str, str]) -> str:
         """The client order id of one of Alpaca's own."""
         if order_id not in names:
-            answer = await self._ok(ORDERS, _path(order_id))
+            answer = await asked(self._http, ORDERS, _path(order_id))
             with reading("an order"):
                 names[order_id] = words(answer.body, "client_order_id")
         return names[order_id]
@@ -194,7 +200,7 @@ class AlpacaBroker:
                 "after": instant_text(after_ms),
                 "until": instant_text(end_ms),
             }
-            rows = _rows(await self._ok(ORDERS, "/v2/orders", query), "/v2/orders")
+            rows = rows_of(await asked(self._http, ORDERS, "/v2/orders", query), "/v2/orders")
             with reading("an order"):
                 page = {words(row, "id"): row for row in rows}
             is_new = not page.keys() <= found.keys()
@@ -214,7 +220,7 @@ class AlpacaBroker:
         token: str | None = None
         seen: set[str] = set()
         for _ in range(MOST_PAGES):
-            asked = {
+            parameters = {
                 **query,
                 "after": instant_text(after_ms - 1),
                 "until": instant_text(until_ms + 1),
@@ -222,7 +228,7 @@ class AlpacaBroker:
                 "page_size": str(ACTIVITY_PAGE),
                 **({} if token is None else {"page_token": token}),
             }
-            rows = _rows(await self._ok(ACTIVITIES, path, asked), path)
+            rows = rows_of(await asked(self._http, ACTIVITIES, path, parameters), path)
             with reading("an activity"):
                 fresh = [row for row in rows if words(row, "id") not in seen]
                 seen |= {words(row, "id") for row in fresh}
@@ -233,13 +239,6 @@ class AlpacaBroker:
                 break
             token = str(rows[-1]["id"])
         raise RetryError(f"Alpaca's list of activities has no end after {len(found)}")
-
-    async def _ok(self, endpoint: str, path: str, query: Mapping[str, str] | None = None) -> Answer:
-        answer = await self._http.read(endpoint, path, query)
-        if answer.status != 200:
-            said = answer.body.get("message") or "no reason given"
-            raise RetryError(f"Alpaca, GET {path}: HTTP {answer.status}, {said}")
-        return answer
 
     def _accepted(self, answer: Answer, intent: OrderIntent, what: str) -> BrokerOrder:
         """The order behind a 200; anything else as its error."""
@@ -256,15 +255,6 @@ class AlpacaBroker:
         return order
 
 
-@contextlib.contextmanager
-def reading(what: str) -> Iterator[None]:
-    """An answer that cannot be true is not acted upon: RetryError, with the field and the value seen."""
-    try:
-        yield
-    except BadAnswerError as error:
-        raise RetryError(f"Alpaca shows {what} that cannot be: {error}") from error
-
-
 def _is_traded(row: Fields) -> bool:
     """Whether an activity of type FILL is an execution; a bust or correction is left to the reconciliation."""
     kind = row.get("type")
@@ -272,19 +262,6 @@ def _is_traded(row: Fields) -> bool:
         return True
     LOG.error("alpaca.activity_unknown", extra={"kind": str(kind), "activity": str(row.get("id"))})
     return False
-
-
-def _object(answer: Answer, what: str) -> Fields:
-    if answer.status != 200 or not isinstance(answer.document, dict):
-        raise RetryError(f"Alpaca, {what}: HTTP {answer.status}, {answer.body.get('message') or 'no object'}")
-    return answer.body
-
-
-def _rows(answer: Answer, path: str) -> list[Fields]:
-    document = answer.document
-    if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
-        raise RetryError(f"Alpaca, GET {path}: no list of objects came back")
-    return document
 
 
 def _path(order_id: str) -> str:

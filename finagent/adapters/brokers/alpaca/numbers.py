@@ -35,6 +35,17 @@ def quantity_e4(fields: Fields, name: str) -> int:
     return value
 
 
+def span_e4(fields: Fields, cumulative: str, part: str) -> tuple[int, int]:
+    """A cumulative quantity before and after a part was added to it, each cut to 1e-4: such spans have no gaps."""
+    after, added = _decimal(fields, cumulative), _decimal(fields, part)
+    if not 0 < added <= after:
+        raise BadAnswerError(f"{part} is {fields.get(part)!r} of {cumulative} {fields.get(cumulative)!r}")
+    return (
+        _scaled(after - added, 4, ROUND_DOWN, cumulative),
+        _scaled(after, 4, ROUND_DOWN, cumulative),
+    )
+
+
 def signed_quantity_e4(fields: Fields, name: str) -> int:
     """A signed quantity in 1e-4 shares, cut towards 0; a crumb smaller than that is still something."""
     exact = _decimal(fields, name)

@@ -1,0 +1,52 @@
+"""Writers of the facts about the account at the broker: its binding, differences, holdings that are not ours."""
+
+from finagent.adapters.sqlite.session import WriteSession
+from finagent.domain.facts import AccountBound, DifferencesFound, ExternalAcknowledged, ExternalSeen
+from finagent.queue.errors import GuardFailedError
+
+BIND = """
+INSERT INTO account_binding (id, broker, account_id, endpoint, bound_at) VALUES (1, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING"""
+KNOWN_DIFFERENCES = "SELECT kind, ref FROM reconcile_difference"
+SETTLE = "DELETE FROM reconcile_difference WHERE kind = ? AND ref = ?"
+DIFFER = """
+INSERT INTO reconcile_difference (kind, ref, detail, since) VALUES (?, ?, ?, ?)
+ON CONFLICT (kind, ref) DO UPDATE SET detail = excluded.detail"""
+SEE = """
+INSERT INTO external_holding (symbol, quantity, first_seen_at, changed_at) VALUES (?1, ?2, ?3, ?3)
+ON CONFLICT (symbol) DO UPDATE SET quantity = excluded.quantity, changed_at = excluded.changed_at"""
+GONE = "DELETE FROM external_holding WHERE symbol = ?"
+ACKNOWLEDGE = """
+UPDATE external_holding SET acknowledged = quantity, acknowledged_at = ?, acknowledged_by = ?
+WHERE symbol = ? AND quantity = ?"""
+
+
+def bind(fact: AccountBound, session: WriteSession) -> None:
+    """GuardFailedError when the database is bound already."""
+    values = (fact.binding.broker, fact.binding.account_id, fact.binding.endpoint, session.now_ms)
+    if session.conn.execute(BIND, values).rowcount != 1:
+        raise GuardFailedError("account_binding", expected=0, found=1)
+
+
+def differ(fact: DifferencesFound, session: WriteSession) -> None:
+    """The new set in the place of the old one; what stays keeps since when it has been there."""
+    wanted = {(each.kind, each.ref) for each in fact.differences}
+    known = {(str(kind), str(ref)) for kind, ref in session.conn.execute(KNOWN_DIFFERENCES).fetchall()}
+    session.conn.executemany(SETTLE, sorted(known - wanted))
+    rows = [(each.kind, each.ref, each.detail, session.now_ms) for each in fact.differences]
+    session.conn.executemany(DIFFER, rows)
+
+
+def see_external(fact: ExternalSeen, session: WriteSession) -> None:
+    """A holding as it is now; what a person has acknowledged of it stays known as long as it is there."""
+    if fact.quantity_e4 == 0:
+        session.conn.execute(GONE, (fact.symbol,))
+    else:
+        session.conn.execute(SEE, (fact.symbol, fact.quantity_e4, session.now_ms))
+
+
+def acknowledge(fact: ExternalAcknowledged, session: WriteSession) -> None:
+    """GuardFailedError when the holding is another by now: it must be seen first."""
+    values = (session.now_ms, fact.identity, fact.symbol, fact.quantity_e4)
+    if session.conn.execute(ACKNOWLEDGE, values).rowcount != 1:
+        raise GuardFailedError(f"external {fact.symbol}", expected=1, found=0)

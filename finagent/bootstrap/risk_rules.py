@@ -1,0 +1,94 @@
+"""The limits that settings give: the profile's own, what a key replaces, and the smaller ones of ``auto``."""
+
+import dataclasses
+from decimal import Decimal
+
+from finagent.bootstrap.scales import percent_e6, scaled
+from finagent.domain.errors import SettingsValueError
+from finagent.domain.money import MONEY_SCALE
+from finagent.domain.risk import RiskProfile, micro_profile, standard_profile, validate_profile
+from finagent.domain.risk_profile import AutoLimits, auto_profile, micro_auto, standard_auto
+from finagent.settings import Settings
+
+PERCENTS = {
+    "risk_per_trade_pct": "risk_per_trade_e6",
+    "max_position_pct": "max_position_e6",
+    "max_exposure_pct": "max_exposure_e6",
+    "max_sector_pct": "max_sector_e6",
+    "pause_loss_pct": "pause_loss_e6",
+    "flatten_loss_pct": "flatten_loss_e6",
+    "max_adv_share_pct": "max_adv_share_e6",
+    "max_spread_pct": "max_spread_e6",
+    "max_spread_cost_pct": "max_spread_cost_e6",
+    "price_band_pct": "price_band_e6",
+}
+"""Keys in percent, each with the limit of the profile that it replaces."""
+AMOUNTS = {"max_order_usd": "max_order_notional_e8"}
+COUNTS = (
+    "max_open_positions",
+    "max_trades_per_day",
+    "max_orders_per_minute",
+    "max_rejected_in_a_row",
+    "max_losses_in_a_row",
+)
+KEYS = {name: key for key, name in (*PERCENTS.items(), *AMOUNTS.items())} | {name: name for name in COUNTS}
+"""The key of settings.yaml by the limit that it replaces."""
+AUTO = "auto_"
+
+
+def risk_profile(settings: Settings, *, is_run: bool = False) -> RiskProfile:
+    """The limits in force: where nobody looks at a plan (``auto``) the smaller ones.
+
+    A replay or demo (``is_run``) trades the profile's full limits, whoever approves.
+    """
+    profile = full_profile(settings)
+    if settings.account.mode == "auto" and not is_run:
+        profile = validate_profile(auto_profile(profile, auto_limits(settings)))
+    return profile
+
+
+def full_profile(settings: Settings) -> RiskProfile:
+    """The limits of a plan that a person approves; SettingsValueError for a value that cannot work."""
+    risk = settings.risk
+    base = standard_profile() if risk.profile == "standard" else micro_profile()
+    profile = dataclasses.replace(base, **_given(settings, ""), allow_shorts=risk.allow_shorts)  # type: ignore[arg-type]
+    if risk.day_trade_rule is not None:
+        profile = dataclasses.replace(profile, day_trade_rule=risk.day_trade_rule)
+    if settings.universe.fractional:
+        profile = dataclasses.replace(profile, lot_e4=1)
+    return validate_profile(profile)
+
+
+def auto_limits(settings: Settings) -> AutoLimits:
+    """What ``auto`` may do at most; SettingsValueError where a key asks for more than a person may approve."""
+    base = standard_auto() if settings.risk.profile == "standard" else micro_auto()
+    given, profile = _given(settings, AUTO), full_profile(settings)
+    for name, value in given.items():
+        most = getattr(profile, name)
+        if most is not None and value > most:
+            key, seen, bound = KEYS[name], shown(name, value), shown(name, most)
+            raise SettingsValueError(f"risk.{AUTO}{key} is {seen}; set it to at most risk.{key} ({bound})")
+    return dataclasses.replace(base, **given)
+
+
+def shown(name: str, value: int) -> str:
+    """A limit in the unit of its key: percent, USD or a count."""
+    if name.endswith("_e6"):
+        return f"{Decimal(value) / 10_000:f}"
+    return f"{Decimal(value) / MONEY_SCALE:f}" if name.endswith("_e8") else str(value)
+
+
+def _given(settings: Settings, prefix: str) -> dict[str, int]:
+    """Limits that a key with this prefix replaces, in the domain's integers."""
+    values = settings.risk.model_dump()
+    given: dict[str, int] = {}
+    for key, name in PERCENTS.items():
+        if values.get(prefix + key) is not None:
+            given[name] = percent_e6(values[prefix + key])
+    for key, name in AMOUNTS.items():
+        if values.get(prefix + key) is not None:
+            given[name] = scaled(values[prefix + key], MONEY_SCALE)
+    for name in COUNTS:
+        if values.get(prefix + name) is not None:
+            given[name] = values[prefix + name]
+    return given
