@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Mapping
 
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.views_values import maybe_instant
-from finagent.context import CommandResult, ExitCode, Json, SurfaceError, Views
+from finagent.bootstrap.readers import SurfaceViews
+from finagent.context import CommandResult, ExitCode, Json, SurfaceError
 from finagent.domain.approvals import Verdict
 from finagent.domain.money import PRICE_SCALE, SHARE_E4, parse_scaled
 from finagent.domain.orders import Scope
@@ -24,6 +25,7 @@ MENDS: Mapping[str, str] = {
     "edit_too_tight": "give a wider stop, or approve the plan as it is",
     "busy": "try again",
 }
+MOST_REF = 64
 NOBODY_SENDS = "No agent runs here: nothing is sent until finagent orchestrate does"
 
 STATES: Mapping[JobStatus, str] = {JobStatus.LEASED: "running", JobStatus.READY: "ready already"}
@@ -37,7 +39,7 @@ class EngineCommands:
         approvals: ApprovalService,
         control: ControlService,
         queue: SqliteJobQueue,
-        views: Views,
+        views: SurfaceViews,
         scope: Scope,
         symbols: Callable[[], Collection[str]],
         is_running: Callable[[], bool],
@@ -178,8 +180,11 @@ class EngineCommands:
         )
 
     async def _answer(self, plan_id: str, reply: Reply) -> CommandResult:
-        plan = await self._views.plan(plan_id)
-        full_id = str(plan.get("plan_id", plan_id))
+        try:
+            full_id = await self._views.plan_id(plan_id)
+        except SurfaceError:
+            await self._approvals.answer(plan_id[:MOST_REF], reply)  # journalled as refused, like any other
+            raise
         return self._result(await self._approvals.answer(full_id, reply), reply.verdict)
 
     def _result(self, outcome: Outcome, verdict: Verdict) -> CommandResult:

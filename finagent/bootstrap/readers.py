@@ -26,6 +26,11 @@ class SurfaceViews(SqliteViews):
         with _shown():
             return await super().plan(plan_id)
 
+    async def plan_id(self, wanted: str) -> str:
+        """The plan that is meant."""
+        with _shown():
+            return await super().plan_id(wanted)
+
     async def job(self, job_id: int) -> Document:
         """One job."""
         with _shown():

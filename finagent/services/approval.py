@@ -205,7 +205,12 @@ class ApprovalService:
 
     async def _answered(self, stored: StoredPlan, approval: StoredApproval, reply: Reply, tx: Tx) -> Outcome:
         plan = stored.plan
-        if approval.state == ApprovalState.PENDING and stored.state is not PlanState.PENDING:
+        if approval.state != ApprovalState.PENDING:
+            answered = RefusedAnswer(
+                plan_id=plan.plan_id, reason="already_answered", detail=f"the request is {approval.state}"
+            )
+            return await self._refused(stored, approval, answered, reply, tx)
+        if stored.state is not PlanState.PENDING:
             return _not_pending(stored)
         decision, price = await self.risk.recheck(plan)
         verdict = judge(

@@ -181,7 +181,7 @@ async def test_page_runs_beside_the_agent_and_ends_with_it(home: Path) -> None:
     listening, _ = bind("127.0.0.1", 0, is_fixed=False)
     settings = load_settings()
     with listening:
-        async with app.page(settings, home, listening, lines.append, is_wanted=True):
+        async with app.page(settings, home, listening, lines.append, token="t" * 43, is_wanted=True):
             url = (await lines.told("dashboard: ")).split()[1]
             async with httpx.AsyncClient(trust_env=False) as http:
                 assert (await http.get(url)).status_code == 200

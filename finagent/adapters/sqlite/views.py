@@ -135,6 +135,10 @@ class SqliteViews:
         now_ms = self._facts.clock.now_ms()
         return await self._database.read_fn(lambda conn: views_plans.read_plan(conn, plan_id, now_ms=now_ms))
 
+    async def plan_id(self, wanted: str) -> str:
+        """The id of the plan meant by an id, unique prefix or symbol; UnknownRecordError."""
+        return await self._database.read_fn(lambda conn: views_plans.resolve_plan(conn, wanted))
+
     async def orders(self, *, session: str | None = None, open_only: bool = False) -> Document:
         """Orders in order of creation."""
         return await self._database.read_fn(

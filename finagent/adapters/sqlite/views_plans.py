@@ -66,7 +66,7 @@ def read_plans(conn: sqlite3.Connection, session: str | None, state: str | None,
 
 def read_plan(conn: sqlite3.Connection, plan_id: str, *, now_ms: int) -> Document:
     """One plan by id, unique prefix or symbol, with its orders, fills, trade and journal."""
-    row = conn.execute(ONE, (_resolve(conn, plan_id),)).fetchone()
+    row = conn.execute(ONE, (resolve_plan(conn, plan_id),)).fetchone()
     plan_id = row[-1]
     orders = read_plan_orders(conn, plan_id)
     trade = conn.execute(TRADE, (plan_id,)).fetchone()
@@ -83,8 +83,11 @@ def read_plan(conn: sqlite3.Connection, plan_id: str, *, now_ms: int) -> Documen
     }
 
 
-def _resolve(conn: sqlite3.Connection, wanted: str) -> str:
-    """The plan meant by an id, the first letters of one, or a symbol: only where exactly one fits."""
+def resolve_plan(conn: sqlite3.Connection, wanted: str) -> str:
+    """The plan meant by an id, the first letters of one, or a symbol: only where exactly one fits.
+
+    UnknownRecordError where none or several do.
+    """
     begun = conn.execute(MATCHES, (wanted,)).fetchall() if wanted else []
     if begun and begun[0][0] == wanted:
         return str(begun[0][0])

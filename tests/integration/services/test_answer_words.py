@@ -1,10 +1,13 @@
 """Answers as a surface gives them: what was refused, why, and which plan takes its place."""
 
+import json
 from pathlib import Path
+
+import pytest
 
 from finagent.bootstrap.agent import engine_views
 from finagent.bootstrap.commands import EngineCommands
-from finagent.context import ExitCode
+from finagent.context import ExitCode, SurfaceError
 from tests.integration.services.world import DAY, Stage
 
 
@@ -42,6 +45,17 @@ async def test_without_an_agent_the_words_say_that_nothing_is_sent(home: Path) -
         moved = await lone.approve("BBB", channel="cli", identity="ann")
         assert "is made once an agent runs: finagent orchestrate" in moved.message
         await stage.quiet()
+
+
+async def test_answer_to_a_plan_that_is_not_ours_is_refused_and_journalled(home: Path) -> None:
+    async with Stage(home, mode="approve") as stage:
+        stage.market.day("AAA", DAY)
+        await stage.until("09:32")
+        with pytest.raises(SurfaceError, match="there is no plan 'pl_ffff"):
+            await commands_of(stage).approve("pl_ffff" + "f" * 80, channel="http", identity="bob")
+        ((ref, data),) = await stage.journal("answer_refused")
+        assert (len(ref), json.loads(data)["reason"]) == (64, "not_pending")
+        assert (await stage.plan()).state == "pending"
 
 
 async def test_second_answer_is_told_who_was_first(home: Path) -> None:
