@@ -16,7 +16,6 @@ from finagent.cli.options import AsJson, DryRun, Yes, checked_end
 from finagent.cli.page import Column, Page
 from finagent.cli.values import moment
 from finagent.context import Document, Json, SurfaceError
-from finagent.runtime.clock import SystemClock
 from finagent.runtime.tokens import LogDamagedError, Token, TokenBook, TokenError, TokenScope
 
 app = typer.Typer(
@@ -48,7 +47,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a token and show it once; only its SHA-256 is kept."""
-    home, now_ms = _home(invocation(context).home), SystemClock().now_ms()
+    home, now_ms = _home(invocation(context).home), _now_ms()
     scopes = _scopes(scope)
     expires_at_ms = _expiry(expires, now_ms)
     if dry_run:
@@ -73,7 +72,7 @@ def listing(
     as_json: AsJson = False,
 ) -> None:
     """Tokens with their scopes; never the tokens themselves."""
-    home, now_ms = _home(invocation(context).home), SystemClock().now_ms()
+    home, now_ms = _home(invocation(context).home), _now_ms()
     with _shown(home):
         found = TokenBook(home).tokens()
     shown = [token for token in found if every or token.state(now_ms) == "active"]
@@ -90,7 +89,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """End a token at once; a running agent refuses it from its next request on."""
-    home, now_ms = _home(invocation(context).home), SystemClock().now_ms()
+    home, now_ms = _home(invocation(context).home), _now_ms()
     if dry_run:
         answer_intent("token revoke", f"revoke the token {which}", {"token": which}, as_json=as_json)
         return
@@ -98,6 +97,12 @@ def revoke(
     with _shown(home):
         token = TokenBook(home).revoke(which, by=identity(), now_ms=now_ms)
     answer(_document(token, now_ms), as_json=as_json, render=_revoked)
+
+
+def _now_ms() -> int:
+    from finagent.runtime.clock import SystemClock
+
+    return SystemClock().now_ms()
 
 
 def _home(home: Path) -> Path:
