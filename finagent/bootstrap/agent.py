@@ -30,6 +30,7 @@ from finagent.bootstrap.homes import (
 )
 from finagent.bootstrap.live import LiveFeed, ReconcileTimer
 from finagent.bootstrap.readers import engine_views
+from finagent.bootstrap.recording import in_journal
 from finagent.bootstrap.starting import catch_up_and_compare
 from finagent.bootstrap.world import load_world
 from finagent.context import ApplicationContext, Document, SurfaceError
@@ -54,7 +55,8 @@ class Agent:
         self.metrics = engine.metrics
         self.denials = Denials(engine.metrics.api_refused_total)
         views = engine_views(engine, home, mode=mode, run_id=run_id, health=self._services)
-        self.control = ControlService(engine.store, engine.queue, engine.world.calendar, engine.clock)
+        control = ControlService(engine.store, engine.queue, engine.world.calendar, engine.clock)
+        self.control = in_journal(control)
         commands = EngineCommands(
             engine.approvals,
             self.control,

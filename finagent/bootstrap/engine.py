@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finagent.adapters.brokers.paper import PaperBroker, VenueEvent, VenueRules, match
@@ -17,6 +17,7 @@ from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
+from finagent.bootstrap.recording import in_journal
 from finagent.bootstrap.storage import FolderStorage, Storage
 from finagent.bootstrap.timed import TimedHandler
 from finagent.bootstrap.world import World
@@ -211,7 +212,7 @@ class Engine:
     def supervise(self, *extra: object) -> Supervisor:
         """The supervisor over processor, services and what the caller adds (a timeline, a live feed)."""
         workers = [
-            self.processor.worker(contract, self._held_back(contract, handler))
+            self.processor.worker(contract, self._held_back(contract, self._recorded(handler)))
             for contract, handler in self._services()
         ]
         unserved = self.processor.unserved_types()
@@ -303,9 +304,15 @@ class Engine:
             return handler
         return HeldBack(NoEntries(handler, self.full_disk), self.emergency)
 
+    def _recorded(self, handler: JobHandler) -> JobHandler:
+        """Steps go into the journal with all that they rested on; the approvals are recorded already."""
+        if isinstance(handler, TimedHandler):
+            return replace(handler, handler=self._recorded(handler.handler))
+        return handler if handler is self.approvals else in_journal(handler)
+
     def _approvals(self) -> approval.ApprovalService:
         settings = self.settings.approval
-        return approval.ApprovalService(
+        service = approval.ApprovalService(
             self.store,
             self.queue,
             self.clock,
@@ -315,6 +322,7 @@ class Engine:
             settings.ttl_minutes * 60_000,
             settings.max_quote_age_s * 1000,
         )
+        return in_journal(service)
 
     def reconciler(self) -> reconcile.ReconcileService:
         """What compares broker and journal: a service of the day, asked once before the services start."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from finagent.bootstrap.recording import in_journal
 from finagent.domain.market import Session
 from finagent.domain.orders import TERMINAL_ORDER_STATES
 from finagent.domain.steps import Step
@@ -58,7 +59,7 @@ class FullDiskDesk:
         self._clock, self._ticker = clock, ticker
         self._flatten_from_ms = flatten_from_ms
         self._on_end = on_end
-        self._control = ControlService(store, queue, calendar, clock)
+        self._control = in_journal(ControlService(store, queue, calendar, clock))
         self._is_attended = False
         self._leaving: asyncio.Task[None] | None = None
 

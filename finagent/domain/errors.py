@@ -23,3 +23,7 @@ class InvalidTransitionError(DomainError):
 
 class ChainBrokenError(DomainError):
     """The journal's hash chain does not verify."""
+
+
+class PlainDataError(DomainError):
+    """A value has no plain form, or plain data do not fit the type they are read as."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from finagent.domain.binding import AccountBinding
+from finagent.domain.evidence import Evidence
 from finagent.domain.gap import GapScan
 from finagent.domain.journal import JsonData
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
@@ -18,11 +19,15 @@ ACCOUNT_ROW = "account"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journalled:
-    """A journal row; the writer gives it its sequence and hash."""
+    """A journal row; the writer gives it its sequence and hash.
+
+    ``evidence`` is what the step rested on; the rows of one step share it.
+    """
 
     kind: str
     ref: str
     data: dict[str, JsonData]
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

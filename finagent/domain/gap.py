@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from finagent.domain.market import Bar, Direction, Instrument, Session, Snapshot
+from finagent.domain.market import NO_OTHERS, Bar, Direction, Instrument, OtherSymbols, Session, Snapshot
 
 
 class IndicationSource(StrEnum):
@@ -156,11 +156,16 @@ class MeasuredUniverse:
     data_issues: tuple[DataIssue, ...]
     spy_gap_e6: int | None
     breadth_e6: int | None
+    readable: int = 0
+    """Symbols with a readable gap, whatever its size; ``ups`` of them gap up."""
+    ups: int = 0
+    others: OtherSymbols = NO_OTHERS
+    """Symbols that the view only counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapScan:
-    """The result of one scan: every symbol of the universe is in exactly one of the three lists."""
+    """The result of one scan: every symbol of the universe is in exactly one of the three lists, or counted."""
 
     session: str
     as_of_ms: int
@@ -170,3 +175,13 @@ class GapScan:
     data_issues: tuple[DataIssue, ...]
     market: Mapping[str, int | None]
     """``spy_gap_e6`` and ``breadth_e6`` (share of measured symbols that gap up); None where unknown."""
+    readable: int = 0
+    ups: int = 0
+    others: OtherSymbols = NO_OTHERS
+
+    def drop_counts(self) -> dict[str, int]:
+        """How many symbols each reason left out, by reason."""
+        counts = dict(self.others.dropped)
+        for drop in self.dropped:
+            counts[drop.reason] = counts.get(drop.reason, 0) + 1
+        return dict(sorted(counts.items()))

@@ -99,7 +99,7 @@ def measure_all(view: MarketView, rules: GapRules) -> MeasuredUniverse:
     measured: list[Measured] = []
     dropped: list[Dropped] = []
     issues: list[DataIssue] = []
-    ups = readable = 0
+    ups, readable = view.others.ups, view.others.readable
     spy_gap_e6: int | None = None
     for snapshot in view.snapshots:
         symbol = snapshot.instrument.symbol
@@ -125,13 +125,23 @@ def measure_all(view: MarketView, rules: GapRules) -> MeasuredUniverse:
         session=session,
         as_of_ms=as_of_ms,
         feed=view.feed,
-        universe=len(view.snapshots),
+        universe=len(view.snapshots) + view.others.count,
         measured=tuple(sorted(measured, key=by_symbol)),
         dropped=tuple(sorted(dropped, key=by_symbol)),
         data_issues=tuple(sorted(issues, key=by_symbol)),
         spy_gap_e6=spy_gap_e6,
         breadth_e6=ups * RATIO_SCALE // readable if readable else None,
+        readable=readable,
+        ups=ups,
+        others=view.others,
     )
+
+
+def readable_and_up(view: MarketView) -> tuple[int, int]:
+    """How many snapshots of a view have a readable gap, and how many of these gap up."""
+    readings = [_read(each, view.session, view.as_of_ms, view.has_minutes) for each in view.snapshots]
+    gaps = [each.difference for each in readings if isinstance(each, _Reading)]
+    return len(gaps), sum(gap > 0 for gap in gaps)
 
 
 def _excluded(snapshot: Snapshot) -> Dropped:

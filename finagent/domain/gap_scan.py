@@ -37,6 +37,9 @@ def screen_all(universe: MeasuredUniverse, histories: Mapping[str, History], rul
         dropped=tuple(sorted(dropped, key=lambda drop: drop.symbol)),
         data_issues=universe.data_issues,
         market={"spy_gap_e6": universe.spy_gap_e6, "breadth_e6": universe.breadth_e6},
+        readable=universe.readable,
+        ups=universe.ups,
+        others=universe.others,
     )
 
 

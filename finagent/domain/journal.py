@@ -11,8 +11,8 @@ JsonData = None | bool | int | str | Sequence["JsonData"] | Mapping[str, "JsonDa
 GENESIS = "0" * 64
 """The hash before the first entry."""
 
-JournalRow = tuple[int, int, str, str, str, str]
-"""(seq, at_ms, kind, ref, data_text, hash) as stored."""
+JournalRow = tuple[int, int, str, str, str, str, str]
+"""(seq, at_ms, kind, ref, data_text, inputs, hash) as stored; ``inputs`` is the head of its evidence or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,12 @@ def digest(*parts: JsonData) -> str:
     return hashlib.sha256(canonical_json(parts).encode("ascii")).hexdigest()
 
 
-def entry_hash(previous_hash: str, seq: int, at_ms: int, kind: str, ref: str, data_text: str) -> str:
-    """The hash that chains an entry to the one before it."""
-    return digest("journal", previous_hash, seq, at_ms, kind, ref, data_text)
+def entry_hash(
+    previous_hash: str, seq: int, at_ms: int, kind: str, ref: str, data_text: str, inputs: str = ""
+) -> str:
+    """The hash that chains an entry, and its inputs by their own hash, to the entry before it."""
+    named = (inputs,) if inputs else ()
+    return digest("journal", previous_hash, seq, at_ms, kind, ref, data_text, *named)
 
 
 def verify_chain(rows: Iterable[JournalRow], *, previous_hash: str = GENESIS) -> int:
@@ -51,12 +54,12 @@ def verify_chain(rows: Iterable[JournalRow], *, previous_hash: str = GENESIS) ->
     ``previous_hash`` is the hash before the first row given: leave it for a whole journal.
     """
     count, expected = 0, None
-    for seq, at_ms, kind, ref, data_text, stored in rows:
+    for seq, at_ms, kind, ref, data_text, inputs, stored in rows:
         if expected is not None and seq != expected:
             raise ChainBrokenError(
                 f"journal entry {expected} is missing: {seq} follows; restore the database from a backup"
             )
-        previous_hash = entry_hash(previous_hash, seq, at_ms, kind, ref, data_text)
+        previous_hash = entry_hash(previous_hash, seq, at_ms, kind, ref, data_text, inputs)
         if stored != previous_hash:
             raise ChainBrokenError(
                 f"journal entry {seq} was changed: its hash is {stored[:12]}, its content gives "

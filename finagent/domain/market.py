@@ -1,6 +1,7 @@
 """What the market is made of: instruments, sessions, bars, quotes, corporate actions, headlines."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from finagent.domain.money import PRICE_SCALE, SHARE_E4
@@ -159,14 +160,38 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSymbols:
+    """Symbols of a universe that are counted and not shown.
+
+    ``dropped`` counts them by the reason why they were left out; ``readable`` had a gap to read, ``ups`` of these up.
+    """
+
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    readable: int = 0
+    ups: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(self.dropped.values())
+
+
+NO_OTHERS = OtherSymbols()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarketView:
-    """All snapshots of a session as of an instant, by symbol in order; ``has_minutes``: the session has minute data."""
+    """All snapshots of a session as of an instant, by symbol in order; ``has_minutes``: the session has minute data.
+
+    In the journal the symbols that did not gap are only counted, as ``others``.
+    """
 
     session: Session
     as_of_ms: int
     snapshots: tuple[Snapshot, ...]
     has_minutes: bool
     feed: str
+    others: OtherSymbols = NO_OTHERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,14 +62,11 @@ class ScannerService:
 
 
 def _summary(scan: GapScan, kind: str) -> dict[str, JsonData]:
-    dropped: dict[str, int] = {}
-    for drop in scan.dropped:
-        dropped[drop.reason] = dropped.get(drop.reason, 0) + 1
     return {
         "kind": kind,
         "universe": scan.universe,
         "candidates": [_line(c.symbol, c.gap_e6, c.indication_e4) for c in scan.candidates],
-        "dropped": dict(sorted(dropped.items())),
+        "dropped": dict(scan.drop_counts()),
         "data_issues": [{"symbol": i.symbol, "kind": i.kind} for i in scan.data_issues],
     }
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from finagent.adapters.sqlite.results import outcome_of
 
 # Who ran when, and how often something was tried, may differ; what came of it may not.
-PRIVATE = {"boot", "job_attempt", "job_queue", "operations_journal", "meta"}
+PRIVATE = {"boot", "job_attempt", "job_queue", "operations_journal", "meta", "journal_input"}
+DECISIONS = "SELECT seq, at, kind, ref, data FROM journal ORDER BY seq"
 JOBS = (
     "SELECT type, idem_key, key, payload, status, run_at, finished_at FROM job_queue ORDER BY type, idem_key"
 )
@@ -16,7 +17,9 @@ Row = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Rows by table (journal with sequence and hash, orders, fills, trades, the venue's side) and the hash.
+    """Rows by table (journal without its inputs, orders, fills, trades, the venue's side) and the hash.
+
+    The inputs of a step at the broker tell how often it was tried, and so does the hash of the chain.
 
     ``boots`` are the instants of business time at which a process took the run up; no part of the outcome.
     """
@@ -44,6 +47,7 @@ def read_evidence(path: Path) -> Evidence:
         tables = {
             name: connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in names
         }
+        tables["journal"] = connection.execute(DECISIONS).fetchall()
         tables["jobs"] = connection.execute(JOBS).fetchall()
         boots = [int(at) for (at,) in connection.execute("SELECT started_at FROM boot ORDER BY epoch")]
         return Evidence(outcome_of(connection), tables, boots)

@@ -4,8 +4,9 @@ import json
 from functools import singledispatch
 
 from finagent.adapters.sqlite import facts_account
-from finagent.adapters.sqlite.codec import encode
+from finagent.adapters.sqlite.codec import encode, pack
 from finagent.adapters.sqlite.session import WriteSession
+from finagent.domain.evidence import Evidence
 from finagent.domain.facts import (
     AccountBound,
     ApprovalAnswered,
@@ -37,7 +38,7 @@ from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, next_order
 from finagent.domain.plan import PlanState, next_plan_state
 from finagent.queue.errors import GuardFailedError
 
-_LAST = "journal.last"
+_EVIDENCE = "journal.evidence"
 
 
 def apply_fact(session: WriteSession, fact: object) -> None:
@@ -55,7 +56,7 @@ def _refuse(row: str) -> GuardFailedError:
 
 
 LAST_ENTRY = "SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1"
-APPEND = "INSERT INTO journal (seq, at, kind, ref, data, hash) VALUES (?, ?, ?, ?, ?, ?)"
+APPEND = "INSERT INTO journal (seq, at, kind, ref, data, inputs, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 @_apply.register
@@ -63,8 +64,26 @@ def _(fact: Journalled, session: WriteSession) -> None:
     row = session.conn.execute(LAST_ENTRY).fetchone()
     seq, previous = (row[0] + 1, row[1]) if row else (1, GENESIS)
     data = canonical_json(fact.data)
-    digest = entry_hash(previous, seq, session.now_ms, fact.kind, fact.ref, data)
-    session.conn.execute(APPEND, (seq, session.now_ms, fact.kind, fact.ref, data, digest))
+    inputs = _kept(fact.evidence, session)
+    digest = entry_hash(previous, seq, session.now_ms, fact.kind, fact.ref, data, inputs)
+    session.conn.execute(APPEND, (seq, session.now_ms, fact.kind, fact.ref, data, inputs, digest))
+
+
+HAS_INPUT = "SELECT 1 FROM journal_input WHERE hash = ?"
+PUT_INPUT = "INSERT INTO journal_input (hash, body) VALUES (?, ?)"
+
+
+def _kept(evidence: Evidence | None, session: WriteSession) -> str:
+    """Store each text of the evidence that is not there yet; gives its head, empty where there is none."""
+    if evidence is None:
+        return ""
+    if session.scratch.get(_EVIDENCE) is not evidence:  # the rows of one step share it
+        for name, text in evidence.texts.items():
+            key = bytes.fromhex(name)
+            if session.conn.execute(HAS_INPUT, (key,)).fetchone() is None:
+                session.conn.execute(PUT_INPUT, (key, pack(text)))
+        session.scratch[_EVIDENCE] = evidence
+    return evidence.head
 
 
 PUT_SCAN = """
@@ -78,11 +97,8 @@ ON CONFLICT (session, tick, symbol) DO NOTHING"""
 @_apply.register
 def _(fact: ScanRecorded, session: WriteSession) -> None:
     scan = fact.scan
-    reasons: dict[str, int] = {}
-    for dropped in scan.dropped:
-        reasons[dropped.reason] = reasons.get(dropped.reason, 0) + 1
     body = {
-        "dropped": dict(sorted(reasons.items())),
+        "dropped": scan.drop_counts(),
         "why": {d.symbol: [d.reason, d.detail] for d in scan.dropped},
         "data_issues": [[i.symbol, i.kind, i.detail] for i in scan.data_issues],
         "market": dict(scan.market),

@@ -5,7 +5,7 @@ import sqlite3
 from finagent.domain.errors import ChainBrokenError
 from finagent.domain.journal import verify_chain
 
-CHAIN = "SELECT seq, at, kind, ref, data, hash FROM journal ORDER BY seq"
+CHAIN = "SELECT seq, at, kind, ref, data, inputs, hash FROM journal ORDER BY seq"
 
 
 def damage(conn: sqlite3.Connection) -> str | None:

@@ -10,18 +10,18 @@ from finagent.domain.errors import ChainBrokenError
 from finagent.domain.journal import GENESIS, JournalRow, verify_chain
 
 ENTRIES = """
-SELECT seq, at, kind, ref, data, hash FROM journal
+SELECT seq, at, kind, ref, data, inputs, hash FROM journal
 WHERE seq > ?1 AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR ref = ?3) ORDER BY seq LIMIT ?4"""
-OF_KIND = (
-    "SELECT seq, at, kind, ref, data, hash FROM journal WHERE kind = ?2 AND seq > ?1 ORDER BY seq LIMIT ?4"
-)
+OF_KIND = """
+SELECT seq, at, kind, ref, data, inputs, hash FROM journal
+WHERE kind = ?2 AND seq > ?1 ORDER BY seq LIMIT ?4"""
 OF_REF = """
-SELECT seq, at, kind, ref, data, hash FROM journal
+SELECT seq, at, kind, ref, data, inputs, hash FROM journal
 WHERE ref = ?3 AND seq > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY seq LIMIT ?4"""
 OF_REFS = """
-SELECT seq, at, kind, ref, data, hash FROM journal
+SELECT seq, at, kind, ref, data, inputs, hash FROM journal
 WHERE ref IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT 500"""
-CHAIN = "SELECT seq, at, kind, ref, data, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
+CHAIN = "SELECT seq, at, kind, ref, data, inputs, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
 CHUNK = 5_000
 
 
@@ -46,8 +46,16 @@ def read_entries_of(conn: sqlite3.Connection, refs: Sequence[str]) -> list[Docum
 
 def entry_document(row: JournalRow) -> Document:
     """One entry."""
-    seq, at, kind, ref, data, digest = row
-    return {"seq": seq, "at": instant(at), "kind": kind, "ref": ref, "data": loads(data), "hash": digest}
+    seq, at, kind, ref, data, inputs, digest = row
+    return {
+        "seq": seq,
+        "at": instant(at),
+        "kind": kind,
+        "ref": ref,
+        "data": loads(data),
+        "inputs": inputs or None,
+        "hash": digest,
+    }
 
 
 async def verify(database: Database) -> Document:
@@ -70,7 +78,7 @@ async def verify(database: Database) -> Document:
                 "first_bad_seq": watched.first_bad_seq,
                 "detail": str(error),
             }
-        last, previous = rows[-1][0], rows[-1][5]
+        last, previous = rows[-1][0], rows[-1][6]
 
 
 class _Watched:

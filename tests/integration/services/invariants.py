@@ -35,7 +35,7 @@ def _integrity(conn: sqlite3.Connection) -> Iterator[str]:
 
 
 def _journal(conn: sqlite3.Connection) -> Iterator[str]:
-    rows = conn.execute("SELECT seq, at, kind, ref, data, hash FROM journal ORDER BY seq").fetchall()
+    rows = conn.execute("SELECT seq, at, kind, ref, data, inputs, hash FROM journal ORDER BY seq").fetchall()
     if rows and (rows[0][0] != 1 or verify_chain(rows) != len(rows)):
         yield "the journal's chain"
     if any(first[1] > then[1] for first, then in itertools.pairwise(rows)):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from finagent.bootstrap.recording import in_journal
 from finagent.domain.approvals import Verdict
 from finagent.services.approval import Reply
 from tests.integration.services.invariants import violations
@@ -298,7 +299,8 @@ async def test_answer_decides_again_when_the_account_changed_in_between(home: Pa
                     await stage.control.pause(reason="lunch", identity="bob")
                 return found
 
-        approvals = replace(stage.engine.approvals, store=Pausing())  # type: ignore[arg-type]
+        unrecorded = stage.engine.approvals.unrecorded  # type: ignore[attr-defined]
+        approvals = in_journal(replace(unrecorded, store=Pausing()))
         outcome = await approvals.answer(plan_id, _yes())
         assert (outcome.code, outcome.detail, reads) == ("refused_by_risk", "paused", 2)
 

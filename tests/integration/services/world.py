@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
+from finagent.bootstrap.recording import in_journal
 from finagent.bootstrap.world import World
 from finagent.domain.approvals import Verdict
 from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
@@ -106,7 +107,8 @@ class Stage:
             _never_rearms(self.engine)
         supervisor = self.engine.supervise()
         self._running = spawn(supervisor.run(), "supervisor")
-        self.control = ControlService(self.engine.store, self.engine.queue, self.calendar, self.engine.clock)
+        control = ControlService(self.engine.store, self.engine.queue, self.calendar, self.engine.clock)
+        self.control = in_journal(control)
 
     async def stop(self) -> None:
         """Stop in order; what is on disk is all that is left."""

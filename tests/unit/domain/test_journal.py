@@ -30,8 +30,9 @@ def chain(*texts: str) -> list[JournalRow]:
     rows: list[JournalRow] = []
     previous = GENESIS
     for seq, text in enumerate(texts, 1):
-        previous = entry_hash(previous, seq, 1_000 + seq, "plan", f"pl_{seq}", text)
-        rows.append((seq, 1_000 + seq, "plan", f"pl_{seq}", text, previous))
+        inputs = "ab" * 32 if seq % 2 else ""
+        previous = entry_hash(previous, seq, 1_000 + seq, "plan", f"pl_{seq}", text, inputs)
+        rows.append((seq, 1_000 + seq, "plan", f"pl_{seq}", text, inputs, previous))
     return rows
 
 
@@ -74,12 +75,12 @@ def test_whole_chain_verifies_and_is_counted():
 
 def test_later_part_verifies_from_the_hash_before_it():
     rows = chain("{}", '{"a":1}', "{}")
-    assert verify_chain(rows[1:], previous_hash=rows[0][5]) == 2
+    assert verify_chain(rows[1:], previous_hash=rows[0][6]) == 2
     with pytest.raises(ChainBrokenError, match="entry 2 was changed"):
         verify_chain(rows[1:])
 
 
-@given(st.integers(0, 3), st.integers(0, 5))
+@given(st.integers(0, 3), st.integers(0, 6))
 def test_any_changed_field_is_found_at_its_row(index, field):
     rows = chain("{}", '{"a":1}', "[]", "{}")
     changed = list(rows[index])
