@@ -47,7 +47,7 @@ from finagent.services import (
     sender,
     stream,
 )
-from finagent.services.schedule import DaySchedule, entry_windows
+from finagent.services.schedule import DaySchedule
 from finagent.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -168,9 +168,7 @@ class Engine:
             rules=venue,
         )
         self.schedule = DaySchedule(world.calendar, rules.schedule_rules(settings, at=options.at))
-        self.desk = risk.RiskDesk(
-            self.store, world.market, world.calendar, clock, self.profile, self._slippage_bound_e6(venue)
-        )
+        self.desk = self._risk_desk(venue)
         self.approvals = self._approvals()
         self.driver = DayDriver(
             database,
@@ -256,6 +254,18 @@ class Engine:
         finally:
             await self.database.close()
 
+    def _risk_desk(self, venue: VenueRules) -> risk.RiskDesk:
+        return risk.RiskDesk(
+            self.store,
+            self.world.market,
+            self.world.calendar,
+            self.clock,
+            self.profile,
+            self._slippage_bound_e6(venue),
+            self.schedule.is_no_trade,
+            tuple(sorted(self.settings.universe.exclude)),
+        )
+
     def _slippage_bound_e6(self, venue: VenueRules) -> int:
         return venue.costs.slippage_e6 * venue.costs.open_multiplier
 
@@ -339,7 +349,6 @@ class Engine:
     def _services(self) -> list[tuple[ServiceContract, JobHandler]]:
         """The day, left to right; each service's contract names what it consumes and needs."""
         s, world, scope, clock = self.settings, self.world, self.options.scope, self.clock
-        windows = [(w.start, w.end) for w in s.schedule.entry_windows]
         delay_ms = s.approval.simulated_delay_s * 1000 if self.options.is_virtual else 0
         return [
             (
@@ -370,9 +379,7 @@ class Engine:
                     world.calendar,
                     clock,
                     rules.planning_rules(s),
-                    lambda session: entry_windows(
-                        session, windows, s.schedule.zone, until_ms=self.schedule.flatten_start_ms(session)
-                    ),
+                    self.schedule.entry_windows,
                     scope,
                     self.profile.allow_shorts,
                     self.profile.lot_e4,

@@ -1,8 +1,6 @@
 """Settings become the frozen values that domain and services work with."""
 
-import csv
 from decimal import Decimal
-from pathlib import Path
 
 from finagent.adapters.brokers.paper import VenueRules
 from finagent.bootstrap.risk_rules import auto_limits, risk_profile
@@ -21,6 +19,7 @@ from finagent.domain.steps import PRIORITY, Step
 from finagent.queue.job import JobPolicy, JobTypes
 from finagent.services.schedule import ScanTime, ScheduleRules
 from finagent.settings import Settings, SettingsError
+from finagent.settings.no_trade import read_no_trade
 
 __all__ = [
     "checked",
@@ -140,6 +139,7 @@ def schedule_rules(settings: Settings, *, at: str | None = None) -> ScheduleRule
     scans = tuple(ScanTime(name=line.name, when=line.at, kind=line.kind) for line in s.scans)
     if at is not None:
         scans = (ScanTime(name="at-" + at.replace(":", ""), when=at, kind="plan"),)
+    no_trade = read_no_trade(s.no_trade_days)
     return ScheduleRules(
         zone=s.zone,
         scans=scans,
@@ -147,29 +147,10 @@ def schedule_rules(settings: Settings, *, at: str | None = None) -> ScheduleRule
         day_close=s.day_close,
         misfire_ms=s.misfire_minutes * 60_000,
         min_before_flatten_ms=s.min_minutes_to_flatten * 60_000,
-        no_trade_days=_no_trade_days(s.no_trade_days),
+        entry_windows=tuple((window.start, window.end) for window in s.entry_windows),
+        no_trade_days=no_trade.days,
+        no_trade_windows=no_trade.windows,
     )
-
-
-def _no_trade_days(path: Path | None) -> tuple[str, ...]:
-    if path is None:
-        return ()
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            days = [row[0].strip() for row in csv.reader(file) if row and not row[0].startswith("#")]
-    except OSError as error:
-        raise SettingsError(
-            f"schedule.no_trade_days = {path}: {error.strerror}", "name a CSV with one date a line"
-        ) from None
-    bad = [day for day in days if not _is_date(day)]
-    if bad:
-        raise SettingsError(f"{path}: {bad[0]!r} is no date", "write YYYY-MM-DD in the first column")
-    return tuple(sorted(days))
-
-
-def _is_date(text: str) -> bool:
-    parts = text.split("-")
-    return [len(part) for part in parts] == [4, 2, 2] and all(part.isdigit() for part in parts)
 
 
 def job_types() -> JobTypes:
@@ -201,6 +182,6 @@ def checked(settings: Settings) -> None:
     """Raise SettingsError for values that only the rules can judge."""
     try:
         gap_rules(settings), score_weights(settings), planning_rules(settings), risk_profile(settings)
-        auto_limits(settings), cost_rules(settings)
+        auto_limits(settings), cost_rules(settings), schedule_rules(settings)
     except SettingsValueError as error:
         raise SettingsError(str(error), "mend it in the settings file or the environment") from None

@@ -45,7 +45,9 @@ class RunPlan:
 def result_id(settings: Settings, *, data_id: str, first: str, last: str, at: str | None) -> str:
     """16 hex digits over code version, data, parameters, seed and claim policy."""
     document = settings.model_dump(mode="json", include=set(IDENTITY_SECTIONS))
-    document["no_trade_days"] = list(rules.schedule_rules(settings).no_trade_days)
+    schedule = rules.schedule_rules(settings)
+    document["no_trade_days"] = list(schedule.no_trade_days)
+    document["no_trade_windows"] = [list(window) for window in schedule.no_trade_windows]
     parts = [__version__, data_id, document, first, last, at, CLAIM_POLICY]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -34,6 +34,10 @@ class AccountState:
     is_killed: bool = False
     locked_symbols: tuple[str, ...] = ()
     blocked_symbols: tuple[str, ...] = ()
+    excluded_symbols: tuple[str, ...] = ()
+    """Symbols that the settings exclude from trading."""
+    is_no_trade_time: bool = False
+    """A no-trade day or window, as its file says now."""
     entry_gate_reason: str | None = None
     """Why no entry is possible at all (reconcile open, loss limit, rearm needed); None when the gate is open.
     """

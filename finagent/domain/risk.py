@@ -188,6 +188,8 @@ def _refusals(
         ("paused", account.is_paused),
         ("symbol_locked", plan.symbol in account.locked_symbols),
         ("symbol_blocked", plan.symbol in account.blocked_symbols),
+        ("symbol_excluded", plan.symbol in account.excluded_symbols),
+        ("no_trade_window", account.is_no_trade_time),
         ("symbol_today", plan.symbol in account.symbols_today),
         ("trades_per_day", account.trades_today >= profile.max_trades_per_day),
         ("open_positions", account.open_positions >= profile.max_open_positions),

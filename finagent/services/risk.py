@@ -1,6 +1,7 @@
 """Risk: decides in rank under the account's guard, reserves what it approves, and watches the day's loss."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from finagent.domain.book import Book, Control, StoredPlan, account_state, settlement_days
 from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, PlanMoved, PlanSized
@@ -50,6 +51,8 @@ class RiskDesk:
     clock: Clock
     profile: RiskProfile
     slippage_bound_e6: int
+    is_no_trade: Callable[[Session, int], bool]
+    excluded: tuple[str, ...]
 
     async def account(
         self, session: Session, symbols: tuple[str, ...] = (), *, without: str = ""
@@ -62,7 +65,12 @@ class RiskDesk:
         asked = sorted({held.plan.symbol for held in book.positions} | set(symbols))
         prices = dict(await self.market.last_prices(asked, session, now_ms))
         marks = {symbol: price.price_e4 for symbol, price in prices.items()}
-        return account_state(book, marks, self.profile, without=without), prices, book
+        account = replace(
+            account_state(book, marks, self.profile, without=without),
+            excluded_symbols=self.excluded,
+            is_no_trade_time=self.is_no_trade(session, now_ms),
+        )
+        return account, prices, book
 
     def _unsettled_from(self, session: Session) -> str:
         """The first session whose sales are not settled on the morning of this one."""

@@ -25,7 +25,9 @@ class ScanTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRules:
-    """The lines of a day; ``no_trade_days`` are local dates without entries."""
+    """The lines of a day; entries are possible inside ``entry_windows`` (local ``HH:MM`` pairs), not on
+    ``no_trade_days`` (local dates) and not inside ``no_trade_windows`` (date, from, until).
+    """
 
     zone: str
     scans: tuple[ScanTime, ...]
@@ -33,7 +35,9 @@ class ScheduleRules:
     day_close: str
     misfire_ms: int
     min_before_flatten_ms: int
+    entry_windows: tuple[tuple[str, str], ...] = ()
     no_trade_days: tuple[str, ...] = ()
+    no_trade_windows: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,31 @@ class DaySchedule:
         ]
         return min(starts, default=session.close_ms)
 
+    def entry_windows(self, session: Session) -> list[tuple[int, int]]:
+        """When a session takes entries, as (start_ms, end_ms), the end excluded: the windows of every day, until
+        the flatten ladder begins, without the day's no-trade windows; none on a no-trade day.
+        """
+        rules = self._rules
+        if session.date in rules.no_trade_days:
+            return []
+        until_ms = self.flatten_start_ms(session)
+        windows = entry_windows(session, rules.entry_windows, rules.zone, until_ms=until_ms)
+        return without(windows, self._no_trade(session))
+
+    def is_no_trade(self, session: Session, at_ms: int) -> bool:
+        """Whether an instant lies on a no-trade day or in a no-trade window, as the file says now."""
+        if session.date in self._rules.no_trade_days:
+            return True
+        return any(start <= at_ms < end for start, end in self._no_trade(session))
+
+    def _no_trade(self, session: Session) -> list[tuple[int, int]]:
+        zone = self._rules.zone
+        return [
+            (local_ms(date, start, zone), local_ms(date, end, zone))
+            for date, start, end in self._rules.no_trade_windows
+            if date == session.date
+        ]
+
     def _judged(self, tick: CronTick, session: Session, now_ms: int) -> DueTick:
         late_ms = now_ms - tick.fire_at_ms
         if tick.name.startswith(f"{SCAN}:"):
@@ -172,6 +201,19 @@ def entry_windows(
         if (start := local_ms(session.date, first, zone)) < cut_ms
         and (end := local_ms(session.date, last, zone)) > start
     ]
+
+
+def without(windows: Sequence[tuple[int, int]], cuts: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What is left of spans (start, end) when others are cut out of them, in order; empty rests are dropped."""
+    left = list(windows)
+    for first, last in cuts:
+        left = [
+            part
+            for start, end in left
+            for part in ((start, min(end, first)), (max(start, last), end))
+            if part[0] < part[1]
+        ]
+    return sorted(left)
 
 
 def local_ms(date: str, time: str, zone: str) -> int:

@@ -203,15 +203,15 @@ def test_no_trade_days_are_read_sorted_without_comments(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("text", "message"), [("21.03.2018\n", "is no date"), (None, "No such file")])
-def test_bad_file_of_no_trade_days_is_told_with_its_mend(
-    tmp_path: Path, text: str | None, message: str
-) -> None:
+def test_no_trade_windows_reach_the_schedule_and_bad_rows_the_check(tmp_path: Path) -> None:
     days = tmp_path / "days.csv"
-    if text is not None:
-        days.write_text(text)
-    with pytest.raises(SettingsError, match=message):
-        rules.schedule_rules(of(schedule={"no_trade_days": days}))
+    days.write_text("2018-03-21,13:45,15:00,Fed\n")
+    assert rules.schedule_rules(of(schedule={"no_trade_days": days})).no_trade_windows == (
+        ("2018-03-21", "13:45", "15:00"),
+    )
+    days.write_text("21.03.2018\n")
+    with pytest.raises(SettingsError, match=r"line 1: '21\.03\.2018' is no date"):
+        rules.checked(of(schedule={"no_trade_days": days}))
 
 
 def test_values_that_only_the_rules_can_judge_are_settings_errors() -> None:

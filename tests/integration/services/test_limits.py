@@ -5,11 +5,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from finagent.domain.facts import ControlChanged
 from finagent.domain.market import Instrument
 from finagent.ports import OrderExecutionPort, OrderRejectedError, Tx
 from tests.integration.services.invariants import violations
-from tests.integration.services.world import DAY, NEXT, Broker, Stage, fails
+from tests.integration.services.world import DAY, NEXT, Broker, Stage, fails, settings_with
 
 SCANS = {
     "scans": [
@@ -160,3 +162,53 @@ async def test_loss_limit_flattens_though_entries_wait_for_a_rearm_already(home:
         await stage.engine.queue.commit(tx)
         await stage.until("10:03")
         assert await stage.states() == {"AAA": "closed stop", "BBB": "closed flatten"}
+
+
+async def test_no_trade_window_delays_the_plan_to_its_end(home: Path) -> None:
+    file = home / "no_trade.csv"
+    file.write_text(f"{DAY},09:30,10:00,Fed\n")
+    settings = {"schedule": {"scans": [SCANS["scans"][0]], "no_trade_days": file}}
+    async with Stage(home, settings=settings) as stage:
+        stage.market.day("AAA", DAY)
+        await stage.until("09:59")
+        assert await stage.plans() == []
+        await stage.until("10:01")
+        assert await stage.states() == {"AAA": "open"}
+
+
+async def test_trigger_that_waits_expires_where_a_no_trade_window_begins(home: Path) -> None:
+    file = home / "no_trade.csv"
+    file.write_text(f"{DAY},10:00,10:30\n")
+    settings = {
+        "schedule": {"scans": [SCANS["scans"][0]], "no_trade_days": file},
+        "planning": {"classic_entry": "opening_range_break"},
+    }
+    async with Stage(home, settings=settings) as stage:
+        stage.market.day("AAA", DAY, {"10:05": (102, 104, 102, 104)})
+        await stage.until("09:50")
+        assert await stage.states() == {"AAA": "armed"}
+        await stage.until("10:10")
+        assert await stage.states() == {"AAA": "expired entry_window_over"}
+
+
+@pytest.mark.parametrize(
+    ("section", "keys", "reason"),
+    [
+        ("universe", {"exclude": ["AAA"]}, "symbol_excluded"),
+        ("schedule", {"no_trade_days": "no_trade.csv"}, "no_trade_window"),
+    ],
+)
+async def test_plan_that_waits_is_held_to_the_settings_of_the_next_start(
+    home: Path, section: str, keys: dict[str, Any], reason: str
+) -> None:
+    """Excluded, or a no-trade day by now: what was planned before is refused at the answer."""
+    async with Stage(home, mode="approve") as stage:
+        stage.market.day("AAA", DAY)
+        await stage.until("09:32")
+        plan_id = (await stage.plan()).plan.plan_id
+        (home / "no_trade.csv").write_text(f"{DAY}\n")
+        given = {**keys, "no_trade_days": home / "no_trade.csv"} if section == "schedule" else keys
+        stage.settings = settings_with({section: given})
+        await stage.restart()
+        outcome = await stage.answer(plan_id)
+        assert (outcome.code, outcome.detail) == ("refused_by_risk", reason)

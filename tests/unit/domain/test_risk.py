@@ -175,6 +175,8 @@ def test_slippage_bound_is_part_of_the_notional():
         ("paused", {"account": {"is_paused": True}}),
         ("symbol_locked", {"account": {"locked_symbols": ("WMT",)}}),
         ("symbol_blocked", {"account": {"blocked_symbols": ("WMT",)}}),
+        ("symbol_excluded", {"account": {"excluded_symbols": ("WMT",)}}),
+        ("no_trade_window", {"account": {"is_no_trade_time": True}}),
         ("symbol_today", {"account": {"symbols_today": ("WMT",)}}),
         ("trades_per_day", {"account": {"trades_today": 5}}),
         ("open_positions", {"account": {"open_positions": 3}}),

@@ -3,9 +3,11 @@
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from finagent.queue.scheduler import CronLineError
-from finagent.services.schedule import DaySchedule, ScanTime, ScheduleRules, entry_windows, local_ms
+from finagent.services.schedule import DaySchedule, ScanTime, ScheduleRules, entry_windows, local_ms, without
 from tests.integration.services.market import ScriptedCalendar, local
 
 DAY, NEXT, HALF = "2018-02-20", "2018-02-21", "2018-11-23"
@@ -99,6 +101,49 @@ def test_windows_are_cut_at_the_close_and_dropped_behind_it() -> None:
         (local(HALF, "09:30"), local(HALF, "11:00")),
         (local(HALF, "12:15"), local(HALF, "13:00")),
     ]
+
+
+def test_no_trade_window_is_cut_out_of_the_days_entry_windows() -> None:
+    day = CALENDAR.session(DAY)
+    assert day is not None
+    rules = schedule(
+        "09:31",
+        entry_windows=(("09:30", "11:00"), ("12:15", "15:50")),
+        no_trade_windows=((DAY, "10:00", "10:30"), (DAY, "15:00", "16:00"), (NEXT, "09:30", "16:00")),
+    )
+    assert rules.entry_windows(day) == [
+        (local(DAY, "09:30"), local(DAY, "10:00")),
+        (local(DAY, "10:30"), local(DAY, "11:00")),
+        (local(DAY, "12:15"), local(DAY, "15:00")),
+    ]
+    seen = [rules.is_no_trade(day, local(DAY, time)) for time in ("09:59", "10:00", "10:29", "10:30")]
+    assert seen == [False, True, True, False]
+    following = CALENDAR.session(NEXT)
+    assert following is not None
+    assert rules.entry_windows(following) == []
+
+
+def test_no_trade_day_has_no_entry_window_at_all() -> None:
+    day = CALENDAR.session(DAY)
+    assert day is not None
+    rules = schedule("09:31", entry_windows=(("09:30", "11:00"),), no_trade_days=(DAY,))
+    assert rules.entry_windows(day) == []
+    assert rules.is_no_trade(day, local(DAY, "12:00"))
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12)).map(lambda s: (s[0], s[0] + s[1])))
+
+
+@given(SPANS, SPANS)
+def test_what_is_cut_out_is_gone_and_the_rest_stays(
+    windows: list[tuple[int, int]], cuts: list[tuple[int, int]]
+) -> None:
+    def covered(spans: list[tuple[int, int]]) -> set[int]:
+        return {instant for start, end in spans for instant in range(start, end)}
+
+    left = without(windows, cuts)
+    assert covered(left) == covered(windows) - covered(cuts)
+    assert all(start < end for start, end in left)
 
 
 def test_local_time_follows_the_clock_change() -> None:
