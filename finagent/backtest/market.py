@@ -65,6 +65,8 @@ class SessionMarket:
     row: int
     session: Session
     has_minutes: bool
+    quote_row: int
+    """The session's number among those with quotes, -1 without."""
     universe: Flags
     """Symbols with a daily bar in the ten sessions before."""
     _days: dict[str, SymbolDay] = field(default_factory=dict)
@@ -98,9 +100,8 @@ class SessionMarket:
 
     def quote(self, symbol: str, as_of_ms: int) -> Quote | None:
         """The symbol's newest quote of a minute that had ended."""
-        quotes = self.dataset.quotes
-        number = int(quotes.rows_of[self.row])
-        if number < 0 or not self.has_minutes:
+        quotes, number = self.dataset.quotes, self.quote_row
+        if number < 0:
             return None
         start, end = self._span(quotes.offsets[number], symbol)
         limit = (as_of_ms - MINUTE_MS - self.session.open_ms) // MINUTE_MS
@@ -248,10 +249,12 @@ def open_session(dataset: Dataset, session: Session, *, use_minutes: bool = True
     """The market of one session; ``use_minutes`` False looks at daily bars alone."""
     row = dataset.rows[session.date]
     earlier = dataset.daily.volume[max(0, row - UNIVERSE_SESSIONS) : row]
+    has_minutes = use_minutes and dataset.has_minutes(row)
     return SessionMarket(
         dataset=dataset,
         row=row,
         session=session,
-        has_minutes=use_minutes and dataset.has_minutes(row),
+        has_minutes=has_minutes,
+        quote_row=int(dataset.quotes.rows_of[row]) if has_minutes else -1,
         universe=(earlier != ABSENT).any(axis=0),
     )

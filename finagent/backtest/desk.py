@@ -1,0 +1,89 @@
+"""The desk: one session under way, its prices, its account, and risk asked about a plan."""
+
+from dataclasses import dataclass, field
+
+from finagent.backtest.agenda import Agenda
+from finagent.backtest.dataset import Dataset
+from finagent.backtest.ledger import Ledger
+from finagent.backtest.market import LastPrice, SessionMarket, open_session
+from finagent.backtest.parameters import DayLines, Parameters
+from finagent.backtest.venue import Venue
+from finagent.domain.book import account_state, settlement_days
+from finagent.domain.market import Bar, Session
+from finagent.domain.plan import Plan
+from finagent.domain.risk import AccountState, RiskDecision, decide
+from finagent.domain.scoring import ScoredCandidate
+
+
+@dataclass(slots=True, eq=False)
+class Desk:
+    """Everything the steps of one session share; ``now_ms`` is the instant under way."""
+
+    dataset: Dataset
+    rules: Parameters
+    ledger: Ledger
+    venue: Venue
+    agenda: Agenda
+    market: SessionMarket
+    lines: DayLines
+    now_ms: int
+    scored: dict[str, dict[str, tuple[int, ScoredCandidate]]] = field(default_factory=dict)
+    """By scan tick the chosen candidates with their rank."""
+    candidates: set[str] = field(default_factory=set)
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def session(self) -> Session:
+        """The session under way."""
+        return self.market.session
+
+    def last_price(self, symbol: str) -> LastPrice | None:
+        """The newest price known now."""
+        return self.market.last_price(symbol, self.now_ms)
+
+    def account(self, *, without: str = "") -> AccountState:
+        """The account marked at last prices; ``without`` leaves out one plan's own reservation."""
+        book = self.ledger.book(self.session.date, now_ms=self.now_ms, unsettled_from=self._unsettled_from())
+        marks: dict[str, int] = {}
+        for held in book.positions:
+            price = self.last_price(held.plan.symbol)
+            if price is not None:
+                marks[held.plan.symbol] = price.price_e4
+        return account_state(book, marks, self.rules.profile, without=without)
+
+    def decide(self, plan: Plan, account: AccountState, price: LastPrice | None) -> RiskDecision:
+        """The decision at the worse of the plan's reference and the last price.
+
+        One at or behind the stop stands as it is: the plan is refused, however good its reference was.
+        """
+        sign = plan.direction.sign
+        price_e4 = seen_e4 = price.price_e4 if price is not None else plan.reference_e4
+        if sign * (seen_e4 - plan.stop_e4) > 0:
+            price_e4 = max(sign * plan.reference_e4, sign * seen_e4) * sign
+        return decide(
+            plan,
+            account,
+            self.rules.profile,
+            price_e4=price_e4,
+            slippage_bound_e6=self.rules.slippage_bound_e6,
+            now_ms=self.now_ms,
+        )
+
+    def recheck(self, plan: Plan) -> tuple[RiskDecision, LastPrice | None]:
+        """Risk again for one sized plan, its own reservation left out; the quantity can only shrink."""
+        price = self.last_price(plan.symbol)
+        return self.decide(plan, self.account(without=plan.plan_id), price), price
+
+    def _unsettled_from(self) -> str:
+        """The first session whose sales are not settled on the morning of this one."""
+        row = self.market.row - (settlement_days(self.session.date) - 1)
+        return self.dataset.sessions[max(0, row)].date
+
+    def bars_of(self, plan: Plan) -> tuple[Bar, ...]:
+        """A plan's minute bars of its own session, as far as they had ended."""
+        market = self.market
+        if plan.session != self.session.date:
+            own = self.dataset.session(plan.session)
+            assert own is not None
+            market = open_session(self.dataset, own, use_minutes=self.market.has_minutes)
+        return market.bars(plan.symbol, self.now_ms)

@@ -1,0 +1,342 @@
+"""The ledger of one run: plans, orders, fills, positions, reservations, trades and decisions, all in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from finagent.domain.book import Book, Control, OpenPosition, Reservation, StoredOrder
+from finagent.domain.fills import ModelFill
+from finagent.domain.journal import JsonData
+from finagent.domain.orders import (
+    ENTRY_LEG,
+    TERMINAL_ORDER_STATES,
+    BrokerFill,
+    OrderIntent,
+    OrderState,
+    OwnOrder,
+    next_order_state,
+)
+from finagent.domain.plan import Plan, PlanState, next_plan_state
+from finagent.domain.positions import ExitReason, LegFill, Position, Trade
+from finagent.domain.risk import RiskDecision
+
+ENTERED = (
+    PlanState.PENDING,
+    PlanState.APPROVED,
+    PlanState.ARMED,
+    PlanState.ENTERING,
+    PlanState.OPEN,
+    PlanState.CLOSED,
+)
+RECENT_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One decision or event: when, what kind, which plan, order or session, and what it rested on."""
+
+    at_ms: int
+    kind: str
+    ref: str
+    data: dict[str, JsonData]
+
+
+@dataclass(slots=True, eq=False)
+class PlanRow:
+    """A plan and what became of it."""
+
+    plan: Plan
+    state: PlanState
+    reason: str = ""
+    approved: bool = False
+    decision: RiskDecision | None = None
+
+
+@dataclass(slots=True, eq=False)
+class OrderRow:
+    """An order and what became of it."""
+
+    intent: OrderIntent
+    session: str
+    created_at_ms: int
+    state: OrderState = OrderState.INTENT
+    filled_e4: int = 0
+    accepted_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    reason: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it can still change."""
+        return self.state not in TERMINAL_ORDER_STATES
+
+    @property
+    def own(self) -> OwnOrder:
+        """As the domain's rules on generations see it."""
+        return OwnOrder(intent=self.intent, state=self.state, filled_e4=self.filled_e4)
+
+    @property
+    def stored(self) -> StoredOrder:
+        """As the store of the agent would give it."""
+        return StoredOrder(
+            intent=self.intent,
+            session=self.session,
+            state=self.state,
+            filled_e4=self.filled_e4,
+            accepted_at_ms=self.accepted_at_ms,
+            reason=self.reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FillRow:
+    """A fill as it was booked, with its plan, leg, reason and what the model knew of it."""
+
+    fill: BrokerFill
+    plan_id: str
+    session: str
+    leg: str
+    reason: ExitReason | None
+    model: ModelFill
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """A session's end."""
+
+    session: str
+    is_flat: bool
+    held_over: tuple[str, ...]
+    candidates: int
+    skipped: tuple[str, ...]
+    issue: str = ""
+    """Why the session was not tested to its end; empty when it was."""
+
+
+@dataclass(slots=True, eq=False)
+class Ledger:
+    """Everything a run decided and did; ``start_equity_e8`` is what the account held before its first session."""
+
+    start_equity_e8: int
+    plans: dict[str, PlanRow] = field(default_factory=dict)
+    orders: dict[str, OrderRow] = field(default_factory=dict)
+    fills: list[FillRow] = field(default_factory=list)
+    held: dict[str, OpenPosition] = field(default_factory=dict)
+    """Positions that are not flat, by plan."""
+    trades: list[Trade] = field(default_factory=list)
+    exit_sessions: list[str] = field(default_factory=list)
+    """By trade the session in which it ended."""
+    days: list[DayRow] = field(default_factory=list)
+    journal: list[Entry] = field(default_factory=list)
+    control: Control = field(default_factory=Control)
+    _reservations: dict[str, Reservation] = field(default_factory=dict)
+    _flat: dict[str, Position] = field(default_factory=dict)
+    """Flat, and their trade not booked yet."""
+    _orders_of: dict[str, list[OrderRow]] = field(default_factory=dict)
+    _fills_of: dict[str, list[FillRow]] = field(default_factory=dict)
+    _of_session: dict[str, list[PlanRow]] = field(default_factory=dict)
+    _dealt: dict[str, dict[str, Position]] = field(default_factory=dict)
+    """By session the newest position of each of its plans."""
+    _pnl: dict[str, int] = field(default_factory=dict)
+    _day_start: dict[str, int] = field(default_factory=dict)
+    _live: dict[str, OrderRow] = field(default_factory=dict)
+    _armed: dict[str, PlanRow] = field(default_factory=dict)
+
+    # ---------------------------------------------------------------- plans
+    def add_plan(self, plan: Plan) -> None:
+        """A new plan, ``planned``; one that is there already stays as it is."""
+        if plan.plan_id not in self.plans:
+            row = self.plans[plan.plan_id] = PlanRow(plan, PlanState.PLANNED)
+            self._of_session.setdefault(plan.session, []).append(row)
+
+    def move_plan(self, row: PlanRow, state: PlanState, reason: str = "") -> None:
+        """The plan's next state; InvalidTransitionError where there is no such step."""
+        row.state, row.reason = next_plan_state(row.state, state), reason
+        if state is PlanState.ARMED:
+            self._armed[row.plan.plan_id] = row
+        else:
+            self._armed.pop(row.plan.plan_id, None)
+
+    def plans_of(self, session: str, states: Sequence[PlanState] = ()) -> list[PlanRow]:
+        """Plans of a session (in some states) as they came."""
+        return [row for row in self._of_session.get(session, ()) if not states or row.state in states]
+
+    def armed(self) -> list[PlanRow]:
+        """Armed plans by symbol."""
+        return sorted(self._armed.values(), key=lambda row: (row.plan.symbol, row.plan.plan_id))
+
+    def reserve(self, plan: Plan, decision: RiskDecision) -> None:
+        """Take what an approved decision takes from the limits."""
+        self._reservations[plan.plan_id] = Reservation(
+            plan_id=plan.plan_id,
+            symbol=plan.symbol,
+            notional_e8=decision.notional_e8,
+            worst_case_e8=decision.worst_case_e8,
+        )
+
+    def reduce(self, plan_id: str, *, notional_e8: int, worst_case_e8: int) -> None:
+        """Take no more than this from now on."""
+        held = self._reservations.get(plan_id)
+        if held is not None:
+            self._reservations[plan_id] = replace(
+                held,
+                notional_e8=min(held.notional_e8, notional_e8),
+                worst_case_e8=min(held.worst_case_e8, worst_case_e8),
+            )
+
+    def release(self, plan_id: str) -> None:
+        """Take nothing any more."""
+        self._reservations.pop(plan_id, None)
+
+    # ---------------------------------------------------------------- orders
+    def add_order(self, intent: OrderIntent, session: str, *, now_ms: int) -> None:
+        """The committed will to send one order."""
+        row = OrderRow(intent, session, now_ms)
+        self.orders[intent.client_order_id] = self._live[intent.client_order_id] = row
+        self._orders_of.setdefault(intent.plan_id, []).append(row)
+
+    def move_order(
+        self, row: OrderRow, state: OrderState, *, now_ms: int, reason: str = "", accepted: bool = False
+    ) -> None:
+        """The order's next state; what has ended stays ended."""
+        if not row.is_live or row.state is state:
+            return
+        if state is OrderState.ACCEPTED and row.state is OrderState.PARTIALLY_FILLED:
+            return
+        row.state, row.reason = next_order_state(row.state, state), reason
+        if accepted and row.accepted_at_ms is None:
+            row.accepted_at_ms = now_ms
+        self._end_if_over(row, now_ms)
+
+    def fill_order(self, row: OrderRow, quantity_e4: int, *, at_ms: int, now_ms: int) -> None:
+        """Add an execution to its order."""
+        row.filled_e4 += quantity_e4
+        if row.accepted_at_ms is None:
+            row.accepted_at_ms = at_ms
+        if row.filled_e4 >= row.intent.quantity_e4:
+            row.state = OrderState.FILLED
+        elif row.state in (OrderState.INTENT, OrderState.ACCEPTED):
+            row.state = OrderState.PARTIALLY_FILLED
+        self._end_if_over(row, now_ms)
+
+    def orders_of(self, plan_id: str) -> list[OrderRow]:
+        """A plan's orders by creation, leg and generation."""
+        rows = self._orders_of.get(plan_id, [])
+        return sorted(rows, key=lambda row: (row.created_at_ms, row.intent.leg, row.intent.generation))
+
+    def live_orders(self) -> list[OrderRow]:
+        """Orders that are not terminal, by creation and id."""
+        return sorted(self._live.values(), key=lambda row: (row.created_at_ms, row.intent.client_order_id))
+
+    def _end_if_over(self, row: OrderRow, now_ms: int) -> None:
+        if not row.is_live:
+            row.ended_at_ms = now_ms
+            self._live.pop(row.intent.client_order_id, None)
+
+    # ---------------------------------------------------------------- positions
+    def add_fill(self, row: FillRow) -> int:
+        """Book a fill; gives how many its plan has now."""
+        self.fills.append(row)
+        own = self._fills_of.setdefault(row.plan_id, [])
+        own.append(row)
+        return len(own)
+
+    def leg_fills(self, plan_id: str) -> list[LegFill]:
+        """A plan's fills in the order in which they were booked."""
+        return [LegFill(leg=row.leg, fill=row.fill, reason=row.reason) for row in self._fills_of[plan_id]]
+
+    def fills_of(self, plan_id: str) -> Sequence[FillRow]:
+        """A plan's fills with what the model knew of them."""
+        return self._fills_of.get(plan_id, ())
+
+    def put_position(self, plan: Plan, position: Position, stop_e4: int) -> None:
+        """A position as folded from its fills."""
+        self._dealt.setdefault(position.session, {})[plan.plan_id] = position
+        if position.quantity_e4:
+            self.held[plan.plan_id] = OpenPosition(position=position, plan=plan, stop_e4=stop_e4)
+            self._flat.pop(plan.plan_id, None)
+        else:
+            self.held.pop(plan.plan_id, None)
+            self._flat[plan.plan_id] = position
+
+    def position(self, plan_id: str) -> Position | None:
+        """A plan's newest position, flat or not; None before its first fill."""
+        return self._dealt.get(self.plans[plan_id].plan.session, {}).get(plan_id)
+
+    def move_stop(self, plan_id: str, stop_e4: int) -> None:
+        """The protective stop is at another price now."""
+        held = self.held.get(plan_id)
+        if held is not None:
+            self.held[plan_id] = replace(held, stop_e4=stop_e4)
+
+    def open_positions(self) -> list[OpenPosition]:
+        """Positions that are not flat, by symbol."""
+        return sorted(self.held.values(), key=lambda held: (held.plan.symbol, held.plan.plan_id))
+
+    def add_trade(self, trade: Trade, exit_session: str) -> None:
+        """A closed round trip, booked in the session in which it ended."""
+        self.trades.append(trade)
+        self.exit_sessions.append(exit_session)
+        self._flat.pop(trade.plan_id, None)
+        self._pnl[exit_session] = self._pnl.get(exit_session, 0) + trade.pnl_e8
+
+    # ---------------------------------------------------------------- the account
+    def watched(self) -> set[str]:
+        """Symbols with a live order, an open position or an armed plan."""
+        found = {row.intent.symbol for row in self._live.values()}
+        found |= {held.plan.symbol for held in self.held.values()}
+        return found | {row.plan.symbol for row in self._armed.values()}
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether any symbol is watched."""
+        return bool(self._live or self.held or self._armed)
+
+    def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
+        """A session's account; sales since ``unsettled_from`` have not settled."""
+        flat_e8 = sum(each.sold_e8 - each.bought_e8 - each.fees_e8 for each in self._flat.values())
+        entered = [row for row in self._of_session.get(session, ()) if row.state in ENTERED]
+        return Book(
+            session=session,
+            day_start_equity_e8=self.day_start_e8(session),
+            positions=tuple(self.open_positions()),
+            reservations=tuple(self._reservations[plan_id] for plan_id in sorted(self._reservations)),
+            realised_e8=self._pnl.get(session, 0) + flat_e8,
+            entered_symbols=tuple(sorted({row.plan.symbol for row in entered})),
+            trades=len(entered),
+            orders_last_minute=self._recent(session, now_ms),
+            unknown_symbols=(),
+            control=self.control,
+            spent_e8=sum(each.bought_e8 for each in self._dealt.get(session, {}).values()),
+            unsettled_e8=self._unsettled_e8(session, unsettled_from or session),
+        )
+
+    def day_start_e8(self, session: str) -> int:
+        """Equity before the session's first trade."""
+        if session not in self._day_start:
+            earlier = sum(pnl for date, pnl in self._pnl.items() if date < session)
+            self._day_start = {session: self.start_equity_e8 + earlier}
+        return self._day_start[session]
+
+    def _unsettled_e8(self, session: str, since: str) -> int:
+        total = 0
+        for date in reversed(self._dealt):
+            if date < since:
+                break
+            if date < session:
+                total += sum(each.sold_e8 for each in self._dealt[date].values())
+        return total
+
+    def _recent(self, session: str, now_ms: int) -> int:
+        return sum(
+            order.intent.leg == ENTRY_LEG and order.created_at_ms > now_ms - RECENT_MS
+            for row in self._of_session.get(session, ())
+            for order in self._orders_of.get(row.plan.plan_id, ())
+        )
+
+    def tell(self, at_ms: int, kind: str, ref: str, /, **data: JsonData) -> None:
+        """A decision with what it rested on."""
+        self.journal.append(Entry(at_ms, kind, ref, data))
+
+    def switch(self, **flags: bool | str | None) -> None:
+        """Change halt flags."""
+        self.control = replace(self.control, **flags)  # type: ignore[arg-type]  # names and types of Control

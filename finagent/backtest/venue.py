@@ -1,0 +1,372 @@
+"""The paper venue in memory: takes and refuses orders as the paper broker does, and fills them by the shared model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from finagent.backtest.parameters import Parameters
+from finagent.domain.costs import CostRules
+from finagent.domain.fills import MatchResult, ModelFill, force_close, match_symbol
+from finagent.domain.market import Bar, Instrument, Session, Side
+from finagent.domain.money import RATIO_SCALE, SHARE_E4
+from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderState, OrderType
+from finagent.domain.working_orders import WorkingOrder, cancel, expire, settle
+
+MOST_ID = 48
+
+
+@dataclass(slots=True, eq=False)
+class VenueOrder:
+    """An order with what the venue knows beside it; ``asked_e4`` is the quantity it was sent with."""
+
+    order: WorkingOrder
+    session: str
+    plan_id: str
+    leg: str
+    reference_e4: int | None
+    asked_e4: int
+    fills: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VenueEvent:
+    """A fill (with its execution id), or an order that ended otherwise than by its fills."""
+
+    client_order_id: str
+    fill: ModelFill | None
+    execution_id: str
+    state: OrderState
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class Holding:
+    """A symbol's signed quantity and its newest price."""
+
+    quantity_e4: int
+    mark_e4: int
+    mark_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueMinute:
+    """What the venue sees when a minute ends."""
+
+    now_ms: int
+    session: Session
+    bars: Mapping[str, Bar]
+    spreads_e4: Mapping[str, int]
+    halted: frozenset[str]
+    is_last_bar: bool
+
+
+class Venue:
+    """Orders, holdings and cash of one run."""
+
+    def __init__(self, rules: Parameters) -> None:
+        self._rules = rules
+        self.cash_e8 = rules.start_equity_e8
+        self.orders: dict[str, VenueOrder] = {}
+        self._open: dict[str, dict[str, VenueOrder]] = {}
+        self.holdings: dict[str, Holding] = {}
+        self._legs: dict[str, list[VenueOrder]] = {}
+        self._unreported: list[VenueOrder] = []
+        self._sequence = 0
+
+    def submit(
+        self, intents: Sequence[OrderIntent], *, now_ms: int, session: Session, price_e4: int | None
+    ) -> str | None:
+        """Take an order with its attached legs, all or none; None, or the reason for the refusal."""
+        head = intents[0]
+        refusal = self._refuse_forms(intents, now_ms, session) or self._refuse_attachment(intents)
+        if refusal is None and head.parent_id is None:
+            refusal = self._refuse_exit(head) if head.leg != ENTRY_LEG else self._refuse_entry(head, price_e4)
+        refusal = refusal or _refuse_side(intents, price_e4)
+        if refusal is not None:
+            return refusal
+        for intent in intents:
+            self._insert(intent, now_ms, session, price_e4)
+        return None
+
+    def replace(
+        self, old_id: str, new: OrderIntent, *, now_ms: int, session: Session, price_e4: int | None
+    ) -> str | None:
+        """Put an attached exit in the place of an open one; None, or the reason for the refusal."""
+        old = self.orders.get(old_id)
+        if old is None or not old.order.is_open:
+            return "not_open"
+        if old.order.is_triggered:
+            return "already_triggered"
+        refusal = self._refuse_forms([new], now_ms, session) or _refuse_side([new], price_e4)
+        if refusal is not None:
+            return refusal
+        self._store(old, replace(old.order, state=OrderState.CANCELLED, reason="replaced"))
+        self._insert(new, now_ms, session, price_e4)
+        self._settle(new.symbol, settle)
+        return None
+
+    def cancel(self, client_order_id: str) -> bool:
+        """Cancel what is open of an order, and what depends on it; False when nothing was."""
+        found = self.orders.get(client_order_id)
+        if found is None or not found.order.is_open:
+            return False
+        self._settle(found.order.symbol, lambda orders: cancel(orders, client_order_id, "cancelled"))
+        return True
+
+    def match(self, minute: VenueMinute) -> list[VenueEvent]:
+        """Play the open orders against the bars that end now; what happened, by symbol and leg.
+
+        In the session's last minute every exit is closed, on the symbol's bar or at its newest price; where it is
+        halted or was never priced in the session, its orders expire and the position stays.
+        """
+        told: list[tuple[VenueOrder, ModelFill]] = []
+        held = {symbol for symbol, each in self.holdings.items() if each.quantity_e4}
+        watched = held | {symbol for symbol, orders in self._open.items() if orders}
+        for symbol in sorted(symbol for symbol, orders in self._open.items() if orders):
+            rows = [
+                each for each in self._open[symbol].values() if each.order.accepted_at_ms <= minute.now_ms
+            ]
+            if rows:
+                result = self._play(symbol, rows, minute)
+                for row, after in zip(rows, result.orders, strict=True):
+                    if after != row.order:
+                        self._store(row, after)
+                told += [(self.orders[fill.client_order_id], fill) for fill in result.fills]
+        for symbol in watched:
+            bar = minute.bars.get(symbol)
+            if bar is not None:
+                holding = self.holdings.setdefault(symbol, Holding(0, bar.close_e4, bar.end_ms))
+                holding.mark_e4, holding.mark_at_ms = bar.close_e4, bar.end_ms
+        return self._events(told)
+
+    def _play(self, symbol: str, rows: Sequence[VenueOrder], minute: VenueMinute) -> MatchResult:
+        orders = [
+            each.order
+            if each.session >= minute.session.date
+            else replace(each.order, state=OrderState.EXPIRED)
+            for each in rows
+        ]
+        instrument = Instrument(symbol=symbol, lot_e4=self._rules.profile.lot_e4)
+        bar, costs = minute.bars.get(symbol), self._rules.costs
+        if bar is not None:
+            if not minute.is_last_bar and not any(_may_change(order, bar) for order in orders):
+                return MatchResult((), tuple(orders))
+            return match_symbol(
+                orders,
+                bar,
+                session=minute.session,
+                instrument=instrument,
+                rules=costs,
+                spread_e4=minute.spreads_e4.get(symbol),
+                is_last_bar=minute.is_last_bar,
+                ambiguity=self._rules.ambiguity,
+            )
+        if not minute.is_last_bar:
+            return MatchResult((), tuple(orders))
+        return self._close_without_bar(orders, instrument, minute, costs)
+
+    def _close_without_bar(
+        self, orders: list[WorkingOrder], instrument: Instrument, minute: VenueMinute, costs: CostRules
+    ) -> MatchResult:
+        holding = self.holdings.get(instrument.symbol)
+        is_priced = holding is not None and holding.mark_at_ms >= minute.session.open_ms
+        if holding is None or not is_priced or instrument.symbol in minute.halted:
+            return MatchResult((), expire(orders))
+        mark = holding.mark_e4
+        newest = Bar(minute.session.open_ms, mark, mark, mark, mark, 0)
+        return force_close(orders, newest, session=minute.session, instrument=instrument, rules=costs)
+
+    def _events(self, told: list[tuple[VenueOrder, ModelFill]]) -> list[VenueEvent]:
+        told.sort(key=lambda pair: _place(pair[0]))  # stable: the fills of one order keep their order
+        ended = {each.order.client_order_id: each for each in self._unreported}
+        self._unreported = []
+        events: list[tuple[tuple[str, str, int], VenueEvent]] = []
+        for row, pairs in groupby(told, key=lambda pair: pair[0]):
+            order_id = row.order.client_order_id
+            for _, fill in pairs:
+                row.fills += 1
+                self._book(fill)
+                event = VenueEvent(order_id, fill, f"{order_id}:{row.fills}", OrderState.FILLED, "")
+                events.append((_place(row), event))
+            if row.order.filled_e4 == row.asked_e4:
+                ended.pop(order_id, None)
+        for order_id, row in ended.items():
+            event = VenueEvent(order_id, None, "", row.order.state, row.order.reason)
+            events.append((_place(row), event))
+        events.sort(key=lambda pair: pair[0])
+        return [event for _, event in events]
+
+    def _book(self, fill: ModelFill) -> None:
+        signed_e4 = fill.side.sign * fill.quantity_e4
+        holding = self.holdings.setdefault(fill.symbol, Holding(0, fill.price_e4, fill.at_ms))
+        holding.quantity_e4 += signed_e4
+        self.cash_e8 -= signed_e4 * fill.price_e4 + fill.fees_e8
+
+    def _store(self, row: VenueOrder, after: WorkingOrder) -> None:
+        row.order = after
+        if not after.is_open:
+            self._open[after.symbol].pop(after.client_order_id, None)
+            self._unreported.append(row)
+
+    def _settle(
+        self, symbol: str, change: Callable[[Sequence[WorkingOrder]], tuple[WorkingOrder, ...]]
+    ) -> None:
+        rows = list(self._open.get(symbol, {}).values())
+        for row, after in zip(rows, change([row.order for row in rows]), strict=True):
+            if after != row.order:
+                self._store(row, after)
+
+    def _insert(self, intent: OrderIntent, now_ms: int, session: Session, price_e4: int | None) -> None:
+        self._sequence += 1
+        order = WorkingOrder(
+            client_order_id=intent.client_order_id,
+            symbol=intent.symbol,
+            side=intent.side,
+            type=intent.type,
+            quantity_e4=intent.quantity_e4,
+            accepted_at_ms=now_ms,
+            sequence=self._sequence,
+            limit_e4=intent.limit_e4,
+            stop_e4=intent.stop_e4,
+            parent_id=intent.parent_id,
+            armed_e4=self._armed_e4(intent.parent_id),
+            is_exit=intent.leg != ENTRY_LEG,
+            ignores_participation=intent.ignores_participation,
+        )
+        row = VenueOrder(
+            order=order,
+            session=session.date,
+            plan_id=intent.plan_id,
+            leg=intent.leg,
+            reference_e4=_reference_e4(intent, price_e4),
+            asked_e4=intent.quantity_e4,
+        )
+        self.orders[intent.client_order_id] = row
+        self._open.setdefault(intent.symbol, {})[intent.client_order_id] = row
+        if intent.parent_id is not None:
+            self._legs.setdefault(intent.parent_id, []).append(row)
+
+    def _armed_e4(self, parent_id: str | None) -> int:
+        parent = None if parent_id is None else self.orders.get(parent_id)
+        if parent is None:
+            return 0
+        exited = sum(
+            each.order.filled_e4 for each in self.orders.values() if each.order.parent_id == parent_id
+        )
+        return parent.order.filled_e4 - exited
+
+    def _refuse_forms(self, intents: Sequence[OrderIntent], now_ms: int, session: Session) -> str | None:
+        if now_ms >= session.close_ms:
+            return "market_closed"
+        for intent in intents:
+            if not 0 < len(intent.client_order_id) <= MOST_ID:
+                return "bad_id"
+            if intent.quantity_e4 <= 0:
+                return "bad_quantity"
+            if intent.quantity_e4 % min(self._rules.profile.lot_e4, SHARE_E4):
+                return "fraction_not_allowed"
+            refusal = _refuse_price(intent)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _refuse_attachment(self, intents: Sequence[OrderIntent]) -> str | None:
+        head, legs = intents[0], intents[1:]
+        for kind in OrderType:
+            if sum(leg.quantity_e4 for leg in legs if leg.type is kind) > head.quantity_e4:
+                return "bad_attachment"
+        return None
+
+    def _refuse_exit(self, head: OrderIntent) -> str | None:
+        """An exit of its own needs shares that no other open exit holds."""
+        holding = self.holdings.get(head.symbol)
+        free_e4 = -head.side.sign * (holding.quantity_e4 if holding is not None else 0)
+        groups: dict[str, int] = {}
+        for each in self._open.get(head.symbol, {}).values():
+            order = each.order
+            if not order.is_exit or order.side is not head.side:
+                continue
+            if order.parent_id is None:
+                free_e4 -= order.remaining_e4
+            else:
+                groups[order.parent_id] = order.armed_e4
+        return "insufficient_quantity" if head.quantity_e4 > free_e4 - sum(groups.values()) else None
+
+    def _refuse_entry(self, head: OrderIntent, price_e4: int | None) -> str | None:
+        if head.side is Side.SELL:
+            if not self._rules.profile.allow_shorts:
+                return "short_not_allowed"
+            if head.quantity_e4 % SHARE_E4:
+                return "fraction_not_allowed"
+        reference_e4 = _reference_e4(head, price_e4)
+        if reference_e4 is None:
+            return "no_price"
+        if head.quantity_e4 * reference_e4 > self.buying_power_e8():
+            return "insufficient_buying_power"
+        return None
+
+    def buying_power_e8(self) -> int:
+        """What new entries may cost: equity times the multiple, less what is held and what is on order."""
+        held = [(each.quantity_e4, each.mark_e4) for each in self.holdings.values()]
+        equity_e8 = self.cash_e8 + sum(quantity * mark for quantity, mark in held)
+        gross_e8 = sum(abs(quantity) * mark for quantity, mark in held)
+        on_order_e8 = sum(
+            each.order.remaining_e4 * (each.reference_e4 or 0)
+            for orders in self._open.values()
+            for each in orders.values()
+            if not each.order.is_exit
+        )
+        return equity_e8 * self._rules.buying_power_e6 // RATIO_SCALE - gross_e8 - on_order_e8
+
+
+def _may_change(order: WorkingOrder, bar: Bar) -> bool:
+    """Whether a bar could do anything to an order: where none is touched, playing the bar changes nothing."""
+    if order.type is OrderType.MARKET or order.is_triggered or not order.is_open:
+        return True
+    if (order.type is OrderType.LIMIT) is (order.side is Side.BUY):
+        level_e4 = order.limit_e4 if order.type is OrderType.LIMIT else order.stop_e4
+        return level_e4 is None or min(bar.low_e4, bar.open_e4) <= level_e4
+    level_e4 = order.limit_e4 if order.type is OrderType.LIMIT else order.stop_e4
+    return level_e4 is None or max(bar.high_e4, bar.open_e4) >= level_e4
+
+
+def _place(row: VenueOrder) -> tuple[str, str, int]:
+    return row.order.symbol, row.leg, row.order.sequence
+
+
+def _refuse_price(intent: OrderIntent) -> str | None:
+    wanted = {OrderType.LIMIT: (True, False), OrderType.STOP: (False, True)}.get(intent.type, (False, False))
+    if (intent.limit_e4 is not None, intent.stop_e4 is not None) != wanted:
+        return "bad_price"
+    price_e4 = _own_price_e4(intent)
+    if price_e4 is None:
+        return None
+    if price_e4 <= 0:
+        return "bad_price"
+    return "off_tick" if price_e4 % Instrument(symbol=intent.symbol).tick_e4(price_e4) else None
+
+
+def _refuse_side(intents: Sequence[OrderIntent], price_e4: int | None) -> str | None:
+    """A stop must lie beyond the market, an attached leg beyond its entry; without a price none is judged."""
+    head = intents[0]
+    if head.type is OrderType.STOP and _is_wrong_side(head, price_e4):
+        return "stop_wrong_side"
+    base_e4 = _reference_e4(head, price_e4)
+    return next((f"{leg.type}_wrong_side" for leg in intents[1:] if _is_wrong_side(leg, base_e4)), None)
+
+
+def _is_wrong_side(intent: OrderIntent, base_e4: int | None) -> bool:
+    price_e4 = _own_price_e4(intent)
+    if base_e4 is None or price_e4 is None:
+        return False
+    is_above = (intent.side is Side.SELL) is (intent.type is OrderType.LIMIT)
+    return price_e4 <= base_e4 if is_above else price_e4 >= base_e4
+
+
+def _own_price_e4(intent: OrderIntent) -> int | None:
+    return intent.limit_e4 if intent.limit_e4 is not None else intent.stop_e4
+
+
+def _reference_e4(intent: OrderIntent, price_e4: int | None) -> int | None:
+    own_e4 = _own_price_e4(intent)
+    return price_e4 if own_e4 is None else own_e4
