@@ -10,11 +10,12 @@ from finagent.backtest.scanning import scan_session, score_candidates
 from finagent.domain.approvals import price_refusal
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY, STOP, entry_intents
-from finagent.domain.market import MINUTE_MS, Direction
+from finagent.domain.market import MINUTE_MS, Direction, Instrument
+from finagent.domain.order_check import Circumstances, order_check
 from finagent.domain.orders import OrderState
 from finagent.domain.plan import AUCTION_NOTE, NoPlan, NotYet, Plan, PlanState, with_size
 from finagent.domain.planning import make_plan
-from finagent.domain.risk import RiskDecision, order_check, reserve
+from finagent.domain.risk import RiskDecision, reserve
 from finagent.domain.scoring import ScoredCandidate
 from finagent.domain.steps import Step
 
@@ -230,13 +231,16 @@ def execute(desk: Desk, task: Task) -> None:
         now_ms=desk.now_ms,
         time_to_live_ms=ENTRY_LIFE_MS,
     )
-    reasons = order_check(
-        intents[0],
+    book = desk.ledger.book(desk.session.date, now_ms=desk.now_ms)
+    seen = Circumstances(
+        now_ms=desk.now_ms,
+        session=desk.session,
+        instrument=Instrument(symbol=row.plan.symbol),
         last_price_e4=price.price_e4 if price is not None else None,
-        profile=desk.rules.profile,
-        equity_e8=desk.ledger.day_start_e8(desk.session.date),
-        lot_e4=row.plan.lot_e4,
+        equity_e8=book.day_start_equity_e8,
+        orders_last_minute=book.orders_last_minute,
     )
+    reasons = order_check(intents[0], row.plan, desk.rules.profile, seen)
     if reasons:
         end_plan(desk, row, PlanState.REFUSED, ", ".join(reasons))
         return

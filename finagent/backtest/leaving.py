@@ -16,6 +16,10 @@ NOT_ENTERED = (PlanState.PLANNED, PlanState.PENDING, PlanState.APPROVED, PlanSta
 ENDABLE = (*NOT_ENTERED, PlanState.ENTERING)
 MOST_EXITS = 20
 EXIT_AGAIN_MS = 1_000
+BREAKERS = {
+    "rejected_orders": "the venue refused entry after entry",
+    "losses_in_a_row": "losing trade after losing trade",
+}
 
 
 def broker_event(desk: Desk, task: Task) -> None:
@@ -132,8 +136,8 @@ def cancel_entry(desk: Desk, task: Task) -> None:
     now_ms, plan_id, reason = desk.now_ms, order.intent.plan_id, "entry_ttl"
     desk.ledger.move_order(order, OrderState.CANCELLED, now_ms=now_ms, reason=reason)
     desk.ledger.tell(now_ms, "cancelled", task.of, reason=reason, filled_e4=order.filled_e4)
+    desk.ledger.release(plan_id)
     if order.filled_e4 > 0:
-        desk.ledger.release(plan_id)
         booking = Task(step=Step.RECORD_TRADE, of=plan_id)
         desk.agenda.add(booking, f"{plan_id}/entry_over", now_ms=now_ms)
         return
@@ -143,7 +147,6 @@ def cancel_entry(desk: Desk, task: Task) -> None:
     row = desk.ledger.plans[plan_id]
     if row.state is PlanState.ENTERING:
         desk.ledger.move_plan(row, PlanState.NOT_FILLED, reason)
-        desk.ledger.release(plan_id)
 
 
 def flatten(desk: Desk, task: Task) -> None:
@@ -306,21 +309,21 @@ def record_trade(desk: Desk, task: Task) -> None:
 
 
 def limit(desk: Desk, task: Task) -> None:
-    """The day's loss has reached a tier: no more entries, or flat and no entry before the next session."""
-    control, date = desk.ledger.control, desk.session.date
-    if task.reason == "flatten" and not control.needs_rearm:
-        desk.ledger.switch(
-            is_paused=True, pause_reason="daily loss limit", paused_by="risk", needs_rearm=True
-        )
-        desk.ledger.tell(desk.now_ms, "limit", f"{date}/limit", tier=task.reason)
-        desk.agenda.add(
-            Task(step=Step.FLATTEN, of=date, reason="flatten", tick=f"{date}/limit"),
-            f"{date}/limit",
-            now_ms=desk.now_ms,
-        )
-    elif task.reason == "pause" and not control.is_paused:
+    """The day's loss has reached a tier, or a breaker has opened: no more entries, or flat as well."""
+    control, date, tier = desk.ledger.control, desk.session.date, task.reason
+    ref = f"{date}/limit"
+    if tier != "pause":
+        if not (control.is_paused and control.needs_rearm):
+            reason = BREAKERS.get(tier, "daily loss limit")
+            desk.ledger.switch(is_paused=True, pause_reason=reason, paused_by="risk")
+        desk.ledger.switch(needs_rearm=True)
+        desk.ledger.tell(desk.now_ms, "limit", ref, tier=tier)
+    if tier == "flatten":
+        flat = Task(step=Step.FLATTEN, of=date, reason="flatten", tick=ref)
+        desk.agenda.add(flat, ref, now_ms=desk.now_ms)
+    elif tier == "pause" and not control.is_paused:
         desk.ledger.switch(is_paused=True, pause_reason="daily loss pause", paused_by="risk")
-        desk.ledger.tell(desk.now_ms, "limit", f"{date}/limit", tier=task.reason)
+        desk.ledger.tell(desk.now_ms, "limit", ref, tier=tier)
 
 
 def reconcile(desk: Desk, task: Task) -> None:

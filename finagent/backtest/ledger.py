@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from finagent.domain.book import Book, Control, OpenPosition, Reservation, StoredOrder
+from finagent.domain.book import Book, Control, OpenPosition, Reservation
 from finagent.domain.fills import ModelFill
 from finagent.domain.journal import JsonData
 from finagent.domain.orders import (
@@ -74,18 +74,6 @@ class OrderRow:
         """As the domain's rules on generations see it."""
         return OwnOrder(intent=self.intent, state=self.state, filled_e4=self.filled_e4)
 
-    @property
-    def stored(self) -> StoredOrder:
-        """As the store of the agent would give it."""
-        return StoredOrder(
-            intent=self.intent,
-            session=self.session,
-            state=self.state,
-            filled_e4=self.filled_e4,
-            accepted_at_ms=self.accepted_at_ms,
-            reason=self.reason,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class FillRow:
@@ -138,6 +126,9 @@ class Ledger:
     """By session the newest position of each of its plans."""
     _pnl: dict[str, int] = field(default_factory=dict)
     _day_start: dict[str, int] = field(default_factory=dict)
+    _entries: dict[str, list[OrderRow]] = field(default_factory=dict)
+    """By session its entry orders."""
+    _ended_in: dict[str, list[Trade]] = field(default_factory=dict)
     _live: dict[str, OrderRow] = field(default_factory=dict)
     _armed: dict[str, PlanRow] = field(default_factory=dict)
 
@@ -171,6 +162,7 @@ class Ledger:
             symbol=plan.symbol,
             notional_e8=decision.notional_e8,
             worst_case_e8=decision.worst_case_e8,
+            sector=plan.sector,
         )
 
     def reduce(self, plan_id: str, *, notional_e8: int, worst_case_e8: int) -> None:
@@ -193,6 +185,8 @@ class Ledger:
         row = OrderRow(intent, session, now_ms)
         self.orders[intent.client_order_id] = self._live[intent.client_order_id] = row
         self._orders_of.setdefault(intent.plan_id, []).append(row)
+        if intent.leg == ENTRY_LEG:
+            self._entries.setdefault(session, []).append(row)
 
     def move_order(
         self, row: OrderRow, state: OrderState, *, now_ms: int, reason: str = "", accepted: bool = False
@@ -277,6 +271,7 @@ class Ledger:
         self.trades.append(trade)
         self.exit_sessions.append(exit_session)
         self._flat.pop(trade.plan_id, None)
+        self._ended_in.setdefault(exit_session, []).append(trade)
         self._pnl[exit_session] = self._pnl.get(exit_session, 0) + trade.pnl_e8
 
     # ---------------------------------------------------------------- the account
@@ -304,6 +299,8 @@ class Ledger:
             entered_symbols=tuple(sorted({row.plan.symbol for row in entered})),
             trades=len(entered),
             orders_last_minute=self._recent(session, now_ms),
+            rejected_in_a_row=self._rejected_in_a_row(session),
+            losses_in_a_row=self._losses_in_a_row(session),
             unknown_symbols=(),
             control=self.control,
             spent_e8=sum(each.bought_e8 for each in self._dealt.get(session, {}).values()),
@@ -327,11 +324,21 @@ class Ledger:
         return total
 
     def _recent(self, session: str, now_ms: int) -> int:
-        return sum(
-            order.intent.leg == ENTRY_LEG and order.created_at_ms > now_ms - RECENT_MS
-            for row in self._of_session.get(session, ())
-            for order in self._orders_of.get(row.plan.plan_id, ())
-        )
+        return sum(order.created_at_ms > now_ms - RECENT_MS for order in self._entries.get(session, ()))
+
+    def _rejected_in_a_row(self, session: str) -> int:
+        """Entries refused by the venue since it last took one."""
+        entries = self._entries.get(session, ())
+        taken = [order.accepted_at_ms or 0 for order in entries if order.state is not OrderState.REJECTED]
+        last_ms = max(taken, default=0)
+        refused = (order for order in entries if order.state is OrderState.REJECTED)
+        return sum((order.ended_at_ms or 0) > last_ms for order in refused)
+
+    def _losses_in_a_row(self, session: str) -> int:
+        """Trades lost since the last that was not."""
+        trades = self._ended_in.get(session, ())
+        last_ms = max((trade.exit_at_ms for trade in trades if trade.pnl_e8 >= 0), default=0)
+        return sum(trade.pnl_e8 < 0 and trade.exit_at_ms > last_ms for trade in trades)
 
     def tell(self, at_ms: int, kind: str, ref: str, /, **data: JsonData) -> None:
         """A decision with what it rested on."""

@@ -12,10 +12,10 @@ from finagent.backtest.market import open_session
 from finagent.backtest.parameters import DayLines, Lines, Parameters
 from finagent.backtest.venue import Venue, VenueEvent, VenueMinute
 from finagent.domain.book import Book, OpenPosition, account_state
+from finagent.domain.limits import breakers, loss_tier
 from finagent.domain.manage import ArmedAction, MoveStop, OpenState, TimeStop, advance, armed_action, evaluate
 from finagent.domain.market import MINUTE_MS, Bar, Session
 from finagent.domain.positions import entry_price_e4, fold, open_position
-from finagent.domain.risk import loss_tier
 from finagent.domain.steps import Step
 
 STEPS: Mapping[Step, Callable[[Desk, Task], None]] = {
@@ -106,12 +106,11 @@ class _Day:
         desk.now_ms = at_ms
         desk.agenda.promote(at_ms)
         watched = sorted(desk.ledger.watched())
-        if watched:
-            bars = self._bars(watched)
-            events = self._match(watched, bars) if at_ms > desk.session.open_ms else []
-            self._watch_plans(bars)
-            self._watch_positions(bars)
-            self._watch_loss(watched, events)
+        bars = self._bars(watched)
+        events = self._match(watched, bars) if at_ms > desk.session.open_ms else []
+        self._watch_plans(bars)
+        self._watch_positions(bars)
+        self._watch_limits(watched, events)
         while self._due and self._due[0][0] <= at_ms:
             _, task, key = self._due.pop(0)
             if key:
@@ -186,20 +185,17 @@ class _Day:
         self._best[plan.plan_id] = (ended, state.best_e4)
         return state
 
-    def _watch_loss(self, watched: Sequence[str], events: Sequence[VenueEvent]) -> None:
-        """The day's loss after this minute's fills, marked from ended bars."""
-        desk = self._desk
+    def _watch_limits(self, watched: Sequence[str], events: Sequence[VenueEvent]) -> None:
+        """The day's loss after this minute's fills, marked from ended bars, and the breakers."""
+        desk, date = self._desk, self._desk.session.date
         fills = [event for event in events if event.fill is not None]
-        if not desk.ledger.held and not fills:
-            return
         prices = ((symbol, desk.market.last_price(symbol, self._at_ms)) for symbol in watched)
         marks = {symbol: price.price_e4 for symbol, price in prices if price is not None}
-        book = desk.ledger.book(desk.session.date, now_ms=self._at_ms)
+        book = desk.ledger.book(date, now_ms=self._at_ms)
         account = account_state(_with_fills(desk.ledger, book, fills), marks, desk.rules.profile)
         tier = loss_tier(account, desk.rules.profile)
-        if tier is not None:
-            task = Task(step=Step.LIMIT, reason=tier)
-            desk.agenda.add(task, f"{desk.session.date}/{tier}", now_ms=self._at_ms)
+        for name in (*(() if tier is None else (tier,)), *breakers(account, desk.rules.profile)):
+            desk.agenda.add(Task(step=Step.LIMIT, reason=name), f"{date}/{name}", now_ms=self._at_ms)
 
 
 def _with_fills(ledger: Ledger, book: Book, events: Sequence[VenueEvent]) -> Book:

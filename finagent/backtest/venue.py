@@ -8,7 +8,7 @@ from finagent.backtest.parameters import Parameters
 from finagent.domain.costs import CostRules
 from finagent.domain.fills import MatchResult, ModelFill, force_close, match_symbol
 from finagent.domain.market import Bar, Instrument, Session, Side
-from finagent.domain.money import RATIO_SCALE, SHARE_E4
+from finagent.domain.money import RATIO_SCALE, SHARE_E4, money_text, price_text
 from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderState, OrderType
 from finagent.domain.working_orders import WorkingOrder, cancel, expire, settle
 
@@ -94,9 +94,9 @@ class Venue:
         """Put an attached exit in the place of an open one; None, or the reason for the refusal."""
         old = self.orders.get(old_id)
         if old is None or not old.order.is_open:
-            return "not_open"
+            return f"not_open: order {old_id} is {'unknown' if old is None else old.order.state}"
         if old.order.is_triggered:
-            return "already_triggered"
+            return f"already_triggered: stop {old_id} is a market order by now"
         refusal = self._refuse_forms([new], now_ms, session) or _refuse_side([new], price_e4)
         if refusal is not None:
             return refusal
@@ -257,7 +257,7 @@ class Venue:
 
     def _refuse_forms(self, intents: Sequence[OrderIntent], now_ms: int, session: Session) -> str | None:
         if now_ms >= session.close_ms:
-            return "market_closed"
+            return f"market_closed: the session {session.date} is over"
         for intent in intents:
             if not 0 < len(intent.client_order_id) <= MOST_ID:
                 return "bad_id"
@@ -290,20 +290,24 @@ class Venue:
                 free_e4 -= order.remaining_e4
             else:
                 groups[order.parent_id] = order.armed_e4
-        return "insufficient_quantity" if head.quantity_e4 > free_e4 - sum(groups.values()) else None
+        free_e4 -= sum(groups.values())
+        if head.quantity_e4 <= free_e4:
+            return None
+        return f"insufficient_quantity: {head.quantity_e4} asked, {max(free_e4, 0)} free in 1e-4 shares"
 
     def _refuse_entry(self, head: OrderIntent, price_e4: int | None) -> str | None:
         if head.side is Side.SELL:
             if not self._rules.profile.allow_shorts:
-                return "short_not_allowed"
+                return f"short_not_allowed: {head.symbol} is not held and the account takes no shorts"
             if head.quantity_e4 % SHARE_E4:
-                return "fraction_not_allowed"
+                return "fraction_not_allowed: shorts are whole shares"
         reference_e4 = _reference_e4(head, price_e4)
         if reference_e4 is None:
-            return "no_price"
-        if head.quantity_e4 * reference_e4 > self.buying_power_e8():
-            return "insufficient_buying_power"
-        return None
+            return f"no_price: no price of {head.symbol} is known"
+        asked_e8, power_e8 = head.quantity_e4 * reference_e4, self.buying_power_e8()
+        if asked_e8 <= power_e8:
+            return None
+        return f"insufficient_buying_power: {money_text(asked_e8)} asked, {money_text(power_e8)} free"
 
     def buying_power_e8(self) -> int:
         """What new entries may cost: equity times the multiple, less what is held and what is on order."""
@@ -350,9 +354,15 @@ def _refuse_side(intents: Sequence[OrderIntent], price_e4: int | None) -> str | 
     """A stop must lie beyond the market, an attached leg beyond its entry; without a price none is judged."""
     head = intents[0]
     if head.type is OrderType.STOP and _is_wrong_side(head, price_e4):
-        return "stop_wrong_side"
+        return f"stop_wrong_side: {_against(head, price_e4)}"
     base_e4 = _reference_e4(head, price_e4)
-    return next((f"{leg.type}_wrong_side" for leg in intents[1:] if _is_wrong_side(leg, base_e4)), None)
+    wrong = next((leg for leg in intents[1:] if _is_wrong_side(leg, base_e4)), None)
+    return None if wrong is None else f"{wrong.type}_wrong_side: {_against(wrong, base_e4)}"
+
+
+def _against(intent: OrderIntent, base_e4: int | None) -> str:
+    prices = [price_text(price) for price in (_own_price_e4(intent), base_e4) if price is not None]
+    return f"{intent.side} {intent.type} at {' against '.join(prices)}"
 
 
 def _is_wrong_side(intent: OrderIntent, base_e4: int | None) -> bool:

@@ -22,7 +22,7 @@ from finagent.settings import Settings
 
 def parameters(settings: Settings) -> Parameters:
     """The rules of a run, exactly those that a replay under these settings follows."""
-    profile = rules.risk_profile(settings)
+    profile = rules.risk_profile(settings, is_run=True)
     return Parameters(
         gap=rules.gap_rules(settings),
         weights=rules.score_weights(settings),

@@ -88,6 +88,7 @@ MORE = (
         },
         10,
     ),
+    Case("breakers", MINUTES, {GAP: "2", **TIGHT, f"{RISK}MAX_LOSSES_IN_A_ROW": "2"}, 10),
     Case(
         "first pull-back, along the path",
         MINUTES,
