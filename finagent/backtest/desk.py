@@ -31,6 +31,10 @@ class Desk:
     """By scan tick the chosen candidates with their rank."""
     candidates: set[str] = field(default_factory=set)
     skipped: list[str] = field(default_factory=list)
+    entry_slippage_e6: int = 0
+    """What entries may slip beyond the usual."""
+    day_bars: dict[str, Bar] = field(default_factory=dict)
+    """Where only daily bars are known: the day of each symbol as one bar."""
 
     @property
     def session(self) -> Session:
@@ -38,7 +42,10 @@ class Desk:
         return self.market.session
 
     def last_price(self, symbol: str) -> LastPrice | None:
-        """The newest price known now."""
+        """The newest price known now; of daily bars the open, which is assumed known."""
+        bar = self.day_bars.get(symbol)
+        if bar is not None:
+            return LastPrice(bar.open_e4, bar.start_ms)
         return self.market.last_price(symbol, self.now_ms)
 
     def account(self, *, without: str = "") -> AccountState:
@@ -65,7 +72,7 @@ class Desk:
             account,
             self.rules.profile,
             price_e4=price_e4,
-            slippage_bound_e6=self.rules.slippage_bound_e6,
+            slippage_bound_e6=max(self.rules.slippage_bound_e6, self.entry_slippage_e6),
             now_ms=self.now_ms,
         )
 
@@ -80,7 +87,9 @@ class Desk:
         return self.dataset.sessions[max(0, row)].date
 
     def bars_of(self, plan: Plan) -> tuple[Bar, ...]:
-        """A plan's minute bars of its own session, as far as they had ended."""
+        """A plan's minute bars of its own session, as far as they had ended; else its day as one bar."""
+        if plan.symbol in self.day_bars:
+            return (self.day_bars[plan.symbol],)
         market = self.market
         if plan.session != self.session.date:
             own = self.dataset.session(plan.session)

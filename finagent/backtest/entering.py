@@ -17,6 +17,7 @@ from finagent.domain.plan import AUCTION_NOTE, NoPlan, NotYet, Plan, PlanState, 
 from finagent.domain.planning import make_plan
 from finagent.domain.risk import RiskDecision, reserve
 from finagent.domain.scoring import ScoredCandidate
+from finagent.domain.setups import Setup
 from finagent.domain.steps import Step
 
 WAITING = (PlanState.APPROVED, PlanState.ARMED)
@@ -114,8 +115,9 @@ def plan(desk: Desk, task: Task) -> None:
 
 def _plan_one(desk: Desk, task: Task, rank: int, item: ScoredCandidate) -> Plan | NoPlan | NotYet:
     candidate = item.candidate
-    if DAILY_ALONE in candidate.flags:
-        return NoPlan(candidate.symbol, "no_minutes", "daily bars alone fill no order")
+    setup = desk.rules.planning.entry_setup
+    if DAILY_ALONE in candidate.flags and setup is not Setup.NEXT_OPEN:
+        return NoPlan(candidate.symbol, "no_minutes", f"daily bars alone do not show the setup {setup.value}")
     return make_plan(
         candidate,
         score_e6=item.score_e6,

@@ -349,7 +349,14 @@ def close_day(desk: Desk, task: Task) -> None:
         end_plan(desk, row, PlanState.EXPIRED, "day_over")
     held_over = tuple(held.plan.symbol for held in desk.ledger.open_positions())
     desk.ledger.days.append(
-        DayRow(date, not held_over, held_over, len(desk.candidates), tuple(sorted(set(desk.skipped))))
+        DayRow(
+            date,
+            not held_over,
+            held_over,
+            len(desk.candidates),
+            tuple(sorted(set(desk.skipped))),
+            desk.market.has_minutes,
+        )
     )
     desk.ledger.tell(desk.now_ms, "day_report", date, flat=not held_over, held_over=list(held_over))
     if desk.ledger.control.paused_by == "risk":

@@ -96,8 +96,7 @@ class DayRow:
     held_over: tuple[str, ...]
     candidates: int
     skipped: tuple[str, ...]
-    issue: str = ""
-    """Why the session was not tested to its end; empty when it was."""
+    has_minutes: bool = True
 
 
 @dataclass(slots=True, eq=False)

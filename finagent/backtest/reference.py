@@ -1,15 +1,16 @@
 """The reference engine: each session minute by minute through the domain's rules, with every order and decision."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from finagent.backtest import entering, leaving
 from finagent.backtest.agenda import Agenda, Task
-from finagent.backtest.dataset import ABSENT, Dataset
+from finagent.backtest.daily import play_day
+from finagent.backtest.dataset import Dataset
 from finagent.backtest.desk import Desk
 from finagent.backtest.ledger import Ledger
 from finagent.backtest.market import open_session
-from finagent.backtest.parameters import DayLines, Lines, Parameters
+from finagent.backtest.parameters import DayLines, Parameters
 from finagent.backtest.venue import Venue, VenueEvent, VenueMinute
 from finagent.domain.book import Book, OpenPosition, account_state
 from finagent.domain.limits import breakers, loss_tier
@@ -56,20 +57,24 @@ class Run:
         """Nothing has happened yet."""
         return cls(dataset, rules, Ledger(rules.start_equity_e8), Venue(rules))
 
-    def play(self, session: Session, lines: DayLines) -> None:
-        """One session on its minute bars, from its first line to its last."""
-        market = open_session(self.dataset, session)
+    def play(self, session: Session, lines: DayLines, *, use_minutes: bool = True) -> None:
+        """One session from its first line to its last: on its minute bars, else on its daily bars alone."""
+        market = open_session(self.dataset, session, use_minutes=use_minutes)
+        # Of a day that is one bar no timer is left to the next, and nobody answers late.
         desk = Desk(
             dataset=self.dataset,
-            rules=self.rules,
+            rules=self.rules if market.has_minutes else replace(self.rules, approval_delay_ms=0),
             ledger=self.ledger,
             venue=self.venue,
-            agenda=self.agenda,
+            agenda=self.agenda if market.has_minutes else Agenda(),
             market=market,
             lines=lines,
             now_ms=0,
         )
-        _Day(desk).run()
+        if market.has_minutes:
+            _Day(desk).run()
+        else:
+            play_day(desk)
 
 
 class _Day:
@@ -226,16 +231,3 @@ def _ticks(desk: Desk) -> list[tuple[int, Task, str]]:
     found.append((lines.day_close_ms, Task(step=Step.RECONCILE, of=date), date))
     found.append((lines.day_close_ms, Task(step=Step.DAY_CLOSE, of=date), date))
     return sorted(found, key=lambda each: each[0])
-
-
-def run_sessions(dataset: Dataset, rules: Parameters, lines: Lines, sessions: Sequence[Session]) -> Run:
-    """All sessions in order, each on its minutes."""
-    run = Run.begin(dataset, rules)
-    for session in sessions:
-        run.play(session, lines(session))
-    return run
-
-
-def has_bars(dataset: Dataset, row: int) -> bool:
-    """Whether anything at all is stored of a session."""
-    return dataset.has_minutes(row) or bool((dataset.daily.volume[row] != ABSENT).any())

@@ -58,6 +58,8 @@ class VenueMinute:
     spreads_e4: Mapping[str, int]
     halted: frozenset[str]
     is_last_bar: bool
+    costs: CostRules | None = None
+    """Other costs than the run's, where only daily bars are known."""
 
 
 class Venue:
@@ -147,7 +149,7 @@ class Venue:
             for each in rows
         ]
         instrument = Instrument(symbol=symbol, lot_e4=self._rules.profile.lot_e4)
-        bar, costs = minute.bars.get(symbol), self._rules.costs
+        bar, costs = minute.bars.get(symbol), minute.costs or self._rules.costs
         if bar is not None:
             if not minute.is_last_bar and not any(_may_change(order, bar) for order in orders):
                 return MatchResult((), tuple(orders))

@@ -1,0 +1,162 @@
+"""A session of daily bars alone: the open is assumed known, entries slip from it, the day is one bar.
+
+The order of events: entries at the open with ``open_slippage_e6``; then the whole day as one bar, in which the
+ambiguity rule decides between stop and target; what is left leaves at the close with the usual slippage. Rules that
+act while a position is open (break-even, trailing, time stop, limits of the day) need minutes and do not act here.
+Excursions are bounds: what the day reached, cut at the price of an exit on that side.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from finagent.backtest import entering, leaving
+from finagent.backtest.agenda import Task
+from finagent.backtest.desk import Desk
+from finagent.backtest.ledger import PlanRow
+from finagent.backtest.venue import VenueEvent, VenueMinute
+from finagent.domain.costs import CostRules
+from finagent.domain.market import MINUTE_MS, Bar, DailyBar
+from finagent.domain.plan import PlanState
+from finagent.domain.positions import ExitReason
+from finagent.domain.steps import Step
+
+SCAN = "open"
+"""Name of the scan where the schedule has none after the open."""
+
+
+def play_day(desk: Desk) -> None:
+    """One session on its daily bars, from the scan of its open to the close."""
+    desk.entry_slippage_e6 = desk.rules.open_slippage_e6
+    scan_line = next(
+        (line for line in desk.lines.scans if line.kind == "plan" and line.at_ms > desk.session.open_ms), None
+    )
+    skipped = next((line.skipped for line in desk.lines.scans if line.skipped is not None), None)
+    if scan_line is None and skipped is not None:
+        desk.skipped.append(skipped)
+    else:
+        _enter(desk, SCAN if scan_line is None else scan_line.name)
+        _leave(desk)
+    desk.now_ms = desk.lines.day_close_ms
+    leaving.close_day(desk, Task(step=Step.DAY_CLOSE))
+
+
+def _enter(desk: Desk, tick: str) -> None:
+    """Scan, score, plan and size as soon as the open is known, with orders that take part in that open."""
+    open_ms = desk.session.open_ms
+    desk.now_ms = open_ms + MINUTE_MS
+    entering.scan(desk, Task(step=Step.SCAN, tick=tick, kind="plan"))
+    for symbol in sorted(desk.scored.get(tick, {})):
+        bar = desk.market.daily_bar(symbol, desk.market.row)
+        if bar is not None:
+            desk.day_bars[symbol] = _as_bar(bar, open_ms)
+    while (task := desk.agenda.take()) is not None:
+        if task.step is Step.PLAN:
+            entering.plan(desk, task)
+            _date_back(desk)
+        elif task.step is not Step.PLAN_EXPIRY:
+            DAILY_STEPS[task.step](desk, task)
+
+
+def _date_back(desk: Desk) -> None:
+    """The plans are for the open itself: that is what daily bars have to assume."""
+    open_ms = desk.session.open_ms
+    desk.now_ms = open_ms
+    for row in desk.ledger.plans_of(desk.session.date, (PlanState.PLANNED,)):
+        row.plan = replace(row.plan, decided_at_ms=open_ms, entry_from_ms=open_ms)
+
+
+def _leave(desk: Desk) -> None:
+    """The open, the day, the close."""
+    session, costs = desk.session, desk.rules.costs
+    at_open = replace(costs, slippage_e6=desk.rules.open_slippage_e6, open_multiplier=1)
+    bars = {symbol: bar for symbol, bar in desk.day_bars.items() if symbol in desk.ledger.watched()}
+    prints = {
+        symbol: replace(bar, high_e4=bar.open_e4, low_e4=bar.open_e4, close_e4=bar.open_e4)
+        for symbol, bar in bars.items()
+    }
+    _tell(desk, prints, at_open, session.open_ms)
+    after_ms = session.open_ms + costs.open_minutes * MINUTE_MS
+    days = {symbol: replace(bar, start_ms=after_ms) for symbol, bar in bars.items()}
+    _tell(desk, days, costs, session.close_ms)
+    desk.now_ms = session.close_ms - MINUTE_MS
+    for held in desk.ledger.open_positions():
+        plan_id = held.plan.plan_id
+        leave = Task(step=Step.EXIT, of=plan_id, reason=ExitReason.FLATTEN.value)
+        desk.agenda.add(leave, f"{plan_id}/close", now_ms=desk.now_ms)
+    _work(desk)
+    closes = {
+        symbol: Bar(desk.now_ms, bar.close_e4, bar.close_e4, bar.close_e4, bar.close_e4, bar.volume)
+        for symbol, bar in bars.items()
+    }
+    _tell(desk, closes, costs, session.close_ms, is_last=True)
+    _work(desk)
+
+
+def _tell(
+    desk: Desk, bars: Mapping[str, Bar], costs: CostRules, at_ms: int, *, is_last: bool = False
+) -> None:
+    """Play one bar a symbol; whatever fills in it fills at an instant that daily bars know: the open or the close."""
+    desk.now_ms = at_ms
+    minute = VenueMinute(
+        now_ms=at_ms,
+        session=desk.session,
+        bars=bars,
+        spreads_e4={},
+        halted=frozenset(),
+        is_last_bar=is_last,
+        costs=costs,
+    )
+    for event in desk.venue.match(minute):
+        told = event if event.fill is None else replace(event, fill=replace(event.fill, at_ms=at_ms))
+        key = event.execution_id or f"{event.client_order_id}:{event.state.value}"
+        desk.agenda.add(Task(step=Step.BROKER_EVENT, event=told), key, now_ms=at_ms)
+        _cut(desk, told)
+    _work(desk)
+
+
+def _cut(desk: Desk, event: VenueEvent) -> None:
+    """After an exit the day says nothing more of the position: its bar ends at that price on that side."""
+    order = desk.ledger.orders[event.client_order_id]
+    if event.fill is None or order.intent.parent_id is None:
+        return
+    symbol, price_e4 = order.intent.symbol, event.fill.price_e4
+    bar = desk.day_bars[symbol]
+    if price_e4 < bar.open_e4:
+        bar = replace(bar, low_e4=max(bar.low_e4, price_e4))
+    else:
+        bar = replace(bar, high_e4=min(bar.high_e4, price_e4))
+    desk.day_bars[symbol] = bar
+
+
+def _work(desk: Desk) -> None:
+    while (task := desk.agenda.take()) is not None:
+        DAILY_STEPS[task.step](desk, task)
+
+
+def _execute(desk: Desk, task: Task) -> None:
+    row: PlanRow = desk.ledger.plans[task.of]
+    if row.state is PlanState.APPROVED:
+        entering.execute(desk, task)
+
+
+def _nothing(desk: Desk, task: Task) -> None:
+    """Timers of the day have no place in one bar."""
+
+
+DAILY_STEPS = {
+    Step.SCORE: entering.choose,
+    Step.RISK: entering.risk,
+    Step.APPROVE: entering.approve,
+    Step.EXECUTE: _execute,
+    Step.PLAN_EXPIRY: _nothing,
+    Step.SEND: entering.send,
+    Step.BROKER_EVENT: leaving.broker_event,
+    Step.EXIT: leaving.exit_position,
+    Step.SEND_EXIT: leaving.send_exit,
+    Step.CANCEL_ENTRY: leaving.cancel_entry,
+    Step.RECORD_TRADE: leaving.record_trade,
+}
+
+
+def _as_bar(bar: DailyBar, start_ms: int) -> Bar:
+    return Bar(start_ms, bar.open_e4, bar.high_e4, bar.low_e4, bar.close_e4, bar.volume)

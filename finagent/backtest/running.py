@@ -1,0 +1,185 @@
+"""A backtest from end to end: which sessions run on which bars, what went wrong, and what the run is called."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+
+from finagent.backtest.dataset import ABSENT, Dataset
+from finagent.backtest.errors import BacktestError
+from finagent.backtest.ledger import DayRow, Ledger
+from finagent.backtest.parameters import Lines, Parameters
+from finagent.backtest.reference import Run
+from finagent.domain.journal import JsonData, canonical_json, outcome_hash
+from finagent.domain.market import Session
+
+ENGINE = "reference"
+Told = Callable[[str, int, int], None]
+
+
+class Bars(StrEnum):
+    """On which bars sessions run: minutes where there are some, always daily bars, or only minutes."""
+
+    AUTO = "auto"
+    DAILY = "daily"
+    MINUTE = "minute"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rule that failed: in which session, and with what."""
+
+    session: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a backtest came to; with a ``failure`` only the sessions before it count."""
+
+    result_id: str
+    dataset_id: str
+    ledger: Ledger
+    sessions: tuple[Session, ...]
+    failure: Failure | None
+
+
+def run_backtest(
+    dataset: Dataset,
+    rules: Parameters,
+    lines: Lines,
+    sessions: Sequence[Session],
+    *,
+    bars: Bars = Bars.AUTO,
+    version: str = "",
+    told: Told | None = None,
+) -> Result:
+    """Run the sessions in order through the reference engine.
+
+    BacktestError for symbols the dataset does not know and for sessions without any bars of the kind asked for;
+    DatasetChangedError when a file changed meanwhile. A rule that fails ends the run at its session: what was done
+    before is kept, and the failure says where and why.
+    """
+    _refuse_unknown(dataset, rules.symbols)
+    _refuse_empty(dataset, sessions, bars)
+    run = Run.begin(dataset, rules)
+    failure: Failure | None = None
+    for number, session in enumerate(sessions, 1):
+        if told is not None:
+            told(session.date, number, len(sessions))
+        use_minutes = bars is not Bars.DAILY and dataset.has_minutes(dataset.rows[session.date])
+        reason = _without_bars(dataset, session, bars)
+        if reason:
+            run.ledger.days.append(DayRow(session.date, True, (), 0, (reason,), use_minutes))
+            continue
+        try:
+            run.play(session, lines(session), use_minutes=use_minutes)
+        except (
+            Exception
+        ) as error:  # whatever a rule does, what was done before it is kept and the rule is named
+            failure = Failure(session.date, f"{type(error).__name__}: {error}")
+            break
+    dataset.check_unchanged()
+    return Result(
+        result_id=result_id(dataset, rules, sessions, bars=bars, version=version),
+        dataset_id=dataset.dataset_id,
+        ledger=run.ledger,
+        sessions=tuple(sessions),
+        failure=failure,
+    )
+
+
+def result_id(
+    dataset: Dataset, rules: Parameters, sessions: Sequence[Session], *, bars: Bars, version: str
+) -> str:
+    """16 hex digits over code version, data and parameters: the same ask has the same name."""
+    parts = [version, dataset.dataset_id, asdict(rules), [session.date for session in sessions], bars.value]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def outcome_of(ledger: Ledger) -> str:
+    """The hash over decisions, orders, fills and trades, in business order."""
+    return outcome_hash(journal_rows(ledger), order_rows(ledger), fill_rows(ledger), trade_rows(ledger))
+
+
+def journal_rows(ledger: Ledger) -> Iterator[JsonData]:
+    """Decisions as they came."""
+    for entry in ledger.journal:
+        yield [entry.at_ms, entry.kind, entry.ref, entry.data]
+
+
+def order_rows(ledger: Ledger) -> Iterator[JsonData]:
+    """Orders by id: body, state, instants."""
+    for order_id in sorted(ledger.orders):
+        row = ledger.orders[order_id]
+        yield {
+            **asdict(row.intent),
+            "state": row.state.value,
+            "filled_e4": row.filled_e4,
+            "accepted_at_ms": row.accepted_at_ms,
+            "ended_at_ms": row.ended_at_ms,
+            "end_reason": row.reason,
+        }
+
+
+def fill_rows(ledger: Ledger) -> Iterator[JsonData]:
+    """Fills as they were booked, with the bounds where a bar did not tell the order of its events."""
+    for row in ledger.fills:
+        bounds = {"best_e4": row.model.best_e4, "worst_e4": row.model.worst_e4}
+        yield {
+            **asdict(row.fill),
+            **bounds,
+            "leg": row.leg,
+            "reason": None if row.reason is None else row.reason.value,
+        }
+
+
+def trade_rows(ledger: Ledger) -> Iterator[JsonData]:
+    """Trades by session, exit, symbol."""
+    order = sorted(
+        ledger.trades, key=lambda trade: (trade.session, trade.exit_at_ms, trade.symbol, trade.trade_id)
+    )
+    for trade in order:
+        yield asdict(trade)
+
+
+def as_lines(rows: Iterator[JsonData]) -> str:
+    """Rows as JSON, one a line."""
+    return "".join(f"{canonical_json(row)}\n" for row in rows)
+
+
+def _without_bars(dataset: Dataset, session: Session, bars: Bars) -> str:
+    """Why a session cannot run: empty when it can."""
+    row = dataset.rows[session.date]
+    if dataset.has_minutes(row) and bars is not Bars.DAILY:
+        return ""
+    if bars is Bars.MINUTE:
+        return "no minute bars"
+    return "" if (dataset.daily.volume[row] != ABSENT).any() else "no bars"
+
+
+def _refuse_unknown(dataset: Dataset, symbols: Sequence[str] | None) -> None:
+    for symbol in symbols or ():
+        if symbol not in dataset.numbers:
+            near = get_close_matches(symbol, dataset.symbols, n=3, cutoff=0.0)
+            raise BacktestError(
+                f"no symbol {symbol} among the {len(dataset.symbols)} that are stored",
+                hint=f"the nearest are {', '.join(near)}",
+                code="unknown_symbol",
+            )
+
+
+def _refuse_empty(dataset: Dataset, sessions: Sequence[Session], bars: Bars) -> None:
+    known = [session for session in sessions if session.date in dataset.rows]
+    if len(known) == len(sessions) and any(not _without_bars(dataset, each, bars) for each in known):
+        return
+    first, last = dataset.sessions[0].date, dataset.sessions[-1].date
+    asked = f"{sessions[0].date} to {sessions[-1].date}" if sessions else "no session"
+    what = "minute bars" if bars is Bars.MINUTE else "bars"
+    raise BacktestError(
+        f"{asked}: there are no {what} for {'some of it' if known else 'it'}",
+        hint=f"the store holds {first} to {last}; finagent data list shows what is there",
+        code="no_data",
+    )
