@@ -1,6 +1,6 @@
 """ApplicationContext: the commands and views that a surface may use, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -87,6 +87,9 @@ class Views(Protocol):
     ) -> Document:
         """``{entries: [{seq, at, kind, ref, data, hash}], next_after: seq | null}``."""
 
+    async def external(self) -> Document:
+        """``{external: [...]}`` holdings of the account that finagent did not open, by symbol."""
+
     async def risk(self) -> Document:
         """Profile, limits with the part used, loss tier, reservations, locks."""
 
@@ -142,6 +145,9 @@ class Commands(Protocol):
 
     async def unlock(self, symbol: str, *, identity: str) -> CommandResult:
         """Entries in the symbol again."""
+
+    async def acknowledge(self, symbols: Sequence[str], *, identity: str) -> CommandResult:
+        """Knows of external holdings (none named: of all that wait); entries open without them, nothing is sold."""
 
     async def note(self, text: str, *, ref: str, identity: str) -> CommandResult:
         """Adds a person's note to the journal."""

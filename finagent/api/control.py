@@ -51,6 +51,12 @@ class Scope(By):
     symbol: Symbol | None = None
 
 
+class Holdings(By):
+    """A command about external holdings."""
+
+    symbols: Annotated[list[Symbol], Field(max_length=500)] = []
+
+
 class Note(By):
     """A note."""
 
@@ -117,6 +123,13 @@ def control_router(context: ApplicationContext) -> APIRouter:
         """Entries in the symbol again."""
         return outcome(
             await commands_of(context).unlock(body.symbol, identity=caller.identity(body.identity))
+        )
+
+    @router.post("/external/acknowledge")
+    async def acknowledge(caller: Trader, body: Holdings) -> Response:
+        """Knows of holdings that finagent did not open; none named: of all that wait."""
+        return outcome(
+            await commands_of(context).acknowledge(body.symbols, identity=caller.identity(body.identity))
         )
 
     @router.post("/journal/notes")

@@ -53,6 +53,11 @@ def reads_router(views: Views) -> APIRouter:
         """Profit and loss by session."""
         return reply(await views.pnl())
 
+    @router.get("/external")
+    async def external() -> Response:
+        """Holdings of the account that finagent did not open."""
+        return reply(await views.external())
+
     @router.get("/risk")
     async def risk() -> Response:
         """Limits and the part used."""

@@ -1,7 +1,7 @@
 """The commands of a surface over one engine: answers to plans, controls, jobs; each result is one sentence."""
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.views_values import maybe_instant
@@ -129,6 +129,21 @@ class EngineCommands:
     async def unlock(self, symbol: str, *, identity: str) -> CommandResult:
         await self._control.lock(symbol, is_locked=False, identity=identity)
         return CommandResult(code="unlocked", message=f"{symbol} is unlocked.")
+
+    async def acknowledge(self, symbols: Sequence[str], *, identity: str) -> CommandResult:
+        done, unknown = await self._control.acknowledge(symbols, identity=identity)
+        if unknown:
+            raise SurfaceError(
+                f"the account holds no {', '.join(unknown)} that finagent did not open",
+                hint="finagent external list shows what it holds",
+                code="unknown_symbol",
+            )
+        what = ", ".join(done) if done else "nothing: no holding waits"
+        return CommandResult(
+            code="acknowledged",
+            message=f"Acknowledged {what}. What is not ours is never sold and not traded.",
+            data={"symbols": [*done]},
+        )
 
     async def note(self, text: str, *, ref: str, identity: str) -> CommandResult:
         await self._control.note(text, ref=ref, identity=identity)

@@ -17,6 +17,7 @@ from finagent.cli import (
     data,
     database,
     day,
+    external,
     init,
     jobs,
     journal,
@@ -66,6 +67,7 @@ for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.command("run", hidden=True, help="The same as orchestrate.")(operations.orchestrate)
 app.add_typer(journal.app, name="journal")
+app.add_typer(external.app, name="external")
 app.add_typer(data.app, name="data")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(config.app, name="config")

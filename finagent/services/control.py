@@ -1,8 +1,16 @@
 """Control: what a person switches: pause, resume, flatten, kill, rearm, locks and notes, each one commit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, SymbolLocked
+from finagent.domain.external import unseen
+from finagent.domain.facts import (
+    ACCOUNT_ROW,
+    ControlChanged,
+    ExternalAcknowledged,
+    Journalled,
+    SymbolLocked,
+)
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY
 from finagent.domain.market import Session
@@ -72,14 +80,33 @@ class ControlService:
             identity,
             "",
         )
-        session, now_ms = self._session(), self.clock.now_ms()
-        payload: dict[str, JsonValue] = {"session": session.date, "reason": "rearm"}
-        await self.queue.publish(NewJob(Step.RECONCILE, payload, idem_key=f"{session.date}/rearm/{now_ms}"))
+        tx = Tx()
+        self._compare_again("rearm", tx)
+        await self.queue.commit(tx)
 
     async def lock(self, symbol: str, *, is_locked: bool, identity: str) -> None:
         """No entries in a symbol, or again."""
         kind = "lock" if is_locked else "unlock"
         await self._change(SymbolLocked(symbol=symbol, is_locked=is_locked), kind, identity, symbol)
+
+    async def acknowledge(
+        self, symbols: Sequence[str], *, identity: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Know of external holdings (none named: of all that wait): (acknowledged, not held); all or none."""
+        held = {each.symbol: each for each in await self.store.external()}
+        unknown = tuple(sorted(set(symbols) - held.keys()))
+        wanted = [held[name] for name in sorted(set(symbols) & held.keys())] or list(unseen(held.values()))
+        if unknown or not wanted:
+            return (), unknown
+        tx = Tx()
+        for each in wanted:
+            tx.put(ExternalAcknowledged(symbol=each.symbol, quantity_e4=each.quantity_e4, identity=identity))
+            data: dict[str, JsonData] = {"by": identity, "quantity_e4": each.quantity_e4}
+            tx.put(Journalled(kind="external_acknowledged", ref=each.symbol, data=data))
+        tx.touch(ACCOUNT_ROW)
+        self._compare_again("acknowledged", tx)
+        await self.queue.commit(tx)
+        return tuple(each.symbol for each in wanted), ()
 
     async def resting_entries(self, symbol: str) -> int:
         """How many entry orders of a symbol are on their way or at the broker."""
@@ -131,6 +158,12 @@ class ControlService:
         tx.put(Journalled(kind=kind, ref=self._session().date, data={"by": identity, "detail": detail}))
         tx.touch(ACCOUNT_ROW)
         await self.queue.commit(tx)
+
+    def _compare_again(self, reason: str, tx: Tx) -> None:
+        """The gate follows a comparison, not a person's word."""
+        session, now_ms = self._session(), self.clock.now_ms()
+        payload: dict[str, JsonValue] = {"session": session.date, "reason": reason}
+        tx.enqueue(NewJob(Step.RECONCILE, payload, idem_key=f"{session.date}/{reason}/{now_ms}"))
 
     def _session(self) -> Session:
         return self.calendar.session_at(self.clock.now_ms())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from finagent.adapters.sqlite import (
     views_account,
+    views_external,
     views_jobs,
     views_journal,
     views_orders,
@@ -170,6 +171,10 @@ class SqliteViews:
                 conn, after_seq=after_seq, limit=limit, kind=kind, ref=ref
             )
         )
+
+    async def external(self) -> Document:
+        """Holdings of the account that finagent did not open, by symbol."""
+        return await self._database.read_fn(views_external.read_external)
 
     async def risk(self) -> Document:
         """Profile, limits with the part used, loss tier, reservations, locks."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
 from finagent.adapters.sqlite.views_account import MarkedLedger
+from finagent.adapters.sqlite.views_external import DIFFERENCES, difference_words
 from finagent.adapters.sqlite.views_orders import LIVE, Guarded
 from finagent.adapters.sqlite.views_values import Document, Json, instant, listed, loads, maybe_instant
 from finagent.domain.market import MINUTE_MS, Session
@@ -55,6 +56,7 @@ class Scene:
     scheduled: Sequence[Job]
     waiting: Sequence[tuple[str, str, int, int]]
     skipped: Sequence[tuple[int, str]]
+    differences: Sequence[tuple[str, str, str, int]]
     counts: Mapping[str, int]
     boot: tuple[int, int | None] | None
 
@@ -107,6 +109,7 @@ def read_scene(conn: sqlite3.Connection, session: str) -> Scene:
         scheduled=[job_from_row(row) for row in conn.execute(SCHEDULED).fetchall()],
         waiting=waiting,
         skipped=[(at, str(_reason(data))) for at, data in conn.execute(SKIPPED, (session,)).fetchall()],
+        differences=conn.execute(DIFFERENCES).fetchall(),
         counts=counts,
         boot=conn.execute(BOOT).fetchone(),
     )
@@ -206,6 +209,9 @@ def problems(
     if needs_agent and engine_state(scene, services) == "stopped":
         _no_agent(found, scene, problems)
     _halts(found, problems)
+    for kind, ref, detail, since_ms in scene.differences:
+        words, mend = difference_words(kind, ref, detail)
+        problems.add("critical", f"differs_{kind}", words, mend=mend, since_ms=since_ms)
     _orders(scene, problems)
     for guarded in found.ledger.guarded:
         _position(guarded, session, problems)

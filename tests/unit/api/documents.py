@@ -433,3 +433,25 @@ NO_MINUTES: Document = {
     "totals": {"trades": 0},
     "trades": [],
 }
+EXTERNAL: Document = {
+    "external": [
+        {
+            "symbol": "BRK.B",
+            "quantity": "12",
+            "acknowledged_quantity": "12",
+            "is_acknowledged": True,
+            "first_seen_at": "2018-02-28T15:00:00Z",
+            "acknowledged_at": "2018-02-28T16:00:00Z",
+            "acknowledged_by": "cli:ann",
+        },
+        {
+            "symbol": "KO",
+            "quantity": "40",
+            "acknowledged_quantity": None,
+            "is_acknowledged": False,
+            "first_seen_at": "2018-03-01T14:31:00Z",
+            "acknowledged_at": None,
+            "acknowledged_by": None,
+        },
+    ]
+}

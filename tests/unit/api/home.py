@@ -1,5 +1,7 @@
 """A home in memory: the ports Views and Commands over the documents of a day."""
 
+from collections.abc import Sequence
+
 from finagent.api.callers import Callers
 from finagent.context import (
     EVERY_JOB,
@@ -68,6 +70,9 @@ class MemoryViews:
             "entries": found[:limit],
             "next_after": after_seq + limit if len(found) > limit else None,
         }
+
+    async def external(self) -> Document:
+        return documents.EXTERNAL
 
     async def risk(self) -> Document:
         return documents.RISK
@@ -147,6 +152,9 @@ class MemoryCommands:
 
     async def unlock(self, symbol: str, *, identity: str) -> CommandResult:
         return self._done("unlocked", symbol, identity)
+
+    async def acknowledge(self, symbols: Sequence[str], *, identity: str) -> CommandResult:
+        return self._done("acknowledged", *symbols, identity)
 
     async def note(self, text: str, *, ref: str, identity: str) -> CommandResult:
         return self._done("noted", text, ref, identity)
