@@ -17,7 +17,7 @@ from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
-from finagent.bootstrap.recording import in_journal
+from finagent.bootstrap.recording import code_identity, in_journal
 from finagent.bootstrap.storage import FolderStorage, Storage
 from finagent.bootstrap.timed import TimedHandler
 from finagent.bootstrap.world import World
@@ -183,6 +183,7 @@ class Engine:
                 is_every_bar=options.is_every_bar,
                 start_equity_e8=self.start_equity_e8,
                 watches_exits=not self.broker.capabilities.has_attached_exits,
+                code=code_identity(),
             ),
             clock,
         )

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from finagent.domain.market import Session
 from finagent.domain.steps import Step
+from finagent.domain.watch import ScanWatch
 from finagent.ports import CalendarPort, NewJob
 from finagent.queue.port import CronTick
 from finagent.queue.scheduler import Anchor, CronLine, CronScheduler
@@ -47,7 +48,13 @@ class DueTick:
     tick: CronTick
     session: str
     jobs: tuple[NewJob, ...]
-    skipped: str | None = None
+    watch: ScanWatch | None = None
+    """A scan's: it says whether it is skipped."""
+
+    @property
+    def skipped(self) -> str | None:
+        """Why the tick leaves no job."""
+        return None if self.watch is None else self.watch.skipped()
 
 
 class DaySchedule:
@@ -160,17 +167,19 @@ class DaySchedule:
         )
 
     def _scan(self, tick: CronTick, session: Session, late_ms: int, now_ms: int) -> DueTick:
-        scan = self._scans[tick.name.partition(":")[2]]
-        skipped = None
-        if late_ms > self._rules.misfire_ms:
-            skipped = f"missed by {late_ms // 60_000} min"
-        elif session.date in self._rules.no_trade_days:
-            skipped = "no-trade day"
-        elif self.flatten_start_ms(session) - now_ms < self._rules.min_before_flatten_ms:
-            skipped = "too close to the flatten ladder"
+        scan, rules = self._scans[tick.name.partition(":")[2]], self._rules
+        watch = ScanWatch(
+            session=session.date,
+            tick=scan.name,
+            late_ms=late_ms,
+            misfire_ms=rules.misfire_ms,
+            to_flatten_ms=self.flatten_start_ms(session) - now_ms,
+            min_before_flatten_ms=rules.min_before_flatten_ms,
+            is_no_trade_day=session.date in rules.no_trade_days,
+        )
         payload = {"session": session.date, "tick": scan.name, "kind": scan.kind}
         job = NewJob(Step.SCAN, dict(payload), idem_key=f"{session.date}/{scan.name}")
-        return DueTick(tick, session.date, () if skipped else (job,), skipped)
+        return DueTick(tick, session.date, () if watch.skipped() else (job,), watch)
 
     def _session(self, at_ms: int) -> Session | None:
         return self._calendar.session(datetime.fromtimestamp(at_ms / 1000, self._zone).date().isoformat())

@@ -22,6 +22,7 @@ from finagent.domain.evidence import Evidence, EvidenceWriter, canonical_text, r
 from finagent.domain.facts import Journalled
 from finagent.domain.journal import JsonData
 from finagent.domain.plain import decoder
+from finagent.domain.watch import watch_again
 from finagent.ports import Job, JobQueue, Tx
 from finagent.queue.job import JobStatus, JsonValue
 
@@ -52,6 +53,8 @@ def decide_again(head: Mapping[str, JsonData], fetch: Fetch) -> Decision:
 
     NotRecordedError when it asks what was not asked then; UnknownStepError when this program cannot run it.
     """
+    if "watch" in head:
+        return _watched_again(head, fetch)
     answers = _Answers(as_list(head["reads"]), fetch)
     try:
         service = _built(str(head["service"]), as_object(fetch(str(head["values"]))), answers)
@@ -62,6 +65,17 @@ def decide_again(head: Mapping[str, JsonData], fetch: Fetch) -> Decision:
     if answers.missing:
         raise NotRecordedError(answers.missing[0])
     return _decision(tx, call)
+
+
+def _watched_again(head: Mapping[str, JsonData], fetch: Fetch) -> Decision:
+    try:
+        due = watch_again(str(head["watch"]), resolved(head["inputs"], fetch))
+    except PlainDataError as error:
+        raise UnknownStepError(str(error)) from error
+    if due is None:
+        return Decision((), [], [])
+    jobs = [job.told() for job in due.jobs]
+    return Decision(((due.kind, due.ref, _as_read(due.data)),), [], _as_read(jobs))
 
 
 def as_list(data: JsonData) -> list[JsonData]:
@@ -113,7 +127,10 @@ async def _called(service: object, call: Mapping[str, JsonData], answers: "_Answ
         raise UnknownStepError(f"{type(service).__name__} has no {call['method']}")
     hints = get_type_hints(method)
     names = list(inspect.signature(method).parameters)
-    args = [decoder(hints[name])(each) for name, each in zip(names, as_list(call["args"]), strict=False)]
+    args = [
+        answers.committed if hints[name] is Tx else decoder(hints[name])(each)
+        for name, each in zip(names, as_list(call["args"]), strict=False)
+    ]
     named = {name: decoder(hints[name])(each) for name, each in as_object(call["named"]).items()}
     await method(*args, **named)
     return answers.committed

@@ -110,9 +110,13 @@ class _RecordedService:
             return found
 
         async def step(*args: object, **kwargs: object) -> object:
-            call: dict[str, JsonData] = {"method": name, "args": plain(args), "named": plain(kwargs)}
-            with _recording(call):
-                return await found(*args, **kwargs)
+            call: dict[str, JsonData] = {"method": name, "args": said(args), "named": plain(kwargs)}
+            with _recording(call) as recording:
+                answer = await found(*args, **kwargs)
+            for each in args:
+                if isinstance(each, Tx):
+                    self._seal(recording, each)  # whoever gave the buffer commits it
+            return answer
 
         return step
 
@@ -140,6 +144,14 @@ class _RecordedService:
             **decided(writer, tx.facts, tx.jobs),
         }
         return writer.finish(head, self._values)
+
+
+BUFFER = "the buffer"
+
+
+def said(args: Sequence[object]) -> JsonData:
+    """The arguments of a step as plain data; a buffer to fill is named."""
+    return [BUFFER if isinstance(each, Tx) else plain(each) for each in args]
 
 
 def decided(writer: EvidenceWriter, facts: Sequence[object], jobs: Sequence[NewJob]) -> dict[str, JsonData]:

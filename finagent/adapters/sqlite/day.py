@@ -4,25 +4,23 @@ import logging
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from finagent.adapters.sqlite.codec import decode
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.adapters.sqlite.store import read_book, read_open_positions, read_orders_of
-from finagent.domain.book import Book, OpenPosition, account_state
+from finagent.domain.book import OpenPosition
 from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
 from finagent.domain.facts import Journalled
-from finagent.domain.limits import breakers, loss_tier
-from finagent.domain.manage import ArmedAction, MoveStop, OpenState, TimeStop, advance, armed_action, evaluate
+from finagent.domain.journal import JsonData
 from finagent.domain.market import MINUTE_MS, Bar, Session
 from finagent.domain.orders import BrokerFill, OrderState
 from finagent.domain.plan import Plan
-from finagent.domain.positions import ExitReason, entry_price_e4, fold, open_position
-from finagent.domain.protection import is_attached, is_bare, touched_targets
 from finagent.domain.risk import RiskProfile
 from finagent.domain.steps import Step
+from finagent.domain.watch import ArmedWatch, LimitWatch, PositionWatch, Watch, watch_evidence
 from finagent.ports import CalendarPort, Clock, JsonValue, MarketDataPort, NewJob, RetryError
 from finagent.runtime.clock import VirtualClock
 from finagent.runtime.failpoints import hit
@@ -94,6 +92,8 @@ class DayRules:
     start_equity_e8: int
     watches_exits: bool = False
     """The broker takes no attached exits: targets and bare positions are watched here."""
+    code: str = ""
+    """The program that decides, as the journal names it."""
 
 
 class DayDriver:
@@ -256,9 +256,8 @@ class DayDriver:
         self._watch_limits(ws, minute, fills)
         for due in self._schedule.due(before_ms, minute.at_ms, now_ms=ws.now_ms):
             is_new = ws.fire(due.tick, due.jobs, skipped=due.skipped)
-            if is_new and due.skipped is not None:
-                ref = f"{due.session}/{due.tick.name.partition(':')[2]}"
-                ws.apply(Journalled(kind="scan_skipped", ref=ref, data={"reason": due.skipped}))
+            if is_new and due.watch is not None:
+                self._leave(ws, due.watch)
 
     def _match(self, ws: WriteSession, minute: Minute) -> list[BrokerFill]:
         """The venue's fills, one ``broker_event`` job each, in its order."""
@@ -288,91 +287,61 @@ class DayDriver:
     def _watch_plans(self, ws: WriteSession, minute: Minute) -> None:
         for (body,) in ws.conn.execute(ARMED).fetchall():
             plan = decode(Plan, body)
-            if armed_action(plan, minute.bars.get(plan.symbol), minute.at_ms) is ArmedAction.TRIGGER:
-                payload: dict[str, JsonValue] = {"plan": plan.plan_id}
-                step, key = Step.EXECUTE, plan.plan_id
-                if ws.now_ms - minute.at_ms > MINUTE_MS:  # a trigger passed unseen is never chased
-                    payload["reason"] = "trigger_passed_unseen"
-                    step, key = Step.PLAN_EXPIRY, f"{plan.plan_id}/unseen"
-                ws.publish(NewJob(step, payload, idem_key=key, key=plan.plan_id))
+            bar = minute.bars.get(plan.symbol)
+            self._leave(ws, ArmedWatch(plan=plan, bar=bar, at_ms=minute.at_ms, now_ms=ws.now_ms))
 
     def _watch_positions(self, ws: WriteSession, minute: Minute) -> None:
+        watches_exits = self._rules.watches_exits
         for held in read_open_positions(ws.conn):
-            bar = minute.bars.get(held.plan.symbol)
-            if self._rules.watches_exits and minute.at_ms < minute.session.close_ms:
-                _watch_exits(ws, held, bar, minute.at_ms)
-            if bar is None:
-                continue
-            plan_id = held.plan.plan_id
-            for action in evaluate(held.plan, self._state(held, minute), bar, minute.at_ms):
-                if isinstance(action, TimeStop):
-                    payload = {"plan": plan_id, "reason": action.reason.value}
-                    key = f"{plan_id}/time@{minute.at_ms}" if self._rules.watches_exits else f"{plan_id}/time"
-                    ws.publish(NewJob(Step.EXIT, dict(payload), idem_key=key, key=plan_id))
-                elif isinstance(action, MoveStop):
-                    move: dict[str, JsonValue] = {
-                        "plan": plan_id,
-                        "stop_e4": action.new_stop_e4,
-                        "reason": action.reason.value,
-                    }
-                    key = f"{plan_id}/{action.new_stop_e4}@{minute.at_ms}"
-                    ws.publish(NewJob(Step.MOVE_STOP, move, idem_key=key, key=plan_id))
+            bar, orders = minute.bars.get(held.plan.symbol), None
+            if watches_exits and minute.at_ms < minute.session.close_ms:
+                orders = tuple(order.own for order in read_orders_of(ws.conn, held.plan.plan_id))
+            watch = PositionWatch(
+                held=held,
+                bar=bar,
+                bars=self._since_entry(held, minute) if bar is not None else (),
+                at_ms=minute.at_ms,
+                orders=orders,
+                has_timed_keys=watches_exits,
+            )
+            self._leave(ws, watch)
 
-    def _state(self, held: OpenPosition, minute: Minute) -> OpenState:
-        """Best price since the entry, folded anew from the bars: nothing is remembered between ticks."""
+    def _since_entry(self, held: OpenPosition, minute: Minute) -> tuple[Bar, ...]:
+        """The symbol's bars since the first fill."""
         opened_at_ms = held.position.opened_at_ms or 0
-        entry_e4 = entry_price_e4(held.position)
-        state = OpenState(
-            entry_e4=entry_e4, best_e4=entry_e4, stop_e4=held.stop_e4, opened_at_ms=opened_at_ms
-        )
-        for bar in self._market.loaded_minutes(held.plan.symbol, minute.session, minute.at_ms):
-            state = advance(held.plan, state, bar)
-        return state
+        bars = self._market.loaded_minutes(held.plan.symbol, minute.session, minute.at_ms)
+        return tuple(bar for bar in bars if bar.start_ms >= opened_at_ms)
 
     def _watch_limits(self, ws: WriteSession, minute: Minute, fills: Sequence[BrokerFill]) -> None:
         """The day's loss after this minute's fills, marked from ended bars, and the breakers."""
+        if minute.is_blind:
+            return
         book = read_book(
             ws.conn, minute.session.date, start_equity_e8=self._rules.start_equity_e8, now_ms=minute.at_ms
         )
-        if minute.is_blind:
+        planned = tuple((_plan_of(ws.conn, fill), fill) for fill in fills)
+        watch = LimitWatch(book=book, fills=planned, marks_e4=minute.marks_e4, profile=self._profile)
+        self._leave(ws, watch)
+
+    def _leave(self, ws: WriteSession, watch: Watch) -> None:
+        """The jobs of what is due, and a row that says why; what was left before is not said again."""
+        due = watch.decide()
+        if due is None:
             return
-        account = account_state(_with_fills(ws.conn, book, fills), minute.marks_e4, self._profile)
-        tier = loss_tier(account, self._profile)
-        if tier is not None:
-            payload = {"session": minute.session.date, "tier": tier}
-            ws.publish(NewJob(Step.LIMIT, dict(payload), idem_key=f"{minute.session.date}/{tier}"))
-        for breaker in breakers(account, self._profile):
-            payload = {"session": minute.session.date, "tier": breaker}
-            key = f"{minute.session.date}/{breaker}/{book.rearmed_at_ms}"
-            ws.publish(NewJob(Step.LIMIT, dict(payload), idem_key=key))
+        published = [
+            ws.publish(NewJob(job.step, payload_of(job.payload), idem_key=job.key, key=job.serial))
+            for job in due.jobs
+        ]
+        if not published or any(each.created for each in published):
+            evidence = watch_evidence(watch, due, code=self._rules.code)
+            ws.apply(Journalled(kind=due.kind, ref=due.ref, data=due.data, evidence=evidence))
 
 
-def _watch_exits(ws: WriteSession, held: OpenPosition, bar: Bar | None, at_ms: int) -> None:
-    """What no order at the broker does by itself: targets that were reached, and a stop where none is on its way."""
-    plan, plan_id = held.plan, held.plan.plan_id
-    orders = [order.own for order in read_orders_of(ws.conn, plan_id)]
-    if is_attached(orders):
-        return
-    opened_at_ms = held.position.opened_at_ms or 0
-    legs = touched_targets(plan, orders, bar, opened_at_ms=opened_at_ms) if bar is not None else ()
-    if legs:
-        take: dict[str, JsonValue] = {
-            "plan": plan_id, "reason": ExitReason.TARGET.value, "legs": list(legs),
-        }  # fmt: skip
-        ws.publish(NewJob(Step.EXIT, take, idem_key=f"{plan_id}/{legs[-1]}@{at_ms}", key=plan_id))
-    elif is_bare(orders):
-        look: dict[str, JsonValue] = {"plan": plan_id}
-        ws.publish(NewJob(Step.PROTECT, look, idem_key=f"{plan_id}/bare@{at_ms}", key=plan_id))
+def payload_of(data: Mapping[str, JsonData]) -> dict[str, JsonValue]:
+    """Plain data as a job's payload."""
+    return cast("dict[str, JsonValue]", dict(data))
 
 
-def _with_fills(conn: sqlite3.Connection, book: Book, fills: Sequence[BrokerFill]) -> Book:
-    """The book with fills that no ``broker_event`` job has folded yet."""
-    held = {each.plan.plan_id: each for each in book.positions}
-    for fill in fills:
-        (body,) = conn.execute(PLAN_OF_ORDER, (fill.client_order_id,)).fetchone()
-        plan = decode(Plan, body)
-        known = held.get(plan.plan_id)
-        before = known.position if known is not None else open_position(plan)
-        stop_e4 = known.stop_e4 if known is not None else plan.stop_e4
-        held[plan.plan_id] = OpenPosition(position=fold(before, fill), plan=plan, stop_e4=stop_e4)
-    return book.with_positions(tuple(held[plan_id] for plan_id in sorted(held)))
+def _plan_of(conn: sqlite3.Connection, fill: BrokerFill) -> Plan:
+    (body,) = conn.execute(PLAN_OF_ORDER, (fill.client_order_id,)).fetchone()
+    return decode(Plan, body)
