@@ -419,7 +419,8 @@ async def _pending(context: ApplicationContext) -> list[Document]:
 async def _until_flat(context: ApplicationContext) -> None:
     while True:
         held = (await context.views.positions()).get("positions")
-        if not held and not (await context.views.orders(open_only=True)).get("orders"):
+        closing = (await context.views.external()).get("closing")
+        if not held and not closing and not (await context.views.orders(open_only=True)).get("orders"):
             return
         await asyncio.sleep(POLL_S)
 

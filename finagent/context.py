@@ -131,10 +131,15 @@ class Commands(Protocol):
     async def resume(self, *, identity: str) -> CommandResult:
         """Undoes a person's pause only."""
 
-    async def flatten(self, *, symbol: str | None, identity: str) -> CommandResult:
-        """Cancels entries in scope and closes positions; without a symbol it also pauses."""
+    async def flatten(
+        self, *, symbol: str | None, identity: str, include_external: bool = False
+    ) -> CommandResult:
+        """Cancels entries in scope and closes positions; without a symbol it also pauses.
 
-    async def kill(self, *, reason: str, identity: str) -> CommandResult:
+        ``include_external`` sells, too, what finagent did not open.
+        """
+
+    async def kill(self, *, reason: str, identity: str, include_external: bool = False) -> CommandResult:
         """Cancels, flattens and locks: trading ends until ``rearm``."""
 
     async def rearm(self, *, identity: str) -> CommandResult:

@@ -14,7 +14,7 @@ from finagent.domain.book import (
     StoredOrder,
     StoredPlan,
 )
-from finagent.domain.external import ExternalHolding
+from finagent.domain.external import ExternalHolding, ExternalOrder
 from finagent.domain.gap import Candidate
 from finagent.domain.market import Bar, Earnings, Headline, History, Instrument, MarketView, Quote, Session
 from finagent.domain.orders import (
@@ -203,6 +203,9 @@ class Store(Protocol):
 
     async def external(self) -> Sequence[ExternalHolding]:
         """Holdings of the account that are not ours, by symbol."""
+
+    async def external_orders(self) -> Sequence[ExternalOrder]:
+        """Every order that closes or closed such a holding, by creation."""
 
     async def differences(self) -> Sequence[Difference]:
         """What broker and journal disagreed on by the newest comparison."""

@@ -138,12 +138,13 @@ class Needs:
 
     async def __call__(self, request: Request) -> Caller:
         caller = caller_of(request)
-        refusal = self._refusal(caller)
+        refusal = self.refusal(caller)
         if refusal is not None:
             raise ForbiddenError(refusal)
         return caller
 
-    def _refusal(self, caller: Caller) -> Refusal | None:
+    def refusal(self, caller: Caller) -> Refusal | None:
+        """Why the caller may not, None when it may."""
         if rank(caller.scope) < rank(self.scope):
             return Refusal(
                 status=403,
@@ -165,7 +166,17 @@ class Needs:
         return None
 
 
+LOCAL_ADMIN = Needs(TokenScope.ADMIN, is_local_only=True)
+
+
+def refuse_unless_local(caller: Caller) -> None:
+    """ForbiddenError for what only the machine's own command line may ask: a part of a route's body, not the route."""
+    refusal = LOCAL_ADMIN.refusal(caller)
+    if refusal is not None:
+        raise ForbiddenError(refusal)
+
+
 Reader = Annotated[Caller, Depends(Needs(TokenScope.READ))]
 Approver = Annotated[Caller, Depends(Needs(TokenScope.APPROVE))]
 Trader = Annotated[Caller, Depends(Needs(TokenScope.TRADE))]
-LocalAdmin = Annotated[Caller, Depends(Needs(TokenScope.ADMIN, is_local_only=True))]
+LocalAdmin = Annotated[Caller, Depends(LOCAL_ADMIN)]

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from finagent.api.callers import LocalAdmin, Trader
+from finagent.api.callers import LocalAdmin, Trader, refuse_unless_local
 from finagent.api.replies import outcome
 from finagent.context import ApplicationContext, Commands, SurfaceError
 
@@ -46,9 +46,16 @@ class Lock(InSymbol):
 
 
 class Scope(By):
-    """A command about one symbol or all."""
+    """A command about one symbol or all; ``include_external`` sells, too, what finagent did not open."""
 
     symbol: Symbol | None = None
+    include_external: bool = False
+
+
+class Kill(Because):
+    """The end of trading; ``include_external`` sells, too, what finagent did not open."""
+
+    include_external: bool = False
 
 
 class Holdings(By):
@@ -92,16 +99,28 @@ def control_router(context: ApplicationContext) -> APIRouter:
     async def flatten(caller: Trader, body: Scope | None = None) -> Response:
         """Cancels entries and closes positions; without a symbol it also pauses."""
         body = body or Scope()
+        if body.include_external:
+            refuse_unless_local(caller)
         return outcome(
-            await commands_of(context).flatten(symbol=body.symbol, identity=caller.identity(body.identity))
+            await commands_of(context).flatten(
+                symbol=body.symbol,
+                identity=caller.identity(body.identity),
+                include_external=body.include_external,
+            )
         )
 
     @router.post("/control/kill")
-    async def kill(caller: Trader, body: Because | None = None) -> Response:
+    async def kill(caller: Trader, body: Kill | None = None) -> Response:
         """Cancels, flattens and locks."""
-        body = body or Because()
+        body = body or Kill()
+        if body.include_external:
+            refuse_unless_local(caller)
         return outcome(
-            await commands_of(context).kill(reason=body.reason, identity=caller.identity(body.identity))
+            await commands_of(context).kill(
+                reason=body.reason,
+                identity=caller.identity(body.identity),
+                include_external=body.include_external,
+            )
         )
 
     @router.post("/control/rearm")
@@ -125,6 +144,13 @@ def control_router(context: ApplicationContext) -> APIRouter:
             await commands_of(context).unlock(body.symbol, identity=caller.identity(body.identity))
         )
 
+    _words(router, context)
+    return router
+
+
+def _words(router: APIRouter, context: ApplicationContext) -> None:
+    """What a person says that changes nothing at the broker."""
+
     @router.post("/external/acknowledge")
     async def acknowledge(caller: Trader, body: Holdings) -> Response:
         """Knows of holdings that finagent did not open; none named: of all that wait."""
@@ -138,5 +164,3 @@ def control_router(context: ApplicationContext) -> APIRouter:
         return outcome(
             await commands_of(context).note(body.text, ref=body.ref, identity=caller.identity(body.identity))
         )
-
-    return router

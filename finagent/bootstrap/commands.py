@@ -92,20 +92,26 @@ class EngineCommands:
             )
         return CommandResult(code="resumed", message="Resumed: entries are possible again.")
 
-    async def flatten(self, *, symbol: str | None, identity: str) -> CommandResult:
-        count = await self._control.flatten(symbol=symbol, identity=identity)
+    async def flatten(
+        self, *, symbol: str | None, identity: str, include_external: bool = False
+    ) -> CommandResult:
+        count = await self._control.flatten(
+            symbol=symbol, identity=identity, include_external=include_external
+        )
         what = f"in {symbol}" if symbol else "everywhere, and entries are paused"
+        also = " What finagent did not open is sold, too." if include_external else ""
         return CommandResult(
             code="flattening",
-            message=f"Flattening {what}: {count} positions in scope; entries are cancelled.",
+            message=f"Flattening {what}: {count} positions in scope; entries are cancelled.{also}",
             data={"positions": count, "symbol": symbol},
         )
 
-    async def kill(self, *, reason: str, identity: str) -> CommandResult:
-        count = await self._control.kill(reason=reason, identity=identity)
+    async def kill(self, *, reason: str, identity: str, include_external: bool = False) -> CommandResult:
+        count = await self._control.kill(reason=reason, identity=identity, include_external=include_external)
+        also = " What finagent did not open is sold, too." if include_external else ""
         return CommandResult(
             code="killed",
-            message=f"Killed: {count} positions are being closed, no entry until finagent rearm.",
+            message=f"Killed: {count} positions are being closed, no entry until finagent rearm.{also}",
             data={"positions": count},
         )
 

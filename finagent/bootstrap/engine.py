@@ -36,6 +36,7 @@ from finagent.services import (
     catch_up,
     execution,
     exits,
+    external,
     flatten,
     journal,
     planner,
@@ -52,7 +53,7 @@ from finagent.settings import Settings
 
 LOG = logging.getLogger(__name__)
 ENTRY_TIME_TO_LIVE_MS = 60_000
-HELD_BACK = ("exits", "flatten", "sender", "canceller", "position", "reconcile", "execution")
+HELD_BACK = ("exits", "flatten", "sender", "canceller", "position", "reconcile", "execution", "external")
 PROVIDED = ("queue", "market_data", "news", "broker")
 
 
@@ -416,6 +417,10 @@ class Engine:
             (exits.CONTRACT, exits.ExitService(store, broker, clock, scope)),
             (position.CONTRACT, position.PositionService(store)),
             (catch_up.CONTRACT, self.catch_up()),
+            (
+                external.CONTRACT,
+                external.ExternalService(store, broker, self.world.calendar, clock, scope),
+            ),
         ]
 
 

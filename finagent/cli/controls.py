@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from finagent.cli.fields import rows, text
 from finagent.cli.invocation import (
     Action,
     Invocation,
@@ -23,6 +24,12 @@ from finagent.context import CommandResult, Commands, Json, SurfaceError
 
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the journal.")]
 Symbol = Annotated[str, typer.Argument(metavar="SYMBOL")]
+External = Annotated[
+    bool,
+    typer.Option(
+        "--include-external", help="Also sell shares that finagent did not open; asks, and names them."
+    ),
+]
 
 
 def pause(
@@ -84,6 +91,7 @@ def rearm(context: typer.Context, yes: Yes = False, dry_run: DryRun = False, as_
 def flatten(
     context: typer.Context,
     symbol: Annotated[str | None, typer.Argument(metavar="[SYMBOL]", help="One symbol; default all.")] = None,
+    external: External = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -91,11 +99,13 @@ def flatten(
     """Cancel entries and close positions now; without a symbol also pause."""
     name = symbol.strip().upper() if symbol else None
     scope = f"in {name}" if name else "in every symbol, and pause"
-    effect = f"cancel entries and close positions {scope}"
+    effect = f"cancel entries and close positions {scope}{_outside(context, name, is_included=external)}"
     if not dry_run:
         confirm(f"flatten will {effect}. Go on?", is_sure=yes, verb="flatten")
+    body: dict[str, Json] = {"symbol": name}
     _closing(
-        context, "flatten", {"symbol": name}, lambda c, who: c.flatten(symbol=name, identity=who),
+        context, "flatten", {**body, "include_external": True} if external else body,
+        lambda c, who: c.flatten(symbol=name, identity=who, include_external=external),
         effect=effect, dry_run=dry_run, as_json=as_json,
     )  # fmt: skip
 
@@ -103,18 +113,32 @@ def flatten(
 def kill(
     context: typer.Context,
     reason: Reason = "",
+    external: External = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Cancel, flatten and lock: trading ends until rearm."""
     effect = "cancel entries, close every position and lock: no trading until finagent rearm"
+    effect += _outside(context, None, is_included=external)
     if not dry_run:
         confirm(f"kill will {effect}. Go on?", is_sure=yes, verb="kill")
+    body: dict[str, Json] = {"reason": reason}
     _closing(
-        context, "kill", {"reason": reason}, lambda c, who: c.kill(reason=reason, identity=who),
+        context, "kill", {**body, "include_external": True} if external else body,
+        lambda c, who: c.kill(reason=reason, identity=who, include_external=external),
         effect=effect, dry_run=dry_run, as_json=as_json,
     )  # fmt: skip
+
+
+def _outside(context: typer.Context, symbol: str | None, *, is_included: bool) -> str:
+    """What would be sold that finagent did not open, named one by one: nobody agrees to what was not shown."""
+    if not is_included:
+        return ""
+    found = rows(read(invocation(context), lambda views: views.external()), "external")
+    held = [row for row in found if symbol in (None, text(row, "symbol"))]
+    names = ", ".join(f"{text(row, 'quantity')} {text(row, 'symbol')}" for row in held)
+    return f"; AND SELL WHAT FINAGENT DID NOT OPEN: {names}" if names else "; nothing else is held"
 
 
 Command = Callable[[Commands, str], Awaitable[CommandResult]]
@@ -156,7 +180,7 @@ def _closing(
     from finagent.cli.agent import find_agent
 
     call = invocation(context)
-    if dry_run or find_agent(call.home) is not None or not _holds_something(call):
+    if dry_run or find_agent(call.home) is not None or not _holds_something(call, body):
         _control(context, verb, body, command, effect=effect, dry_run=dry_run, as_json=as_json)
         return
     who = identity()
@@ -171,11 +195,12 @@ def _closing(
     answer_result(result, as_json=as_json)
 
 
-def _holds_something(call: Invocation) -> bool:
+def _holds_something(call: Invocation, body: dict[str, Json]) -> bool:
     """Whether a position is open or an order works: then somebody must see the closing through."""
     try:
         held = read(call, lambda views: views.positions()).get("positions")
         working = read(call, lambda views: views.orders(open_only=True)).get("orders")
+        outside = read(call, lambda views: views.external()).get("external")
     except SurfaceError:
         return False
-    return bool(held or working)
+    return bool(held or working or ("include_external" in body and outside))

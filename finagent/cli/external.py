@@ -86,5 +86,5 @@ def _page(document: Document, page: Page) -> str:
 
 def _seen(row: Document) -> str:
     if not flag(row, "is_acknowledged"):
-        return "no: entries are shut until finagent external ack"
+        return "no: entries are shut"
     return f"{moment(text(row, 'acknowledged_at'), '%Y-%m-%d')} by {text(row, 'acknowledged_by')}"

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from finagent.domain.market import Side
+from finagent.domain.orders import OrderIntent, OrderState, OrderType, Scope, client_order_id, is_ours
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalHolding:
@@ -36,3 +39,50 @@ def unseen(holdings: Iterable[ExternalHolding]) -> tuple[ExternalHolding, ...]:
     """Holdings that wait for acknowledgement and block entries until then, by symbol."""
     waiting = (each for each in holdings if not each.is_acknowledged)
     return tuple(sorted(waiting, key=lambda each: each.symbol))
+
+
+EXTERNAL_LEG = "external"
+MOST_EXTERNAL_ORDERS = 5
+"""How often a day an order to close an external holding of one symbol is tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalOrder:
+    """An order that closes a holding that is not ours, with what became of it."""
+
+    intent: OrderIntent
+    session: str
+    state: OrderState
+    filled_e4: int = 0
+    reason: str = ""
+
+
+def is_external_id(client_order_id: str) -> bool:
+    """Whether an order of ours closes what is not ours: it belongs to no plan."""
+    return is_ours(client_order_id) and f"-{EXTERNAL_LEG}-" in client_order_id
+
+
+def external_intent(
+    holding: ExternalHolding, *, session: str, generation: int, scope: Scope, now_ms: int, reason: str
+) -> OrderIntent:
+    """A market order that closes a whole external holding; its id is derived, as every other is."""
+    return OrderIntent(
+        client_order_id=client_order_id(
+            scope,
+            session=session,
+            scan_tick=EXTERNAL_LEG,
+            symbol=holding.symbol,
+            leg=EXTERNAL_LEG,
+            generation=generation,
+        ),
+        plan_id="",
+        symbol=holding.symbol,
+        leg=EXTERNAL_LEG,
+        generation=generation,
+        side=Side.SELL if holding.quantity_e4 > 0 else Side.BUY,
+        type=OrderType.MARKET,
+        quantity_e4=abs(holding.quantity_e4),
+        ignores_participation=True,
+        created_at_ms=now_ms,
+        reason=reason,
+    )

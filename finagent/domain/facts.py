@@ -223,6 +223,25 @@ class ExternalAcknowledged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalIntended:
+    """The committed will to close a holding that is not ours, by one order that belongs to no plan."""
+
+    intent: OrderIntent
+    session: str
+    body_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalOrderMoved:
+    """What became of such an order; filled in 1e-4 shares."""
+
+    client_order_id: str
+    to_state: OrderState
+    filled_e4: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolLocked:
     """A symbol that is not entered (or is again)."""
 

@@ -14,6 +14,7 @@ class Step(StrEnum):
     MOVE_STOP = "move_stop"
     REPLACE = "replace"
     SEND_EXIT = "send_exit"
+    SELL_EXTERNAL = "sell_external"
     RECORD_TRADE = "record_trade"
     LIMIT = "limit"
     SCAN = "scan"
@@ -39,6 +40,7 @@ PRIORITY: dict[Step, int] = {
     Step.MOVE_STOP: 2,
     Step.REPLACE: 2,
     Step.SEND_EXIT: 2,
+    Step.SELL_EXTERNAL: 2,
     Step.RECORD_TRADE: 3,
     Step.LIMIT: 4,
     Step.SCAN: 5,

@@ -47,19 +47,32 @@ class ControlService:
         return None
 
     async def flatten(
-        self, *, symbol: str | None, identity: str, reason: str = "flatten", pause_reason: str = "flattened"
+        self,
+        *,
+        symbol: str | None,
+        identity: str,
+        reason: str = "flatten",
+        pause_reason: str = "flattened",
+        include_external: bool = False,
     ) -> int:
-        """Cancel entries and close positions in scope; without a symbol it pauses too. Gives the positions in scope."""
+        """Cancel entries and close positions in scope; without a symbol it pauses too. Gives the positions in scope.
+
+        ``include_external`` also closes the holdings in scope that finagent did not open.
+        """
         tx = Tx()
+        if include_external:
+            await self._sell_external(symbol, identity, reason, tx)
         if symbol is None:
             tx.put(await self._pause(pause_reason))
         await self._commit_flatten(tx, symbol=symbol, identity=identity, reason=reason)
         held = await self.store.open_positions()
         return sum(symbol is None or each.plan.symbol == symbol for each in held)
 
-    async def kill(self, *, reason: str, identity: str) -> int:
-        """Lock entries until rearmed, cancel, close. Gives the number of open positions."""
+    async def kill(self, *, reason: str, identity: str, include_external: bool = False) -> int:
+        """Lock entries until rearmed, cancel, close (what is not ours only on demand). Gives the open positions."""
         tx = Tx()
+        if include_external:
+            await self._sell_external(None, identity, "kill", tx)
         tx.put(
             ControlChanged(
                 is_paused=True,
@@ -130,6 +143,21 @@ class ControlService:
         if await self.store.open_positions():
             return False
         return all(order.state in TERMINAL_ORDER_STATES for order in await self.store.live_orders())
+
+    async def _sell_external(self, symbol: str | None, identity: str, reason: str, tx: Tx) -> None:
+        """A job for each holding in scope that is not ours, and the person's word for it in the journal."""
+        session, now_ms = self._session(), self.clock.now_ms()
+        held = [each for each in await self.store.external() if symbol in (None, each.symbol)]
+        for each in held:
+            payload: dict[str, JsonValue] = {"symbol": each.symbol, "reason": reason}
+            key = f"{session.date}/{reason}/{each.symbol}/{now_ms}"
+            tx.enqueue(NewJob(Step.SELL_EXTERNAL, payload, idem_key=key, key=f"external {each.symbol}"))
+        data: dict[str, JsonData] = {
+            "by": identity,
+            "reason": reason,
+            "quantities_e4": {each.symbol: each.quantity_e4 for each in held},
+        }
+        tx.put(Journalled(kind="external_included", ref=session.date, data=data))
 
     async def _pause(self, reason: str) -> ControlChanged:
         """A person's pause; one of risk's stays risk's, or ``resume`` could undo it."""

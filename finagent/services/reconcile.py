@@ -137,11 +137,12 @@ class ReconcileService:
     async def _look(self, session: Session) -> tuple[OwnLook, BrokerLook]:
         live = {each.intent.client_order_id: each for each in await self.store.live_orders()}
         dates = sorted({session.previous, session.date, *(each.session for each in live.values())})
+        closing = {each.intent.client_order_id for each in await self.store.external_orders()}
         listed = {
             order.client_order_id: order
             for date in dates
             for order in await self.broker.orders(session=date)
-            if is_ours(order.client_order_id)
+            if is_ours(order.client_order_id) and order.client_order_id not in closing
         }
         fills = [fill for date in dates for fill in await self.broker.fills(session=date)]
         broker = BrokerLook(

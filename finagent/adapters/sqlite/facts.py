@@ -17,6 +17,8 @@ from finagent.domain.facts import (
     DayClosed,
     DifferencesFound,
     ExternalAcknowledged,
+    ExternalIntended,
+    ExternalOrderMoved,
     ExternalSeen,
     FillRecorded,
     IntentRecorded,
@@ -397,6 +399,8 @@ _apply.register(AccountBound, facts_account.bind)
 _apply.register(DifferencesFound, facts_account.differ)
 _apply.register(ExternalSeen, facts_account.see_external)
 _apply.register(ExternalAcknowledged, facts_account.acknowledge)
+_apply.register(ExternalIntended, facts_account.intend)
+_apply.register(ExternalOrderMoved, facts_account.move_external)
 
 
 LOCK = "INSERT INTO symbol_lock (symbol, locked_at) VALUES (?, ?) ON CONFLICT (symbol) DO NOTHING"

@@ -1,7 +1,16 @@
 """Writers of the facts about the account at the broker: its binding, differences, holdings that are not ours."""
 
+from finagent.adapters.sqlite.codec import encode
 from finagent.adapters.sqlite.session import WriteSession
-from finagent.domain.facts import AccountBound, DifferencesFound, ExternalAcknowledged, ExternalSeen
+from finagent.domain.facts import (
+    AccountBound,
+    DifferencesFound,
+    ExternalAcknowledged,
+    ExternalIntended,
+    ExternalOrderMoved,
+    ExternalSeen,
+)
+from finagent.domain.orders import TERMINAL_ORDER_STATES
 from finagent.queue.errors import GuardFailedError
 
 BIND = """
@@ -19,6 +28,12 @@ GONE = "DELETE FROM external_holding WHERE symbol = ?"
 ACKNOWLEDGE = """
 UPDATE external_holding SET acknowledged = quantity, acknowledged_at = ?, acknowledged_by = ?
 WHERE symbol = ? AND quantity = ?"""
+INTEND = """
+INSERT INTO external_order (client_order_id, session, symbol, generation, state, quantity, created_at, body_hash, body)
+VALUES (?, ?, ?, ?, 'intent', ?, ?, ?, ?)"""
+MOVE = """
+UPDATE external_order SET state = ?, filled = max(filled, ?), reason = ?, ended_at = ?
+WHERE client_order_id = ? AND ended_at IS NULL"""
 
 
 def bind(fact: AccountBound, session: WriteSession) -> None:
@@ -50,3 +65,26 @@ def acknowledge(fact: ExternalAcknowledged, session: WriteSession) -> None:
     values = (session.now_ms, fact.identity, fact.symbol, fact.quantity_e4)
     if session.conn.execute(ACKNOWLEDGE, values).rowcount != 1:
         raise GuardFailedError(f"external {fact.symbol}", expected=1, found=0)
+
+
+def intend(fact: ExternalIntended, session: WriteSession) -> None:
+    """One generation of a symbol and session is one order for ever."""
+    i = fact.intent
+    values = (
+        i.client_order_id,
+        fact.session,
+        i.symbol,
+        i.generation,
+        i.quantity_e4,
+        session.now_ms,
+        fact.body_hash,
+        encode(i),
+    )
+    session.conn.execute(INTEND, values)
+
+
+def move_external(fact: ExternalOrderMoved, session: WriteSession) -> None:
+    """What has ended stays ended."""
+    ended = session.now_ms if fact.to_state in TERMINAL_ORDER_STATES else None
+    values = (fact.to_state.value, fact.filled_e4, fact.reason, ended, fact.client_order_id)
+    session.conn.execute(MOVE, values)

@@ -17,7 +17,7 @@ from finagent.domain.book import (
     StoredOrder,
     StoredPlan,
 )
-from finagent.domain.external import ExternalHolding
+from finagent.domain.external import ExternalHolding, ExternalOrder
 from finagent.domain.gap import Candidate
 from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
 from finagent.domain.plan import Plan, PlanState
@@ -37,6 +37,8 @@ IS_EXITING = """
 SELECT EXISTS (
     SELECT 1 FROM job_queue WHERE type = 'exit' AND key = ? AND status IN ('ready', 'scheduled', 'leased'))"""
 EXTERNAL = "SELECT symbol, quantity, acknowledged FROM external_holding ORDER BY symbol"
+EXTERNAL_ORDERS = """
+SELECT body, session, state, filled, reason FROM external_order ORDER BY created_at, client_order_id"""
 RECORDED = "SELECT execution_id FROM fill WHERE execution_id IN (SELECT value FROM json_each(?))"
 LIVE_ORDER = "state IN ('intent', 'accepted', 'partially_filled', 'unknown')"
 ENTERED = "('pending', 'approved', 'armed', 'entering', 'open', 'closed')"
@@ -139,6 +141,19 @@ class SqliteStore:
         rows = await self._database.read(EXTERNAL)
         return [
             ExternalHolding(symbol=str(s), quantity_e4=_int(q), acknowledged_e4=_int(a)) for s, q, a in rows
+        ]
+
+    async def external_orders(self) -> Sequence[ExternalOrder]:
+        rows = await self._database.read(EXTERNAL_ORDERS)
+        return [
+            ExternalOrder(
+                intent=decode(OrderIntent, body),
+                session=str(session),
+                state=OrderState(str(state)),
+                filled_e4=_int(filled),
+                reason=str(reason),
+            )
+            for body, session, state, filled, reason in rows
         ]
 
     async def differences(self) -> Sequence[Difference]:

@@ -10,6 +10,10 @@ from finagent.domain.reconcile import DifferenceKind
 HOLDINGS = """
 SELECT symbol, quantity, acknowledged, first_seen_at, acknowledged_at, acknowledged_by
 FROM external_holding ORDER BY symbol"""
+CLOSING = """
+SELECT symbol FROM external_order WHERE ended_at IS NULL
+UNION SELECT json_extract(payload, '$.symbol') FROM job_queue
+WHERE type = 'sell_external' AND status IN ('scheduled', 'ready', 'leased') ORDER BY 1"""
 DIFFERENCES = "SELECT kind, ref, detail, since FROM reconcile_difference ORDER BY since, kind, ref LIMIT 50"
 COMPARE = "compare finagent orders and finagent positions with the broker's list"
 MENDS = {
@@ -19,8 +23,9 @@ MENDS = {
 
 
 def read_external(conn: sqlite3.Connection) -> Document:
-    """Holdings that finagent did not open, by symbol."""
+    """Holdings that finagent did not open, by symbol; ``closing`` are those that a person has ordered to sell."""
     return {
+        "closing": [symbol for (symbol,) in conn.execute(CLOSING).fetchall()],
         "external": listed(
             {
                 "symbol": symbol,
@@ -34,7 +39,7 @@ def read_external(conn: sqlite3.Connection) -> Document:
                 "acknowledged_by": by or None,
             }
             for symbol, quantity, acknowledged, first_seen, at, by in conn.execute(HOLDINGS).fetchall()
-        )
+        ),
     }
 
 

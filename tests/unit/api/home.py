@@ -138,10 +138,12 @@ class MemoryCommands:
     async def resume(self, *, identity: str) -> CommandResult:
         return self._done("resumed", identity)
 
-    async def flatten(self, *, symbol: str | None, identity: str) -> CommandResult:
+    async def flatten(
+        self, *, symbol: str | None, identity: str, include_external: bool = False
+    ) -> CommandResult:
         return self._done("flattening", symbol, identity)
 
-    async def kill(self, *, reason: str, identity: str) -> CommandResult:
+    async def kill(self, *, reason: str, identity: str, include_external: bool = False) -> CommandResult:
         return self._done("killed", reason, identity)
 
     async def rearm(self, *, identity: str) -> CommandResult:

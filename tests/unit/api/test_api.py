@@ -89,6 +89,7 @@ WRITES = [
     ("control/rearm", {}, "rearmed"),
     ("control/lock", {"symbol": "GME"}, "locked"),
     ("control/unlock", {"symbol": "GME"}, "unlocked"),
+    ("control/flatten", {"include_external": True}, "flattening"),
     ("external/acknowledge", {"symbols": ["KO"]}, "acknowledged"),
     ("journal/notes", {"text": "a thought", "ref": PLAN_ID}, "noted"),
     ("jobs/12/retry", {}, "retried"),

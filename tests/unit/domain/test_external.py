@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finagent.domain.external import ExternalHolding, attribute, unseen
+from finagent.domain.external import ExternalHolding, attribute, external_intent, is_external_id, unseen
+from finagent.domain.market import Side
+from finagent.domain.orders import OrderIntent, Scope
 
 shares = st.integers(min_value=-10_000_000, max_value=10_000_000)
 
@@ -45,3 +47,26 @@ def test_holding_is_seen_as_long_as_it_is_not_larger_or_on_another_side() -> Non
         True, True, False, False, False,
     ]  # fmt: skip
     assert unseen([new, larger, seen, turned, smaller]) == (turned, larger, new)
+
+
+def test_order_that_closes_a_holding_has_a_derived_id_of_its_own_and_belongs_to_no_plan() -> None:
+    def intent(quantity_e4: int, **changes: object) -> OrderIntent:
+        details = {"session": "2018-02-20", "generation": 1, "scope": Scope(), "now_ms": 1, "reason": "kill"}
+        return external_intent(
+            ExternalHolding(symbol="ZZZ", quantity_e4=quantity_e4),
+            **{**details, **changes},  # type: ignore[arg-type]
+        )
+
+    sale, cover = intent(50_000), intent(-50_000)
+    assert (sale.side, sale.quantity_e4, sale.plan_id) == (Side.SELL, 50_000, "")
+    assert (cover.side, cover.quantity_e4) == (Side.BUY, 50_000)
+    assert sale.client_order_id == intent(10_000).client_order_id
+    others = [
+        intent(1, generation=2),
+        intent(1, session="2018-02-21"),
+        intent(1, scope=Scope(generation="b")),
+    ]
+    assert len({each.client_order_id for each in [sale, *others]}) == 4
+    assert all(is_external_id(each.client_order_id) for each in [sale, *others])
+    assert not is_external_id("by-hand-external-1")
+    assert not is_external_id(sale.client_order_id.replace("-external-", "-entry-"))
