@@ -415,7 +415,7 @@ class Engine:
             (canceller.CONTRACT, canceller.CancelService(store, broker)),
             (flatten.CONTRACT, flatten.FlattenService(store)),
             (exits.CONTRACT, exits.ExitService(store, broker, clock, scope)),
-            (position.CONTRACT, position.PositionService(store)),
+            (position.CONTRACT, position.PositionService(store, clock)),
             (catch_up.CONTRACT, self.catch_up()),
             (
                 external.CONTRACT,

@@ -129,7 +129,8 @@ def venue_rules(settings: Settings, profile: RiskProfile) -> VenueRules:
         ambiguity=Ambiguity(settings.execution.ambiguity),
         lot_e4=min(profile.lot_e4, SHARE_E4),
         allow_shorts=profile.allow_shorts,
-        strict_alpaca=settings.execution.exits == "separate",
+        has_separate_exits=settings.execution.exits == "separate",
+        strict_alpaca=settings.execution.exits == "alpaca",
     )
 
 

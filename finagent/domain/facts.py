@@ -80,6 +80,13 @@ class PlanMoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReopened:
+    """A late fill left a plan that had ended with a position: it is open again, and its trade is not closed."""
+
+    plan_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSized:
     """Risk's decision on a plan; an approved one seals the quantity and the hash, and reserves."""
 

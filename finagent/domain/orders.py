@@ -210,15 +210,12 @@ ORDER_MOVES: Mapping[OrderState, tuple[OrderState, ...]] = {
     OrderState.INTENT: (OrderState.ACCEPTED, OrderState.UNKNOWN, *_BROKER_SAYS),
     OrderState.UNKNOWN: (OrderState.ACCEPTED, OrderState.NEVER_ARRIVED, *_BROKER_SAYS),
     OrderState.ACCEPTED: _BROKER_SAYS,
-    OrderState.PARTIALLY_FILLED: (
-        OrderState.PARTIALLY_FILLED,
-        OrderState.FILLED,
-        OrderState.CANCELLED,
-        OrderState.EXPIRED,
-    ),
+    OrderState.PARTIALLY_FILLED: _BROKER_SAYS,
     **dict.fromkeys(TERMINAL_ORDER_STATES, ()),
 }
-"""Every step an order may take. ``never_arrived`` needs the evidence that only an unknown order waits for."""
+"""Every step an order may take. ``never_arrived`` needs the evidence that only an unknown order waits for; a rejected
+one may have a fill, which is told late and heard first.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,12 +305,14 @@ def next_order_state(state_from: OrderState, state_to: OrderState) -> OrderState
 
 
 def filled_state(state: OrderState, *, quantity_e4: int, filled_e4: int) -> OrderState:
-    """The state after fills of ``filled_e4`` in all; a terminal state stays, fills that come late only add
-    up.
+    """The state after fills of ``filled_e4`` in all, whatever was told before them.
+
+    Filled whole is filled, even where a cancel was recorded first; any other terminal state stays, and fills that come
+    late only add up.
     """
-    if state in TERMINAL_ORDER_STATES:
-        return state
-    return OrderState.FILLED if filled_e4 >= quantity_e4 else OrderState.PARTIALLY_FILLED
+    if filled_e4 >= quantity_e4:
+        return OrderState.FILLED
+    return state if state in TERMINAL_ORDER_STATES else OrderState.PARTIALLY_FILLED
 
 
 def apply_fill(order: OwnOrder, fill: BrokerFill) -> OwnOrder:

@@ -154,6 +154,9 @@ PLAN_MOVES: Mapping[PlanState, tuple[PlanState, ...]] = {
 ``not_filled`` once its entry order is terminal; ``expired`` or ``cancelled`` only where no order left.
 """
 
+REOPENED_FROM = (PlanState.CLOSED, PlanState.NOT_FILLED, PlanState.EXPIRED, PlanState.CANCELLED)
+"""A fill the broker tells late takes a plan out of its end, and nothing else does: it is open until flat again."""
+
 
 def plan_hash(plan: Plan) -> str:
     """SHA-256 (64 hex digits) over every field of the plan, its quantity included: what an approval is given

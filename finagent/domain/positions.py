@@ -39,6 +39,8 @@ class Position:
     fees_e8: int = 0
     opened_at_ms: int | None = None
     closed_at_ms: int | None = None
+    last_at_ms: int | None = None
+    """The newest fill's instant; fills may be told late and in any order."""
 
     @property
     def quantity_e4(self) -> int:
@@ -48,7 +50,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeExit:
-    """One exit fill of a trade."""
+    """One exit fill of a trade; a negative quantity bought back what had been sold beyond the position."""
 
     leg: str
     quantity_e4: int
@@ -110,6 +112,7 @@ def open_position(plan: Plan) -> Position:
 def fold(position: Position, fill: BrokerFill) -> Position:
     """The position after one more fill; the caller drops fills it has seen (key: broker + execution id).
 
+    The order of fills does not matter: the same ones lead to the same position.
     Raises DomainError for a fill of another symbol. Nothing else is refused: the broker is the truth.
     """
     if fill.symbol != position.symbol:
@@ -126,9 +129,10 @@ def fold(position: Position, fill: BrokerFill) -> Position:
         bought_e8=position.bought_e8 + (money_e8 if is_buy else 0),
         sold_e8=position.sold_e8 + (0 if is_buy else money_e8),
         fees_e8=position.fees_e8 + fill.fees_e8,
-        opened_at_ms=fill.at_ms if position.opened_at_ms is None else position.opened_at_ms,
+        opened_at_ms=fill.at_ms if position.opened_at_ms is None else min(position.opened_at_ms, fill.at_ms),
+        last_at_ms=fill.at_ms if position.last_at_ms is None else max(position.last_at_ms, fill.at_ms),
     )
-    return replace(folded, closed_at_ms=fill.at_ms if folded.quantity_e4 == 0 else None)
+    return replace(folded, closed_at_ms=folded.last_at_ms if folded.quantity_e4 == 0 else None)
 
 
 def entry_price_e4(position: Position) -> int:
@@ -164,7 +168,7 @@ def open_pnl_e8(position: Position, mark_e4: int) -> int:
 
 
 def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, trade_id: str) -> Trade:
-    """The closed round trip of a plan from its fills in order and the symbol's ended bars.
+    """The closed round trip of a plan from its fills, in whatever order they were told, and the symbol's ended bars.
 
     MAE (zero or less) and MFE (zero or more) are measured from the average entry over the bars that lie
     between the first entry fill and the last exit fill. ``slippage_e6`` is what all fills paid beyond their
@@ -172,13 +176,14 @@ def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, tra
     Ratios are rounded half even. Raises DomainError when the fills are not a closed round trip or an exit
     has no reason.
     """
-    entries = [leg.fill for leg in fills if leg.leg == ENTRY_LEG]
-    exits = [leg for leg in fills if leg.leg != ENTRY_LEG]
+    in_time = sorted(fills, key=lambda leg: (leg.fill.at_ms, leg.fill.execution_id))
+    entries = [leg.fill for leg in in_time if leg.leg == ENTRY_LEG]
+    exits = [leg for leg in in_time if leg.leg != ENTRY_LEG]
     quantity_e4 = sum(fill.quantity_e4 for fill in entries)
-    if quantity_e4 == 0 or quantity_e4 != sum(leg.fill.quantity_e4 for leg in exits):
+    if quantity_e4 == 0 or quantity_e4 != sum(_closed_e4(plan, leg.fill) for leg in exits):
         raise DomainError(f"plan {plan.plan_id} is not a closed round trip: make its trade when it is flat")
     entry_e8 = sum(fill.quantity_e4 * fill.price_e4 for fill in entries)
-    exit_e8 = sum(leg.fill.quantity_e4 * leg.fill.price_e4 for leg in exits)
+    exit_e8 = sum(_closed_e4(plan, leg.fill) * leg.fill.price_e4 for leg in exits)
     fees_e8 = sum(leg.fill.fees_e8 for leg in fills)
     pnl_e8 = plan.direction.sign * (exit_e8 - entry_e8) - fees_e8
     entry_at_ms, exit_at_ms = entries[0].at_ms, exits[-1].fill.at_ms
@@ -202,7 +207,7 @@ def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, tra
         exits=tuple(
             TradeExit(
                 leg=leg.leg,
-                quantity_e4=leg.fill.quantity_e4,
+                quantity_e4=_closed_e4(plan, leg.fill),
                 at_ms=leg.fill.at_ms,
                 price_e4=leg.fill.price_e4,
                 reason=_exit_reason(leg),
@@ -221,6 +226,11 @@ def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, tra
         pnl_e8=pnl_e8,
         is_ambiguous=any(leg.fill.is_ambiguous for leg in fills),
     )
+
+
+def _closed_e4(plan: Plan, fill: BrokerFill) -> int:
+    """What an exit fill closed; negative when it took back what had been closed beyond the position."""
+    return -plan.direction.sign * fill.side.sign * fill.quantity_e4
 
 
 def _cash_flow_e8(position: Position) -> int:

@@ -48,6 +48,8 @@ from finagent.runtime.service import ServiceContract
 CONTRACT = ServiceContract(
     name="exits", consumes=(Step.EXIT, Step.PROTECT, Step.MOVE_STOP), needs=("queue", "broker")
 )
+REST_GRACE_MS = 2_000
+"""How long the rest of an entry may go on filling before it makes room for the stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class ExitService:
             return
         orders = await self.store.orders_of(held.plan.plan_id)
         if job.type == Step.PROTECT:
-            await self._protect(held, orders, tx)
+            await self._protect(job, held, orders, tx)
         elif held.position.quantity_e4 == 0:
             return
         elif job.type == Step.MOVE_STOP:
@@ -88,6 +90,8 @@ class ExitService:
         if any(order.intent.leg == EXIT and order.intent.side is side for order in live):
             self._look_again(held, orders, tx)
             return
+        if _held_e4(held) < 0:
+            await self._agree(orders)
         for order in live:
             await self._freed(order, tx)
         intent = exit_intent(
@@ -103,13 +107,15 @@ class ExitService:
         tx.put(ReservationReleased(plan_id=plan.plan_id))
 
     # ------------------------------------------------------------ separate exits
-    async def _protect(self, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> None:
+    async def _protect(self, job: Job, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> None:
         """One step towards one resting stop for all that no other exit has claimed."""
         own = [order.own for order in orders]
         if is_attached(own) or await self.store.is_exiting(held.plan.plan_id):
             return  # the broker minds attached ones; an exit under way protects what it leaves
         by_id = {order.intent.client_order_id: order for order in orders}
         step = protection_of(own, held_e4=_held_e4(held))
+        if isinstance(step, PlaceStop | ResizeStop) and not await self._has_room(job, held, orders, tx):
+            return
         match step:
             case None | WaitFor():
                 return
@@ -130,6 +136,22 @@ class ExitService:
             case ResizeStop(stop, quantity_e4):
                 old = by_id[stop.intent.client_order_id]
                 self._replace_stop(old, held, orders, quantity_e4, held.stop_e4, "resize", tx)
+
+    async def _has_room(self, job: Job, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> bool:
+        """Where no exit is taken beside a working entry, its rest gets a moment to fill, then it is cancelled."""
+        entry = next((o for o in orders if _is_live(o) and o.intent.leg == ENTRY), None)
+        if entry is None or self.broker.capabilities.has_opposite_orders:
+            return True
+        plan_id, entry_id = held.plan.plan_id, entry.intent.client_order_id
+        if job.payload.get("rest") == "cancel":
+            await self._freed(entry, tx)
+            tx.put(ReservationReleased(plan_id=plan_id))
+            return True
+        later: dict[str, JsonValue] = {"plan": plan_id, "rest": "cancel"}
+        due_ms = self.clock.now_ms() + REST_GRACE_MS
+        key = f"{entry_id}/rest@{due_ms}"
+        tx.enqueue(NewJob(Step.PROTECT, later, idem_key=key, key=plan_id, run_at_ms=due_ms))
+        return False
 
     def _look_again(self, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> None:
         """What was freed, or found under way, may leave something bare."""
@@ -277,6 +299,14 @@ class ExitService:
         tx.put(Journalled(kind=kind, ref=plan.plan_id, data=data))
         tx.enqueue(NewJob(Step.SEND_EXIT, {"order": order_id}, idem_key=order_id, key=plan.plan_id))
 
+    async def _agree(self, orders: Sequence[StoredOrder]) -> None:
+        """More closed than opened may only mean that fills come out of order: nothing is bought back on that."""
+        for order in orders:
+            order_id = order.intent.client_order_id
+            found = await self.broker.find(order_id)
+            if found is not None and found.filled_e4 != order.filled_e4:
+                raise RetryError(f"{order_id}: fills are on their way", retry_after_s=1)
+
     async def _freed(self, order: StoredOrder, tx: Tx) -> None:
         """See that an order can fill no more, then record it; RetryError as long as nobody can know."""
         order_id, is_alone = order.intent.client_order_id, order.intent.parent_id is None
@@ -292,6 +322,12 @@ class ExitService:
             if found is None or not is_over or found.filled_e4 != order.filled_e4:
                 raise RetryError(f"{order_id}: not free yet at the broker", retry_after_s=1)
         tx.put(OrderMoved(client_order_id=order_id, to_state=OrderState.CANCELLED, reason="exit"))
+        data: dict[str, JsonData] = {"reason": "exit", "filled_e4": order.filled_e4}
+        tx.put(Journalled(kind="cancelled", ref=order_id, data=data))
+
+
+def _is_live(order: StoredOrder) -> bool:
+    return order.state not in TERMINAL_ORDER_STATES
 
 
 def _held_e4(held: OpenPosition) -> int:

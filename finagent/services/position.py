@@ -1,15 +1,17 @@
 """Position: folds what the broker reports into orders and positions, and sees each plan to its end."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
+from finagent.domain.book import StoredOrder, StoredPlan
 from finagent.domain.facts import (
     ACCOUNT_ROW,
     FillRecorded,
     Journalled,
     OrderMoved,
     PlanMoved,
+    PlanReopened,
     PositionRecorded,
     ReservationReduced,
     ReservationReleased,
@@ -19,13 +21,16 @@ from finagent.domain.legs import ENTRY, EXIT, STOP
 from finagent.domain.manual import MANUAL
 from finagent.domain.market import Side
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderState
-from finagent.domain.plan import PlanState
+from finagent.domain.plan import REOPENED_FROM, Plan, PlanState
 from finagent.domain.positions import ExitReason, fold, open_position
 from finagent.domain.protection import is_attached
 from finagent.domain.steps import Step
-from finagent.ports import GiveUpError, Job, NewJob, RetryError, Store, Tx
+from finagent.ports import Clock, GiveUpError, Job, NewJob, RetryError, Store, Tx
 from finagent.runtime.service import ServiceContract
 
+LOG = logging.getLogger(__name__)
+MOST_EXITS = 20
+AGAIN_MS = 1_000
 CONTRACT = ServiceContract(name="position", consumes=(Step.BROKER_EVENT,), needs=("queue",))
 
 
@@ -34,6 +39,7 @@ class PositionService:
     """Takes ``broker_event`` jobs: ``{event: "fill", ...}`` or ``{event: "cancelled" | "expired" | ..., order}``."""
 
     store: Store
+    clock: Clock
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """One event of the broker; an event seen before changes nothing."""
@@ -60,7 +66,7 @@ class PositionService:
         before = held.position if held is not None else open_position(plan)
         position = fold(before, fill)
         leg = order.intent.leg
-        reason = _reason(order, fill, held)
+        reason = _reason(order, fill, plan)
         tx.put(FillRecorded(fill=fill, plan_id=plan.plan_id, leg=leg, session=plan.session, reason=reason))
         tx.put(
             PositionRecorded(position=position, stop_e4=held.stop_e4 if held is not None else plan.stop_e4)
@@ -69,12 +75,19 @@ class PositionService:
         is_complete = order.filled_e4 + fill.quantity_e4 >= order.intent.quantity_e4
         if leg == ENTRY:
             self._entered(order, fill, stored, is_complete, tx)
+        surprise = _surprise(order, fill)
+        if surprise:
+            _differ(order, fill, surprise, tx)
         orders = await self.store.orders_of(plan.plan_id)
         is_separate = not is_attached([each.own for each in orders])
         if position.quantity_e4 == 0:
             self._closed(order, orders, len(known) + 1, is_separate, tx)
+        elif stored.state in REOPENED_FROM:
+            tx.put(PlanReopened(plan_id=plan.plan_id))
         if is_separate:
             _protect(plan.plan_id, fill.execution_id, tx)
+        elif surprise and position.quantity_e4 != 0:
+            _leave(plan.plan_id, fill.execution_id, tx)
 
     def _entered(
         self, order: StoredOrder, fill: BrokerFill, stored: StoredPlan, is_complete: bool, tx: Tx
@@ -131,11 +144,22 @@ class PositionService:
         tx.put(OrderMoved(client_order_id=order_id, to_state=state, reason=reason))
         tx.put(Journalled(kind="order_ended", ref=order_id, data={"state": state.value, "reason": reason}))
         if order.intent.leg == ENTRY:
-            self._entry_ended(state, reason, order, stored, tx)
+            await self._entry_ended(state, reason, order, stored, tx)
+        elif order.intent.leg == EXIT and state is OrderState.REJECTED:
+            self._exit_again(order, tx)
         elif order.intent.parent_id is None and state is not OrderState.EXPIRED:
             _protect(plan_id, f"{order_id}:{state}", tx)  # it was not we who ended it: nothing may stay bare
 
-    def _entry_ended(
+    def _exit_again(self, order: StoredOrder, tx: Tx) -> None:
+        """An exit that was taken and refused after all: its next generation, a bounded number of times."""
+        if order.intent.generation >= MOST_EXITS:
+            return
+        plan_id, key = order.intent.plan_id, f"{order.intent.client_order_id}/refused"
+        payload = {"plan": plan_id, "reason": order.intent.reason}
+        due_ms = self.clock.now_ms() + AGAIN_MS
+        tx.enqueue(NewJob(Step.EXIT, dict(payload), idem_key=key, key=plan_id, run_at_ms=due_ms))
+
+    async def _entry_ended(
         self, state: OrderState, reason: str, order: StoredOrder, stored: StoredPlan, tx: Tx
     ) -> None:
         plan_id = stored.plan.plan_id
@@ -143,7 +167,7 @@ class PositionService:
         if order.filled_e4 > 0:
             booking = {"plan": plan_id}
             tx.enqueue(NewJob(Step.RECORD_TRADE, booking, idem_key=f"{plan_id}/entry_over", key=plan_id))
-        elif stored.state is PlanState.ENTERING:
+        elif stored.state is PlanState.ENTERING and await self.store.position(plan_id) is None:
             tx.put(
                 PlanMoved(
                     plan_id=plan_id,
@@ -159,7 +183,34 @@ def _protect(plan_id: str, cause: str, tx: Tx) -> None:
     tx.enqueue(NewJob(Step.PROTECT, {"plan": plan_id}, idem_key=f"{cause}/protect", key=plan_id))
 
 
-def _reason(order: StoredOrder, fill: BrokerFill, held: OpenPosition | None) -> ExitReason | None:
+def _surprise(order: StoredOrder, fill: BrokerFill) -> str:
+    """How a fill differs from what the journal expects of its order; empty when it does not."""
+    if order.filled_e4 + fill.quantity_e4 > order.intent.quantity_e4:
+        return "overfill"
+    return "late_fill" if order.state in TERMINAL_ORDER_STATES else ""
+
+
+def _differ(order: StoredOrder, fill: BrokerFill, kind: str, tx: Tx) -> None:
+    """Counted like any other, and told: the broker did what its own word excluded."""
+    order_id = order.intent.client_order_id
+    data: dict[str, JsonData] = {
+        "kind": kind,
+        "execution": fill.execution_id,
+        "state": order.state.value,
+        "quantity_e4": order.intent.quantity_e4,
+        "filled_e4": order.filled_e4 + fill.quantity_e4,
+    }
+    tx.put(Journalled(kind="difference", ref=order_id, data=data))
+    LOG.error("order.difference", extra={"order": order_id, "difference": kind})
+
+
+def _leave(plan_id: str, cause: str, tx: Tx) -> None:
+    """Attached exits are over, or were cut to what was expected: what came beyond it has none."""
+    payload = {"plan": plan_id, "reason": ExitReason.FLATTEN.value}
+    tx.enqueue(NewJob(Step.EXIT, dict(payload), idem_key=f"{cause}/beyond", key=plan_id))
+
+
+def _reason(order: StoredOrder, fill: BrokerFill, plan: Plan) -> ExitReason | None:
     leg = order.intent.leg
     if leg == ENTRY:
         return None
@@ -168,7 +219,7 @@ def _reason(order: StoredOrder, fill: BrokerFill, held: OpenPosition | None) -> 
     if leg in (EXIT, MANUAL):
         return ExitReason(order.intent.reason)
     if leg == STOP:
-        is_moved = held is not None and order.intent.stop_e4 != held.plan.stop_e4
+        is_moved = order.intent.stop_e4 != plan.stop_e4
         return ExitReason.TRAILING if is_moved else ExitReason.STOP
     return ExitReason.TARGET
 

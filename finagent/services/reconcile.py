@@ -187,7 +187,7 @@ class ReconcileService:
                 words = f"broker says {seen.state}"
                 verdict.differences.append(Difference(DifferenceKind.ENDED_ORDER, order_id, words))
                 continue
-            payload = dict(ended_payload(order_id, seen.state, seen.reason))
+            payload = dict(ended_payload(order_id, seen.state, seen.reason, filled_e4=seen.filled_e4))
             key = ended_key(order_id, seen.state)
             tx.enqueue(NewJob(Step.BROKER_EVENT, payload, idem_key=key, key=stored.intent.plan_id))
             verdict.again = True

@@ -172,7 +172,7 @@ class Approval(Section):
 class Execution(Section):
     """Orders and their costs."""
 
-    exits: Literal["attached", "separate"] = "attached"
+    exits: Literal["attached", "separate", "alpaca"] = "attached"
     entry_ttl_s: Annotated[int, Field(ge=60, le=7200)] = 300
     slippage_bps: Annotated[Decimal, Field(ge=0, le=500, decimal_places=2)] = Decimal("5")
     participation_pct: PositivePercent = Decimal("5")

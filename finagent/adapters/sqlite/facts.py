@@ -26,6 +26,7 @@ from finagent.domain.facts import (
     OrderMoved,
     PlanMoved,
     PlanRecorded,
+    PlanReopened,
     PlanSized,
     PositionRecorded,
     ReservationReduced,
@@ -37,7 +38,7 @@ from finagent.domain.facts import (
 )
 from finagent.domain.journal import GENESIS, canonical_json, entry_hash
 from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, next_order_state
-from finagent.domain.plan import PlanState, next_plan_state
+from finagent.domain.plan import REOPENED_FROM, PlanState, next_plan_state
 from finagent.queue.errors import GuardFailedError
 
 _EVIDENCE = "journal.evidence"
@@ -190,6 +191,16 @@ def _(fact: PlanMoved, session: WriteSession) -> None:
     session.conn.execute(MOVE_PLAN, (to_state.value, fact.reason, session.now_ms, fact.plan_id))
 
 
+@_apply.register
+def _(fact: PlanReopened, session: WriteSession) -> None:
+    row = session.conn.execute(PLAN_STATE, (fact.plan_id,)).fetchone()
+    if row is None or PlanState(row[0]) not in REOPENED_FROM:
+        raise _refuse(f"plan {fact.plan_id} ({row[0] if row else 'absent'})")
+    values = (PlanState.OPEN.value, "", session.now_ms, fact.plan_id)
+    session.conn.execute(MOVE_PLAN, values)
+    session.conn.execute("DELETE FROM trade WHERE plan_id = ?", (fact.plan_id,))
+
+
 SEAL = "UPDATE plan SET body = ?, plan_hash = ?, updated_at = ? WHERE plan_id = ?"
 PUT_DECISION = """
 INSERT INTO risk_decision (plan_id, is_approved, at, body) VALUES (?, ?, ?, ?)
@@ -281,8 +292,10 @@ def _(fact: IntentRecorded, session: WriteSession) -> None:
 
 ORDER_STATE = "SELECT state FROM broker_order WHERE client_order_id = ?"
 MOVE_ORDER = """
-UPDATE broker_order SET state = ?, reason = ?, accepted_at = coalesce(accepted_at, ?), ended_at = ?
-WHERE client_order_id = ?"""
+UPDATE broker_order SET state = ?, reason = ?, ended_at = ? WHERE client_order_id = ?"""
+# Told twice, or behind a fill: the earliest instant is when the broker had it.
+DATE_ACCEPTANCE = """
+UPDATE broker_order SET accepted_at = min(coalesce(accepted_at, ?1), ?1) WHERE client_order_id = ?2"""
 
 
 @_apply.register
@@ -292,13 +305,15 @@ def _(fact: OrderMoved, session: WriteSession) -> None:
     if row is None:
         raise _refuse(f"order {fact.client_order_id} (absent)")
     state = OrderState(row[0])
+    if fact.accepted_at_ms is not None:
+        session.conn.execute(DATE_ACCEPTANCE, (fact.accepted_at_ms, fact.client_order_id))
     if state in TERMINAL_ORDER_STATES or state is fact.to_state:
         return
     if fact.to_state is OrderState.ACCEPTED and state is OrderState.PARTIALLY_FILLED:
         return  # its first fill was told before its acceptance
     to_state = next_order_state(state, fact.to_state)
     ended = session.now_ms if to_state in TERMINAL_ORDER_STATES else None
-    values = (to_state.value, fact.reason, fact.accepted_at_ms, ended, fact.client_order_id)
+    values = (to_state.value, fact.reason, ended, fact.client_order_id)
     session.conn.execute(MOVE_ORDER, values)
 
 
@@ -308,7 +323,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(recorded_seq), 0) + 1 FROM fil
 ON CONFLICT (execution_id) DO NOTHING"""
 FILL_ORDER = """
 UPDATE broker_order SET filled = filled + ?1,
-    accepted_at = coalesce(accepted_at, ?2),
+    accepted_at = min(coalesce(accepted_at, ?2), ?2),
+    reason = CASE WHEN filled + ?1 >= quantity THEN '' ELSE reason END,
     state = CASE WHEN filled + ?1 >= quantity THEN 'filled'
                  WHEN state IN ('intent', 'accepted', 'unknown') THEN 'partially_filled' ELSE state END,
     ended_at = CASE WHEN filled + ?1 >= quantity THEN ?3 ELSE ended_at END

@@ -113,6 +113,34 @@ async def test_strict_mode_wants_each_leg_as_an_order_of_its_own():
         await venue.broker.submit(bracket())
 
 
+async def test_separate_exits_are_wanted_without_the_rest_of_alpacas_rules():
+    capabilities = Venue(has_separate_exits=True).broker.capabilities
+    assert (capabilities.has_attached_exits, capabilities.has_opposite_orders) == (False, True)
+
+
+async def test_strict_mode_refuses_an_exit_beside_a_working_entry():
+    venue = Venue(strict_alpaca=True)
+    assert not venue.broker.capabilities.has_opposite_orders
+    await venue.broker.submit([intent("entry", Side.BUY, MARKET, 100)])
+    venue.tick({"XYZ": (100, 101, 99, 100)}, volume=50)
+    assert (await venue.broker.find("entry")).state is OrderState.PARTIALLY_FILLED
+    with pytest.raises(OrderRejectedError, match="wash_trade"):
+        await venue.broker.submit([intent("stop", Side.SELL, STOP, 10, 97)])
+    with pytest.raises(OrderRejectedError, match="wash_trade"):
+        await venue.broker.submit([intent("target", Side.SELL, LIMIT, 10, 120)])
+    await venue.broker.cancel("entry")
+    await venue.broker.submit([intent("stop", Side.SELL, STOP, 10, 97)])
+
+
+async def test_strict_mode_replaces_no_fraction():
+    venue = Venue(strict_alpaca=True, lot_e4=1)
+    await venue.broker.submit([intent("entry", Side.BUY, MARKET, 1.5)])
+    venue.tick({"XYZ": (100, 101, 99, 100)})
+    await venue.broker.submit([intent("stop", Side.SELL, STOP, 1.5, 97)])
+    with pytest.raises(OrderRejectedError, match="no_fractions"):
+        await venue.broker.replace("stop", new=intent("stop:2", Side.SELL, STOP, 1, 98))
+
+
 # ---------------------------------------------------------------- replacing and attaching later
 
 

@@ -191,6 +191,12 @@ def test_filled_state_needs_the_whole_quantity():
     assert filled_state(OrderState.INTENT, quantity_e4=2, filled_e4=2) is OrderState.FILLED
 
 
+def test_order_that_was_filled_whole_is_filled_whatever_was_recorded_before():
+    assert filled_state(OrderState.CANCELLED, quantity_e4=2, filled_e4=2) is OrderState.FILLED
+    assert filled_state(OrderState.CANCELLED, quantity_e4=2, filled_e4=1) is OrderState.CANCELLED
+    assert can_move(OrderState.PARTIALLY_FILLED, OrderState.REJECTED)
+
+
 def test_first_generation_is_one_and_other_legs_do_not_count():
     others = [OwnOrder(intent=intent("stop")), OwnOrder(intent=intent(plan_id="pl_2"))]
     assert next_generation(others, plan_id="pl_1", leg="entry") == 1

@@ -222,3 +222,26 @@ def test_a_trade_needs_a_closed_round_trip_with_reasons():
         make_trade(PLAN, [], [], trade_id="tr")
     with pytest.raises(DomainError, match="has no reason"):
         long_trade(replace(STOP_FILL, reason=None))
+
+
+def test_what_was_sold_beyond_the_position_is_bought_back_within_the_trade():
+    beyond = LegFill(leg="stop", fill=fill(Side.SELL, 10, 97, minute=4, number=1), reason=ExitReason.STOP)
+    back = LegFill(leg="exit", fill=fill(Side.BUY, 10, 96, minute=5), reason=ExitReason.FLATTEN)
+    trade = long_trade(STOP_FILL, beyond, back)
+    assert [each.quantity_e4 for each in trade.exits] == [100 * SHARE, 10 * SHARE, -10 * SHARE]
+    assert trade.pnl_e8 == -210 * DOLLAR - DOLLAR + 10 * DOLLAR
+    with pytest.raises(DomainError, match="not a closed round trip"):
+        long_trade(STOP_FILL, beyond)
+
+
+@given(st.permutations(range(4)))
+def test_the_order_of_hearing_changes_neither_position_nor_trade(order):
+    heard = [
+        LegFill(leg="entry", fill=fill(Side.BUY, 60, 100, minute=1)),
+        LegFill(leg="entry", fill=fill(Side.BUY, 40, 101, minute=2)),
+        LegFill(leg="target-1", fill=fill(Side.SELL, 50, 104, minute=4), reason=ExitReason.TARGET),
+        LegFill(leg="stop", fill=fill(Side.SELL, 50, 99, minute=9), reason=ExitReason.STOP),
+    ]
+    shuffled = [heard[place] for place in order]
+    assert folded(PLAN, *(leg.fill for leg in shuffled)) == folded(PLAN, *(leg.fill for leg in heard))
+    assert make_trade(PLAN, shuffled, [], trade_id="t") == make_trade(PLAN, heard, [], trade_id="t")

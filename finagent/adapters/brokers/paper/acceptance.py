@@ -34,7 +34,11 @@ def accept(
     for order_id in ids:
         if ids.count(order_id) > 1 or tables.order_by_id(conn, order_id) is not None:
             return Duplicate(order_id)
-    refusal = _refuse_forms(intents, terms) or _refuse_attachment(conn, intents, terms)
+    refusal = (
+        _refuse_forms(intents, terms)
+        or _refuse_attachment(conn, intents, terms)
+        or _refuse_opposite(conn, head, terms)
+    )
     if refusal is None and head.parent_id is None:
         refusal = (
             _refuse_exit(conn, head) if head.leg != ENTRY_LEG else _refuse_entry(conn, head, terms)
@@ -61,6 +65,8 @@ def change(
     same = (new.symbol, new.side, new.parent_id) == (old.order.symbol, old.order.side, old.order.parent_id)
     if not same or (new.leg != ENTRY_LEG) is not old.order.is_exit:
         return Refusal("bad_replacement", "symbol, side, parent and leg stay those of the order replaced")
+    if terms.rules.strict_alpaca and (new.quantity_e4 % SHARE_E4 or old.order.quantity_e4 % SHARE_E4):
+        return Refusal("no_fractions", f"order {client_order_id} is of a fraction: cancel it and send anew")
     if old.order.is_triggered:
         return Refusal("already_triggered", f"stop {client_order_id} is a market order by now")
     refusal = _refuse_forms([new], terms) or _refuse_side([new], terms)
@@ -157,7 +163,7 @@ def _refuse_attachment(
     conn: sqlite3.Connection, intents: Sequence[OrderIntent], terms: Terms
 ) -> Refusal | None:
     head, legs = intents[0], intents[1:]
-    if terms.rules.strict_alpaca and (legs or head.parent_id is not None):
+    if not terms.rules.has_attached_exits and (legs or head.parent_id is not None):
         return Refusal("attached_exits_not_supported", "send each leg as an order of its own")
     for leg in legs:
         fits = (leg.parent_id, leg.symbol) == (head.client_order_id, head.symbol)
@@ -176,6 +182,19 @@ def _refuse_orphan(conn: sqlite3.Connection, head: OrderIntent) -> Refusal | Non
         return Refusal("unknown_parent", f"{head.parent_id} is no entry of {head.symbol} on the other side")
     if not parent.order.is_open and _armed_e4(conn, parent) <= 0:
         return Refusal("no_position", f"{head.parent_id} has nothing left to protect")
+    return None
+
+
+def _refuse_opposite(conn: sqlite3.Connection, head: OrderIntent, terms: Terms) -> Refusal | None:
+    """Orders of both sides that could meet are a potential wash trade to Alpaca; two limits apart are not."""
+    if not terms.rules.strict_alpaca:
+        return None
+    for each in tables.open_orders(conn, head.symbol):
+        order = each.order
+        if order.side is not head.side and OrderType.LIMIT not in (order.type, head.type):
+            return Refusal("wash_trade", f"{order.side} {order.type} {order.client_order_id} still works")
+        if order.side is not head.side and not order.is_exit:
+            return Refusal("wash_trade", f"entry {order.client_order_id} still works")
     return None
 
 

@@ -13,8 +13,9 @@ class VenueRules:
     """The venue's account and habits; money in 1e-8, ratios in 1e-6.
 
     ``buying_power_e6`` is gross exposure allowed per equity (1_000_000: what the cash pays for). ``lot_e4``
-    of 1 allows fractions. ``strict_alpaca`` refuses attached exits, as Alpaca does for stop entries,
-    fractions and partial fills: every leg is then an order of its own that holds its shares.
+    of 1 allows fractions. ``has_separate_exits`` refuses attached exits: every leg is then an order of its own that
+    holds its shares. ``strict_alpaca`` does so too, and refuses what Alpaca refuses beyond it: an exit while the rest
+    of its entry still works (a potential wash trade), and the replacement of a fraction.
     """
 
     name: str = "paper"
@@ -25,14 +26,21 @@ class VenueRules:
     lot_e4: int = SHARE_E4
     allow_shorts: bool = False
     buying_power_e6: int = RATIO_SCALE
+    has_separate_exits: bool = False
     strict_alpaca: bool = False
+
+    @property
+    def has_attached_exits(self) -> bool:
+        """Whether an entry may carry its exits."""
+        return not (self.has_separate_exits or self.strict_alpaca)
 
     @property
     def capabilities(self) -> BrokerCapabilities:
         """What the venue declares to the execution service."""
         return BrokerCapabilities(
             name=self.name,
-            has_attached_exits=not self.strict_alpaca,
+            has_attached_exits=self.has_attached_exits,
+            has_opposite_orders=not self.strict_alpaca,
             has_fractions=self.lot_e4 < SHARE_E4,
             has_shorts=self.allow_shorts,
         )
