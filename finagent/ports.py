@@ -213,6 +213,9 @@ class Store(Protocol):
     async def recorded(self, execution_ids: Sequence[str]) -> frozenset[str]:
         """Those of some executions that a fill has recorded."""
 
+    async def live_account(self) -> str | None:
+        """The account for which a person has allowed live trading; None when there is none."""
+
     async def trades(self, session: str) -> Sequence[Trade]:
         """Closed trades of a session by exit time and symbol."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from finagent import __version__
 from finagent.bootstrap import rules
 from finagent.bootstrap.access import AccessAudit
+from finagent.bootstrap.brokers import Connection, connect, refuse_made_up_prices, vet
 from finagent.bootstrap.commands import EngineCommands
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
@@ -37,7 +38,8 @@ from finagent.context import ApplicationContext, Document, SurfaceError
 from finagent.domain.orders import Scope
 from finagent.runtime.clock import SystemTicker
 from finagent.runtime.denials import Denials
-from finagent.runtime.logs import set_up_logs
+from finagent.runtime.logs import SecretKeeper, set_up_logs
+from finagent.runtime.metrics import Metrics
 from finagent.runtime.tasks import spawn
 from finagent.runtime.tokens import TokenBook
 from finagent.runtime.watchdog import LoopWatchdog
@@ -50,8 +52,17 @@ LOG = logging.getLogger(__name__)
 class Agent:
     """A running engine with its context; made by ``start_agent``."""
 
-    def __init__(self, engine: Engine, home: Path, *, mode: str, run_id: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        home: Path,
+        *,
+        mode: str,
+        run_id: str | None = None,
+        connection: Connection | None = None,
+    ) -> None:
         self.engine = engine
+        self._connection = connection
         self.metrics = engine.metrics
         self.denials = Denials(engine.metrics.api_refused_total)
         views = engine_views(engine, home, mode=mode, run_id=run_id, health=self._services)
@@ -109,7 +120,11 @@ class Agent:
         if self._running is not None:
             await asyncio.wait([self._running], timeout=self.engine.settings.ops.stop_timeout_s)
         self._watchdog.stop()
-        await self.engine.close()
+        try:
+            await self.engine.close()
+        finally:
+            if self._connection is not None:
+                await self._connection.close()
 
     def _services(self) -> Mapping[str, Mapping[str, str | int | None]]:
         supervisor = self.engine.supervisor
@@ -131,35 +146,35 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None, 
     fast from that instant on, and goes on from there after a restart.
     """
     rules.checked(settings)
+    refuse_made_up_prices(settings)
     prepare_home(home)
+    keeper = secrets_of(home)
     set_up_logs(
-        secrets_of(home),
+        keeper,
         level=settings.ops.log_level.upper(),
         folder=home / "logs",
         stderr=not sys.stderr.isatty(),
     )
     world = await asyncio.to_thread(load_world, settings, home)
-    clock = home_clock(settings, home, at, pace)
-    scope = Scope(generation=generation_of(home), account=settings.account.name)
-    options = EngineOptions(
-        path=home / DATABASE, scope=scope, approval_mode=lambda: settings.account.mode, is_virtual=False
-    )
+    clock, ticker, metrics = home_clock(settings, home, at, pace), SystemTicker(), Metrics()
+    connection = connect(settings, world.calendar, clock=clock, ticker=ticker, metrics=metrics, keeper=keeper)
+    options = _options(settings, home, connection)
     refuse_empty(options.path, home)
     with openable(home):
-        engine = await open_engine(settings, world, options, clock=clock, ticker=SystemTicker())
-    engine.metrics.set_build(
-        version=__version__, python=platform.python_version(), sqlite=sqlite3.sqlite_version
-    )
-    agent = Agent(engine, home, mode=settings.account.mode)
+        engine = await open_engine(settings, world, options, clock=clock, ticker=ticker, metrics=metrics)
+    metrics.set_build(version=__version__, python=platform.python_version(), sqlite=sqlite3.sqlite_version)
+    agent = Agent(engine, home, mode=settings.account.mode, connection=connection)
     try:
         if at is not None:
             remember_clock(home, clock)
+        watches = await vet(engine, connection)
         await catch_up_and_compare(engine)
         compared_ms = clock.now_ms()
         agent.launch(
             LiveFeed(engine.driver, clock, engine.ticker),
             ReconcileTimer(engine),
             GaugeService(engine, compared_ms=compared_ms),
+            *watches,
             agent.flags,
             AccessAudit(TokenBook(home), agent.denials, engine.queue, engine.ticker),
         )
@@ -168,6 +183,17 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None, 
         raise
     LOG.info("agent.started", extra={"home": str(home), "epoch": engine.queue.epoch})
     return agent
+
+
+def _options(settings: Settings, home: Path, connection: Connection | None) -> EngineOptions:
+    return EngineOptions(
+        path=home / DATABASE,
+        scope=Scope(generation=generation_of(home), account=settings.account.name),
+        approval_mode=lambda: settings.account.mode,
+        is_virtual=False,
+        broker=None if connection is None else connection.broker,
+        stream=None if connection is None else connection.stream,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -181,15 +207,22 @@ async def open_local(settings: Settings, home: Path) -> AsyncIterator[Applicatio
         raise SurfaceError(f"no database at {home / DATABASE}", hint=HOME_HINT, code="no_database")
     prepare_home(home)
     world = await asyncio.to_thread(load_world, settings, home)
-    clock = home_clock(settings, home, None)
-    scope = Scope(generation=generation_of(home), account=settings.account.name)
-    options = EngineOptions(
-        path=home / DATABASE, scope=scope, approval_mode=lambda: settings.account.mode, is_virtual=False
+    clock, ticker, metrics = home_clock(settings, home, None), SystemTicker(), Metrics()
+    connection = connect(
+        settings,
+        world.calendar,
+        clock=clock,
+        ticker=ticker,
+        metrics=metrics,
+        keeper=SecretKeeper(),
+        needs_keys=False,
     )
+    options = _options(settings, home, connection)
     with openable(home), reading(options.path):
-        engine = await open_engine(settings, world, options, clock=clock, ticker=SystemTicker())
+        engine = await open_engine(settings, world, options, clock=clock, ticker=ticker, metrics=metrics)
+    agent = Agent(engine, home, mode=settings.account.mode, connection=connection)
     try:
         with reading(options.path):
-            yield Agent(engine, home, mode=settings.account.mode).context
+            yield agent.context
     finally:
-        await engine.close()
+        await agent.stop()

@@ -161,7 +161,9 @@ async def data_check(settings: Settings, home: Path) -> Document:
 
 
 async def doctor(settings: Settings, home: Path) -> Document:
-    """``{checks: [{name, status, detail, mend}]}``: the machine, the home, the settings, the data."""
+    """``{checks: [{name, status, detail, mend}]}``: the machine, the home, the settings, the data, the broker."""
+    from finagent.bootstrap.broker_doctor import broker_checks
+
     checks = [
         _python(),
         _sqlite(),
@@ -171,7 +173,7 @@ async def doctor(settings: Settings, home: Path) -> Document:
         _bars(home),
         _database(home),
     ]
-    return {"checks": list(checks)}
+    return {"checks": [*checks, *await broker_checks(settings, home)]}
 
 
 def _check(name: str, status: str, detail: str, mend: str = "") -> Json:

@@ -22,8 +22,9 @@ CHOICES = {
     "profile": ("standard", "micro"),
     "data": ("simulated", "replay"),
     "mode": ("approve", "alert", "auto"),
+    "broker": ("paper", "alpaca"),
 }
-DEFAULTS = {"profile": "standard", "data": "simulated", "mode": "approve"}
+DEFAULTS = {"profile": "standard", "data": "simulated", "mode": "approve", "broker": "paper"}
 EQUITY = {"standard": "100000", "micro": "500"}
 
 ENV_EXAMPLE = """\
@@ -33,6 +34,8 @@ ENV_EXAMPLE = """\
 # FINAGENT__ACCOUNT__START_EQUITY={equity}
 # FINAGENT__RISK__PROFILE={profile}
 # FINAGENT__OPS__LOG_LEVEL=info
+# ALPACA_API_KEY=
+# ALPACA_SECRET_KEY_FILE=/run/secrets/alpaca
 """
 
 
@@ -52,6 +55,10 @@ def init(
         str | None,
         typer.Option("--mode", metavar="approve|alert|auto", help="Ask, only tell, or decide alone."),
     ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option("--broker", metavar="paper|alpaca", help="The paper venue, or an Alpaca paper account."),
+    ] = None,
     live: Annotated[bool, typer.Option("--live", hidden=True)] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     yes: Yes = False,
@@ -62,7 +69,8 @@ def init(
     if live:
         raise SurfaceError(
             "init never switches live trading on",
-            hint="Live is a second, explicit step, taken after paper trading works",
+            hint="Live takes two switches after paper trading works: broker.endpoint: live in the settings,"
+            " then finagent live allow --account NUMBER",
             code="live_refused",
         )
     target = invocation(context).config or Path(SETTINGS_FILE)
@@ -72,7 +80,7 @@ def init(
     asks = not yes and sys.stdin.isatty()
     chosen = {
         name: _choice(name, given, asks=asks)
-        for name, given in (("profile", profile), ("data", data), ("mode", mode))
+        for name, given in (("profile", profile), ("data", data), ("mode", mode), ("broker", broker))
     }
     chosen["equity"] = _equity(equity, EQUITY[chosen["profile"]], asks=asks)
     text = settings_text(chosen)
@@ -97,6 +105,7 @@ def settings_text(chosen: dict[str, str]) -> str:
         ("account", "mode"): chosen["mode"],
         ("risk", "profile"): chosen["profile"],
         ("data", "vendor"): chosen["data"],
+        ("broker", "name"): chosen["broker"],
     }
     lines = [
         "# finagent: settings. A key that is commented out has the value shown.",
@@ -163,4 +172,10 @@ def _next_steps(document: Document, page: Page) -> str:
     chosen = document["settings"]
     uses_import = isinstance(chosen, dict) and chosen.get("data") == "replay"
     first = "finagent data import DIR, then finagent replay --from DATE" if uses_import else "finagent demo"
-    return f"Wrote {written}.\nNext: finagent doctor, then {first}."
+    note = ""
+    if isinstance(chosen, dict) and chosen.get("broker") == "alpaca":
+        note = (
+            "\nAlpaca: keys in ALPACA_API_KEY and ALPACA_SECRET_KEY. Orders there wait for live prices, which are not"
+            " built in yet: set broker.endpoint to a simulated one, http://127.0.0.1:PORT."
+        )
+    return f"Wrote {written}.{note}\nNext: finagent doctor, then {first}."

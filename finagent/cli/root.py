@@ -21,6 +21,7 @@ from finagent.cli import (
     init,
     jobs,
     journal,
+    live,
     operations,
     simulation,
     users,
@@ -73,6 +74,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="db")
 app.add_typer(users.app, name="user")
+app.add_typer(live.app, name="live")
 
 WITH_VALUE = ("--home", "--config", "-c")
 WITHOUT_VALUE = ("-v", "--verbose")

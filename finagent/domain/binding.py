@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+LIVE, PAPER = "live", "paper"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountBinding:
@@ -20,6 +22,18 @@ def binding_fault(bound: AccountBinding | None, found: AccountBinding) -> str | 
     if bound is None or bound == found:
         return None
     return f"this database belongs to {_named(bound)}, the broker answers for {_named(found)}"
+
+
+def live_fault(found: AccountBinding, allowed: str | None) -> str | None:
+    """Why real money may not be traded: nobody has allowed it for this account; None when it may, or none is traded.
+
+    ``allowed`` is the account that a person has allowed on this machine. The setting alone is not enough.
+    """
+    if found.endpoint != LIVE or allowed == found.account_id:
+        return None
+    if allowed is None:
+        return f"live trading is set and nobody has allowed it for account {found.account_id}"
+    return f"live trading is allowed for account {allowed}, the broker answers for {found.account_id}"
 
 
 def _named(account: AccountBinding) -> str:

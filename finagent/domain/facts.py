@@ -249,6 +249,15 @@ class ExternalOrderMoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveAllowed:
+    """A person on this machine allows live trading for an account, or takes it back."""
+
+    account_id: str
+    is_allowed: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolLocked:
     """A symbol that is not entered (or is again)."""
 

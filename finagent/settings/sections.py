@@ -21,6 +21,7 @@ from finagent.settings.values import (
     When,
     account_name,
     after_close,
+    broker_endpoint,
     minutes_before_close,
     scan_name,
 )
@@ -270,7 +271,21 @@ class News(Section):
 class Broker(Section):
     """Where orders go."""
 
-    name: Literal["paper"] = "paper"
+    name: Literal["paper", "alpaca"] = "paper"
+    endpoint: Annotated[str, AfterValidator(broker_endpoint)] = "paper"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a server on this machine stands for the broker."""
+        return self.endpoint.startswith("http://")
+
+    @model_validator(mode="after")
+    def _paper_venue_has_no_endpoint(self) -> "Broker":
+        if self.name == "paper" and self.endpoint != "paper":
+            raise ValueError(
+                f"endpoint {self.endpoint} belongs to another broker than paper: set name as well"
+            )
+        return self
 
 
 class Queue(Section):

@@ -61,6 +61,13 @@ def account_name(text: str) -> str:
     return text
 
 
+def broker_endpoint(text: str) -> str:
+    """paper, live, or a server on this machine: keys are sent to no other address."""
+    if text not in ("paper", "live") and re.fullmatch(r"http://127\.0\.0\.1:[0-9]{1,5}", text) is None:
+        raise ValueError("write paper, live, or http://127.0.0.1:PORT for a server on this machine")
+    return text
+
+
 def after_close(text: str) -> str:
     """``close+2m``: an instant up to 99 minutes after the close."""
     if re.fullmatch(r"close\+\d{1,2}m", text) is None:

@@ -23,6 +23,7 @@ from finagent.domain.facts import (
     FillRecorded,
     IntentRecorded,
     Journalled,
+    LiveAllowed,
     OrderMoved,
     PlanMoved,
     PlanRecorded,
@@ -417,6 +418,15 @@ _apply.register(ExternalSeen, facts_account.see_external)
 _apply.register(ExternalAcknowledged, facts_account.acknowledge)
 _apply.register(ExternalIntended, facts_account.intend)
 _apply.register(ExternalOrderMoved, facts_account.move_external)
+
+
+CONSENT = "INSERT INTO live_consent (account_id, is_allowed, given_by, given_at) VALUES (?, ?, ?, ?)"
+
+
+@_apply.register
+def _(fact: LiveAllowed, session: WriteSession) -> None:
+    values = (fact.account_id, int(fact.is_allowed), fact.by, session.now_ms)
+    session.conn.execute(CONSENT, values)
 
 
 LOCK = "INSERT INTO symbol_lock (symbol, locked_at) VALUES (?, ?) ON CONFLICT (symbol) DO NOTHING"

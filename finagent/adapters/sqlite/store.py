@@ -166,6 +166,11 @@ class SqliteStore:
         rows = await self._database.read(RECORDED, (json.dumps(list(execution_ids)),))
         return frozenset(str(execution_id) for (execution_id,) in rows)
 
+    async def live_account(self) -> str | None:
+        newest = "SELECT account_id, is_allowed FROM live_consent ORDER BY seq DESC LIMIT 1"
+        rows = await self._database.read(newest)
+        return str(rows[0][0]) if rows and rows[0][1] else None
+
     async def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
         start = self._start_equity_e8
         return await self._database.read_fn(

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from finagent.domain.binding import AccountBinding, binding_fault
+from finagent.domain.binding import AccountBinding, binding_fault, live_fault
 
 PAPER = AccountBinding(broker="alpaca", account_id="PA3", endpoint="paper")
 
@@ -21,3 +21,13 @@ def test_any_other_account_is_a_fault_that_names_both(change: dict[str, str]) ->
     assert fault is not None
     for word in ("paper account PA3 at alpaca", *change.values()):
         assert word in fault
+
+
+def test_live_trading_needs_a_person_s_word_for_this_very_account() -> None:
+    live = dataclasses.replace(PAPER, account_id="937", endpoint="live")
+    assert live_fault(PAPER, None) is None
+    assert live_fault(live, "937") is None
+    for allowed in (None, "938"):
+        fault = live_fault(live, allowed)
+        assert fault is not None
+        assert "937" in fault
