@@ -71,6 +71,7 @@ class Venue:
         self.orders: dict[str, VenueOrder] = {}
         self._open: dict[str, dict[str, VenueOrder]] = {}
         self.holdings: dict[str, Holding] = {}
+        self._held: set[str] = set()
         self._legs: dict[str, list[VenueOrder]] = {}
         self._unreported: list[VenueOrder] = []
         self._sequence = 0
@@ -122,9 +123,8 @@ class Venue:
         halted or was never priced in the session, its orders expire and the position stays.
         """
         told: list[tuple[VenueOrder, ModelFill]] = []
-        held = {symbol for symbol, each in self.holdings.items() if each.quantity_e4}
-        watched = held | {symbol for symbol, orders in self._open.items() if orders}
-        for symbol in sorted(symbol for symbol, orders in self._open.items() if orders):
+        watched = self._held | self._open.keys()
+        for symbol in sorted(self._open):
             rows = [
                 each for each in self._open[symbol].values() if each.order.accepted_at_ms <= minute.now_ms
             ]
@@ -202,12 +202,15 @@ class Venue:
         signed_e4 = fill.side.sign * fill.quantity_e4
         holding = self.holdings.setdefault(fill.symbol, Holding(0, fill.price_e4, fill.at_ms))
         holding.quantity_e4 += signed_e4
+        (self._held.add if holding.quantity_e4 else self._held.discard)(fill.symbol)
         self.cash_e8 -= signed_e4 * fill.price_e4 + fill.fees_e8
 
     def _store(self, row: VenueOrder, after: WorkingOrder) -> None:
         row.order = after
         if not after.is_open:
             self._open[after.symbol].pop(after.client_order_id, None)
+            if not self._open[after.symbol]:
+                del self._open[after.symbol]
             self._unreported.append(row)
 
     def _settle(
@@ -252,10 +255,8 @@ class Venue:
         parent = None if parent_id is None else self.orders.get(parent_id)
         if parent is None:
             return 0
-        exited = sum(
-            each.order.filled_e4 for each in self.orders.values() if each.order.parent_id == parent_id
-        )
-        return parent.order.filled_e4 - exited
+        legs = self._legs.get(parent.order.client_order_id, ())
+        return parent.order.filled_e4 - sum(leg.order.filled_e4 for leg in legs)
 
     def _refuse_forms(self, intents: Sequence[OrderIntent], now_ms: int, session: Session) -> str | None:
         if now_ms >= session.close_ms:
@@ -313,7 +314,8 @@ class Venue:
 
     def buying_power_e8(self) -> int:
         """What new entries may cost: equity times the multiple, less what is held and what is on order."""
-        held = [(each.quantity_e4, each.mark_e4) for each in self.holdings.values()]
+        holdings = [self.holdings[symbol] for symbol in self._held]
+        held = [(each.quantity_e4, each.mark_e4) for each in holdings]
         equity_e8 = self.cash_e8 + sum(quantity * mark for quantity, mark in held)
         gross_e8 = sum(abs(quantity) * mark for quantity, mark in held)
         on_order_e8 = sum(

@@ -1,13 +1,22 @@
 """Backtests: settings become parameters, stored bars a dataset, the schedule each session's lines."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from finagent import __version__
+from finagent.backtest.errors import BacktestError
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
+from finagent.backtest.running import Bars, run_backtest
 from finagent.bootstrap import rules
+from finagent.bootstrap.backtest_report import keep, report
+from finagent.bootstrap.runs import chosen_sessions
+from finagent.context import Document, SurfaceError
 from finagent.domain.market import Session
 from finagent.domain.steps import Step
 from finagent.ports import CalendarPort
+from finagent.runtime.clock import SystemTicker
 from finagent.services.schedule import (
     DAY_CLOSE,
     DAY_OPEN,
@@ -18,6 +27,64 @@ from finagent.services.schedule import (
     local_ms,
 )
 from finagent.settings import Settings
+
+DATASETS = "datasets"
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Which sessions are tested, on which bars, with which symbols (none: all), and by which engine."""
+
+    first: str
+    last: str
+    bars: str = "auto"
+    engine: str = "reference"
+    symbols: tuple[str, ...] = ()
+    at: str | None = None
+
+
+def backtest(
+    settings: Settings, home: Path, request: Request, *, progress: Progress | None = None
+) -> Document:
+    """Test the rules of the settings on the home's stored bars, and keep the result under ``reports/backtests``.
+
+    SurfaceError for a range without sessions or bars, an unknown symbol, or a dataset that changed.
+    """
+    from finagent.adapters.vendors.calendar import load_calendar
+    from finagent.backtest.building import find_or_build
+    from finagent.bootstrap.stored import StoredMarket
+
+    started_ms = SystemTicker().monotonic_ms()
+    rules.checked(settings)
+    calendar = load_calendar(home)
+    sessions = chosen_sessions(calendar, request.first, request.last)
+    bars = Bars(request.bars)
+    wanted = tuple(sorted({symbol.upper() for symbol in request.symbols})) or None
+    with _refused():
+        dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS)
+        result = run_backtest(
+            dataset,
+            replace(parameters(settings), symbols=wanted),
+            day_lines(settings, calendar, at=request.at),
+            sessions,
+            bars=bars,
+            version=__version__,
+            told=progress,
+        )
+    elapsed_ms = SystemTicker().monotonic_ms() - started_ms
+    document = report(result, bars=bars, engine=request.engine, elapsed_ms=elapsed_ms)
+    folder = keep(home, document, result)
+    return {**document, "folder": str(folder)}
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """What a backtest refuses, as one line with the mend."""
+    try:
+        yield
+    except BacktestError as error:
+        raise SurfaceError(error.message, hint=error.hint, code=error.code) from None
 
 
 def parameters(settings: Settings) -> Parameters:

@@ -12,6 +12,7 @@ import typer
 
 from finagent.cli import (
     approvals,
+    backtests,
     config,
     controls,
     data,
@@ -44,6 +45,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "demo": operations.demo,
     "orchestrate": operations.orchestrate,
     "replay": operations.replay,
+    "backtest": backtests.backtest,
     "scan": day.scan,
     "plans": day.plans,
     "approve": approvals.approve,
@@ -94,7 +96,8 @@ def root(
 ) -> None:
     """A one-day trading agent: scans gaps, plans, sizes, asks, trades once and is flat by the close.
 
-    demo = a made-up market; replay = past sessions through the agent; orchestrate = the agent itself.
+    demo = a made-up market; replay = past sessions through the agent; backtest = research on rules;
+    orchestrate = the agent itself.
     """
     context.obj = Invocation(home if home is not None else default_home(), config_file, verbose)
 

@@ -1,0 +1,151 @@
+"""A backtest as documents: what the command prints, and what is kept under ``reports/backtests`` of the home."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from finagent.adapters.sqlite.views_orders import trade_document
+from finagent.backtest.ledger import DayRow, FillRow, Ledger
+from finagent.backtest.running import Bars, Result, as_lines, fill_rows, journal_rows, order_rows, outcome_of
+from finagent.context import Document, Json
+from finagent.domain.money import money_text
+from finagent.domain.orders import ENTRY_LEG
+from finagent.domain.positions import Trade
+
+FOLDER = Path("reports") / "backtests"
+RESULT = "result.json"
+OPEN_ASSUMED = "open assumed known"
+BORROW_ASSUMED = "borrow assumed"
+EXITS_ATTACHED = "exits attached to the entry, as the paper venue takes them"
+
+
+def report(result: Result, *, bars: Bars, engine: str, elapsed_ms: int) -> Document:
+    """The document of surfaces.md, and what a reader has to know beside it."""
+    ledger = result.ledger
+    trades = sorted(
+        ledger.trades, key=lambda each: (each.session, each.exit_at_ms, each.symbol, each.trade_id)
+    )
+    failure = result.failure
+    partial: Json = None if failure is None else {"session": failure.session, "error": failure.error}
+    return {
+        "result_id": result.result_id,
+        "outcome_hash": outcome_of(ledger),
+        "from": result.sessions[0].date,
+        "to": result.sessions[-1].date,
+        "engine": engine,
+        "bars": bars.value,
+        "dataset_id": result.dataset_id,
+        "partial": partial,
+        "assumptions": [*_assumptions(ledger)],
+        "sessions": _sessions(ledger),
+        "trades": [trade_document(trade) for trade in trades],
+        "totals": _totals(ledger, trades),
+        "jobs": {"done": 0, "dead": 0, "live": 0},
+        "elapsed_ms": elapsed_ms,
+    }
+
+
+def keep(home: Path, document: Document, result: Result) -> Path:
+    """Store the document, decisions, orders and fills under the result's id; gives the folder."""
+    folder = home / FOLDER / result.result_id
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "decisions.jsonl", as_lines(journal_rows(result.ledger)))
+    _write(folder / "orders.jsonl", as_lines(order_rows(result.ledger)))
+    _write(folder / "fills.jsonl", as_lines(fill_rows(result.ledger)))
+    _write(folder / RESULT, json.dumps(document, ensure_ascii=False) + "\n")
+    _write(folder.parent / "last", result.result_id + "\n")
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _assumptions(ledger: Ledger) -> list[str]:
+    """What the result takes for granted."""
+    has_daily = any(not day.has_minutes and not day.skipped for day in ledger.days)
+    is_borrowed = any("borrow_assumed" in row.plan.notes for row in ledger.plans.values())
+    named = ((OPEN_ASSUMED, has_daily), (BORROW_ASSUMED, is_borrowed), (EXITS_ATTACHED, True))
+    return [name for name, is_true in named if is_true]
+
+
+def _sessions(ledger: Ledger) -> list[Json]:
+    plans = Counter(row.plan.session for row in ledger.plans.values())
+    approved = Counter(row.plan.session for row in ledger.plans.values() if row.approved)
+    orders = Counter(row.session for row in ledger.orders.values())
+    fills = Counter(row.session for row in ledger.fills)
+    trades: Counter[str] = Counter(ledger.exit_sessions)
+    pnl: Counter[str] = Counter()
+    for trade, date in zip(ledger.trades, ledger.exit_sessions, strict=True):
+        pnl[date] += trade.pnl_e8
+    counts = {"plans": plans, "approved": approved, "orders": orders, "fills": fills, "trades": trades}
+    return [_session(day, counts, pnl) for day in ledger.days]
+
+
+def _session(day: DayRow, counts: Mapping[str, Counter[str]], pnl: Counter[str]) -> Json:
+    return {
+        "session": day.session,
+        "skipped": [*day.skipped],
+        "bars": "minute" if day.has_minutes else "daily",
+        "candidates": day.candidates,
+        **{name: found[day.session] for name, found in counts.items()},
+        "pnl": money_text(pnl[day.session]),
+        "flat": day.is_flat,
+        "held_over": [*day.held_over],
+    }
+
+
+def _totals(ledger: Ledger, trades: Sequence[Trade]) -> Json:
+    pnl_e8 = sum(trade.pnl_e8 for trade in trades)
+    best_e8, worst_e8 = bounds_e8(ledger)
+    return {
+        "trades": len(trades),
+        "pnl": money_text(pnl_e8),
+        "fees": money_text(sum(trade.fees_e8 for trade in trades)),
+        "win_rate": sum(trade.pnl_e8 > 0 for trade in trades) / len(trades) if trades else None,
+        "max_drawdown": money_text(drawdown_e8(trades)),
+        "ambiguous": sum(trade.is_ambiguous for trade in trades),
+        "pnl_best": money_text(best_e8),
+        "pnl_worst": money_text(worst_e8),
+        "start_equity": money_text(ledger.start_equity_e8),
+        "end_equity": money_text(ledger.start_equity_e8 + pnl_e8),
+    }
+
+
+def drawdown_e8(trades: Sequence[Trade]) -> int:
+    """The deepest fall of summed profit from its highest point, over trades in order of exit."""
+    peak = level = deepest = 0
+    for trade in sorted(trades, key=lambda each: (each.exit_at_ms, each.symbol, each.trade_id)):
+        level += trade.pnl_e8
+        peak = max(peak, level)
+        deepest = max(deepest, peak - level)
+    return deepest
+
+
+def bounds_e8(ledger: Ledger) -> tuple[int, int]:
+    """Profit of all trades had every bar that does not tell its order played out best, and worst.
+
+    Fees and the sizes of later trades are left as they were.
+    """
+    best = worst = 0
+    for trade in ledger.trades:
+        best_e8 = worst_e8 = 0
+        for row in ledger.fills_of(trade.plan_id):
+            gained = _gains_e8(row, trade)
+            best_e8, worst_e8 = best_e8 + gained[0], worst_e8 + gained[1]
+        best, worst = best + trade.pnl_e8 + max(0, best_e8), worst + trade.pnl_e8 + min(0, worst_e8)
+    return best, worst
+
+
+def _gains_e8(row: FillRow, trade: Trade) -> tuple[int, int]:
+    """What a doubtful fill could have earned more, and less: an exit at another price, an entry left sooner."""
+    model, sign = row.model, trade.direction.sign
+    if not model.is_ambiguous or model.best_e4 is None or model.worst_e4 is None:
+        return 0, 0
+    left_e4 = trade.exit_price_e4 if row.leg == ENTRY_LEG else model.price_e4
+    quantity_e4 = model.quantity_e4
+    return sign * (model.best_e4 - left_e4) * quantity_e4, sign * (model.worst_e4 - left_e4) * quantity_e4

@@ -1,0 +1,132 @@
+"""finagent backtest as a process: a replay's trades, results on disk, and one clear line for a mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def home(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that shares the imported bars."""
+    own = tmp_path_factory.mktemp("home")
+    (own / "bars").symlink_to(real_home / "bars")
+    return own
+
+
+def finagent(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One command line."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FINAGENT__")}
+    return subprocess.run(
+        [sys.executable, "-m", "finagent", "--home", str(home), *arguments],
+        cwd=home,
+        env={**kept, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def document(home: Path, *arguments: str) -> dict[str, Any]:
+    """What a command prints with ``--json``; nothing else is on stdout."""
+    done = finagent(home, *arguments, "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_backtest_and_replay_print_the_same_trades(home: Path) -> None:
+    """Two sessions, the documents as they are printed: trades, and the counts of each session."""
+    span = ("--from", "2018-02-23", "--to", "2018-02-26")
+    tested, replayed = document(home, "backtest", *span), document(home, "replay", *span)
+    assert tested["trades"] == replayed["trades"] != []
+    shared = set(replayed["sessions"][0])
+    for ours, theirs in zip(tested["sessions"], replayed["sessions"], strict=True):
+        assert {key: ours[key] for key in shared} == theirs
+    for key in ("trades", "pnl", "fees", "win_rate", "max_drawdown", "ambiguous"):
+        assert tested["totals"][key] == replayed["totals"][key]
+    assert set(replayed) - {"without_minutes"} <= set(tested)
+
+
+def test_the_result_is_kept_and_progress_goes_to_stderr(home: Path) -> None:
+    """What was printed is what is stored; twice the same question is the same result."""
+    span = ("--from", "2018-02-23", "--to", "2018-02-26")
+    done = finagent(home, "backtest", *span, "--json")
+    printed = json.loads(done.stdout)
+    assert "backtest: 2018-02-23 (1 of 2)" in done.stderr
+    stored = json.loads((Path(printed["folder"]) / "result.json").read_text())
+    assert stored == {key: value for key, value in printed.items() if key != "folder"}
+    again = document(home, "backtest", *span)
+    assert (again["result_id"], again["outcome_hash"]) == (printed["result_id"], printed["outcome_hash"])
+
+
+def test_the_page_says_what_is_assumed(home: Path) -> None:
+    """Daily bars alone: the words of the design."""
+    done = finagent(home, "backtest", "--from", "2009-03-02", "--to", "2009-03-31")
+    assert done.returncode == 0, done.stderr
+    assert "open assumed known" in done.stdout
+    assert "Ambiguous" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("--from", "2018-02-24"), 2, "2018-02-24 is no session of the exchange"),
+        (("--from", "2018-03-01", "--to", "2018-02-01"), 2, "--to 2018-02-01 is before --from 2018-03-01"),
+        (("--from", "2018-02-30"), 2, "2018-02-30 is no date"),
+        (("--from", "2026-03-02"), 1, "there are no bars"),
+        (("--from", "2005-03-01", "--bars", "minute"), 1, "there are no minute bars"),
+        (("--from", "2018-03-01", "--bars", "weekly"), 2, "--bars weekly is none of auto, daily, minute"),
+        (("--from", "2018-03-01", "--engine", "steam"), 2, "--engine steam is not built in"),
+        (("--from", "2018-03-01", "--symbol", "NXPX"), 1, "no symbol NXPX"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_mend(
+    home: Path, arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    """No traceback, the exit code of its kind, and the same as a document."""
+    done = finagent(home, "backtest", *arguments)
+    assert done.returncode == status
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    told = json.loads(finagent(home, "backtest", *arguments, "--json").stdout)
+    assert words in told["error"]["message"]
+    assert told["error"]["hint"]
+
+
+def test_a_parameter_out_of_its_bounds_is_named(home: Path) -> None:
+    """By section, key, value and mend."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FINAGENT__")}
+    done = subprocess.run(
+        [sys.executable, "-m", "finagent", "--home", str(home), "backtest", "--from", "2018-03-01"],
+        cwd=home,
+        env={**kept, "PYTHONPATH": str(ROOT), "FINAGENT__PLANNING__STOP_PCT": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "planning.stop_pct" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_changed_dataset_is_refused_with_its_folder(home: Path) -> None:
+    """One byte of a price: the run does not begin."""
+    span = ("--from", "2018-02-23")
+    document(home, "backtest", *span)
+    (dataset,) = [folder for folder in (home / "datasets").iterdir() if not folder.name.startswith(".")]
+    file = dataset / "minute_close.col"
+    file.chmod(0o644)
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+    done = finagent(home, "backtest", *span)
+    assert done.returncode == 1
+    assert "minute_close.col holds other values than were written" in done.stderr
+    assert "Delete that folder: the next run builds it again" in done.stderr
