@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from finagent.adapters.sqlite.faults import error_code, is_full
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
+from finagent.bootstrap.desk import risk_desk
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
 from finagent.bootstrap.recording import code_identity, in_journal
@@ -24,6 +25,7 @@ from finagent.bootstrap.world import World
 from finagent.context import SurfaceError
 from finagent.domain.market import Bar, Session
 from finagent.domain.orders import Scope
+from finagent.domain.shorts import ShortRules
 from finagent.ports import BrokerStreamPort, Clock, OrderExecutionPort, Ticker
 from finagent.queue.handler import JobHandler
 from finagent.queue.processor import EventLoopProcessor
@@ -63,7 +65,8 @@ class EngineOptions:
 
     ``broker`` is one outside the database; None is the paper venue, which lives in it. ``stream`` is what that broker
     tells by itself; without one it is polled. ``storage`` is the folder of
-    ``path`` unless another is given.
+    ``path`` unless another is given. ``borrow`` says whether the broker finds a stock easy to borrow now; without it
+    the instrument data do.
     """
 
     path: Path
@@ -76,6 +79,7 @@ class EngineOptions:
     broker: OrderExecutionPort | None = None
     stream: BrokerStreamPort | None = None
     storage: Storage | None = None
+    borrow: Callable[[str], Awaitable[bool | None]] | None = None
 
     def opened_storage(self) -> Storage:
         """Where the engine keeps what must survive it."""
@@ -169,7 +173,9 @@ class Engine:
             rules=venue,
         )
         self.schedule = DaySchedule(world.calendar, rules.schedule_rules(settings, at=options.at))
-        self.desk = self._risk_desk(venue)
+        self.desk = risk_desk(
+            settings, world, self.store, clock, self.schedule, profile=self.profile, borrow=options.borrow
+        )
         self.approvals = self._approvals()
         self.driver = DayDriver(
             database,
@@ -255,21 +261,6 @@ class Engine:
             await self.queue.close()
         finally:
             await self.database.close()
-
-    def _risk_desk(self, venue: VenueRules) -> risk.RiskDesk:
-        return risk.RiskDesk(
-            self.store,
-            self.world.market,
-            self.world.calendar,
-            self.clock,
-            self.profile,
-            self._slippage_bound_e6(venue),
-            self.schedule.is_no_trade,
-            tuple(sorted(self.settings.universe.exclude)),
-        )
-
-    def _slippage_bound_e6(self, venue: VenueRules) -> int:
-        return venue.costs.slippage_e6 * venue.costs.open_multiplier
 
     def _halt(self, reason: str) -> None:
         if self.supervisor is not None:
@@ -385,6 +376,9 @@ class Engine:
                     scope,
                     self.profile.allow_shorts,
                     self.profile.lot_e4,
+                    ShortRules(
+                        is_borrow_assumed=self.options.is_virtual, borrow_fee_e6=self.profile.borrow_fee_e6
+                    ),
                 ),
             ),
             (risk.CONTRACT, risk.RiskService(self.queue, self.desk, delay_ms)),

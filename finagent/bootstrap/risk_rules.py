@@ -21,6 +21,7 @@ PERCENTS = {
     "max_spread_pct": "max_spread_e6",
     "max_spread_cost_pct": "max_spread_cost_e6",
     "price_band_pct": "price_band_e6",
+    "borrow_fee_pct": "borrow_fee_e6",
 }
 """Keys in percent, each with the limit of the profile that it replaces."""
 AMOUNTS = {"max_order_usd": "max_order_notional_e8"}

@@ -315,6 +315,18 @@ def pnl(document: Document, page: Page) -> str:
     return f"{table}\n\n{summary}"
 
 
+def _short(terms: Document) -> list[tuple[str, str]]:
+    """What a short was planned under; nothing for a long."""
+    if not terms:
+        return []
+    limit = (
+        "sold only above the bid" if terms.get("restricted") else f"free above {text(terms, 'restricted_at')}"
+    )
+    fee = number(terms, "overnight_fee")
+    cost = "" if fee is None else f", {money(fee)} a night"
+    return [("Short", f"{limit}; borrow {text(terms, 'borrow')}{cost}")]
+
+
 def plan(document: Document, page: Page) -> str:
     """One plan: what it would do, what risk said, and its life so far."""
     inner = section(document, "plan") or document
@@ -329,6 +341,7 @@ def plan(document: Document, page: Page) -> str:
             ("Target", price(number(inner, "target"))),
             ("Quantity", quantity(number(inner, "quantity"))),
             ("Risk", money(number(inner, "risk"))),
+            *_short(section(inner, "short")),
             ("Answer by", clock(inner, "expires_at")),
             ("Reasons", "; ".join(words(inner, "reasons"))),
         ]

@@ -21,14 +21,23 @@ def exit_side(plan: Plan) -> Side:
 
 
 def entry_intents(
-    plan: Plan, quantity_e4: int, *, scope: Scope, now_ms: int, time_to_live_ms: int, is_alone: bool = False
+    plan: Plan,
+    quantity_e4: int,
+    *,
+    scope: Scope,
+    now_ms: int,
+    time_to_live_ms: int,
+    is_alone: bool = False,
+    limit_e4: int | None = None,
 ) -> tuple[OrderIntent, ...]:
     """The entry, then its stop for the whole quantity, then its targets by share; all but the first are attached.
 
     Shares are floored to the lot and the last target takes the rest; a target without a lot is left out. ``is_alone``:
-    the broker takes no attached exits, only the entry leaves; its fills bring the stop.
+    the broker takes no attached exits, only the entry leaves; its fills bring the stop. ``limit_e4`` takes the place of
+    the plan's limit (a short under the restriction).
     """
     entry_id = order_id(plan, ENTRY, 1, scope)
+    limit_e4 = plan.limit_e4 if limit_e4 is None else limit_e4
     entry = OrderIntent(
         client_order_id=entry_id,
         plan_id=plan.plan_id,
@@ -36,9 +45,9 @@ def entry_intents(
         leg=ENTRY,
         generation=1,
         side=entry_side(plan),
-        type=OrderType.MARKET if plan.limit_e4 is None else OrderType.LIMIT,
+        type=OrderType.MARKET if limit_e4 is None else OrderType.LIMIT,
         quantity_e4=quantity_e4,
-        limit_e4=plan.limit_e4,
+        limit_e4=limit_e4,
         time_to_live_ms=time_to_live_ms,
         created_at_ms=now_ms,
     )

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from finagent.domain.account import share_of
 from finagent.domain.legs import entry_side, exit_side
-from finagent.domain.market import Instrument, Session
+from finagent.domain.market import Direction, Instrument, Session
 from finagent.domain.money import PRICE_SCALE, RATIO_SCALE, SHARE_E4
 from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderType
 from finagent.domain.plan import AUCTION_NOTE, Plan
 from finagent.domain.risk_profile import RiskProfile
+from finagent.domain.shorts import UNKNOWN, ShortNow
 
 MAX_QUANTITY_E4 = 10**9 * SHARE_E4
 """A billion shares: more is a mistake, whatever the limits say."""
@@ -29,6 +30,7 @@ class Circumstances:
     last_price_e4: int | None
     equity_e8: int
     orders_last_minute: int
+    short: ShortNow = UNKNOWN
 
 
 def order_check(
@@ -49,7 +51,7 @@ def order_check(
         ("odd_lot", intent.quantity_e4 % max(plan.lot_e4, profile.lot_e4) != 0),
         ("orders_per_minute", seen.orders_last_minute >= profile.max_orders_per_minute),
     )
-    reasons = tuple(name for name, is_true in found if is_true)
+    reasons = tuple(name for name, is_true in found if is_true) + _short(intent, plan, seen)
     if seen.last_price_e4 is None or seen.last_price_e4 <= 0:
         return (*reasons, "no_price")
     return reasons + _priced(intent, profile, seen, seen.last_price_e4)
@@ -75,6 +77,19 @@ def _is_market_open(plan: Plan, seen: Circumstances) -> bool:
     if plan.session != seen.session.date or seen.now_ms >= seen.session.close_ms:
         return False
     return seen.now_ms >= seen.session.open_ms or AUCTION_NOTE in plan.notes
+
+
+def _short(intent: OrderIntent, plan: Plan, seen: Circumstances) -> tuple[str, ...]:
+    """Under the restriction, or where nobody knows of it, a short is a limit above the bid or does not leave."""
+    if plan.direction is Direction.LONG:
+        return ()
+    bid_e4, limit_e4 = seen.short.bid_e4, intent.limit_e4
+    is_above = bid_e4 is not None and limit_e4 is not None and limit_e4 > bid_e4
+    found = (
+        ("short_at_bid", seen.short.is_restricted is not False and not is_above),
+        ("odd_short", intent.quantity_e4 % SHARE_E4 != 0),
+    )
+    return tuple(name for name, is_true in found if is_true)
 
 
 def _priced(

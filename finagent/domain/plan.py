@@ -10,6 +10,7 @@ from finagent.domain.market import Bar, Direction, Instrument
 from finagent.domain.money import price_text, quantity_number
 from finagent.domain.orders import Scope, plan_id
 from finagent.domain.setups import Setup
+from finagent.domain.shorts import ShortTerms
 
 AUCTION_NOTE = "opening_auction"
 """A plan with this note enters at the opening auction: its order leaves before the open or never."""
@@ -107,6 +108,8 @@ class Plan:
     lot_e4: int = 10_000
     notes: tuple[str, ...] = ()
     sector: str | None = None
+    short: ShortTerms | None = None
+    """What a short plan was made under; None for a long."""
 
     @property
     def risk_per_share_e4(self) -> int:

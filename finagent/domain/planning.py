@@ -29,6 +29,7 @@ from finagent.domain.plan import (
 )
 from finagent.domain.planning_rules import PlanningRules, validate_planning
 from finagent.domain.setups import STRUCTURE_SETUPS, Setup
+from finagent.domain.shorts import ShortRules, ShortTerms, restriction_begins_e4
 
 __all__ = [
     "PLAN_MOVES",
@@ -51,6 +52,9 @@ __all__ = [
     "validate_planning",
     "with_size",
 ]
+
+
+DEFAULT_SHORTS = ShortRules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +123,13 @@ def make_plan(
     allow_shorts: bool,
     version: int = 1,
     lot_e4: int | None = None,
+    shorts: ShortRules = DEFAULT_SHORTS,
 ) -> Plan | NoPlan | NotYet:
     """The plan of a candidate at ``now_ms``, the reason why there is none, or when to ask again.
 
-    ``bars`` are the session's regular one-minute bars in time order; those that have not ended are ignored.
-    ``windows`` are the entry windows as (start_ms, end_ms), the end excluded. The reference price is the
-    close of the last ended bar (before the open the indication) or the trigger. Only a pre-market indication
-    may plan before the open: such a plan enters at the opening auction. ``lot_e4``: the account's lot instead
-    of the instrument's.
+    ``bars``: the session's regular one-minute bars in time order; those that have not ended are ignored. ``windows``:
+    the entry windows as (start_ms, end_ms), the end excluded. ``lot_e4``: the account's lot. The reference is the close
+    of the last ended bar (before the open the indication) or the trigger; only a pre-market one may plan an auction.
     """
     ended = tuple(bar for bar in bars if bar.start_ms >= session.open_ms and bar.end_ms <= now_ms)
     case = _Case(
@@ -138,18 +141,18 @@ def make_plan(
         bars=ended,
         last_e4=_last_price(candidate, ended, session, now_ms),
     )
-    if (refusal := _short_refusal(case, allow_shorts)) is not None:
-        return refusal
+    terms = _short_terms(case, shorts if allow_shorts else None)
+    if isinstance(terms, NoPlan):
+        return terms
     window = _window(case.windows, now_ms)
     if window is None:
         return case.no("outside_entry_window", "no entry window is left in this session")
     prices = _wait(case, window[0]) or _prices(case)
     if not isinstance(prices, _Prices):
         return prices
+    identity = plan_id(scope, session=session.date, scan_tick=scan_tick, symbol=case.symbol, version=version)
     return Plan(
-        plan_id=plan_id(
-            scope, session=session.date, scan_tick=scan_tick, symbol=case.symbol, version=version
-        ),
+        plan_id=identity,
         version=version,
         session=session.date,
         scan_tick=scan_tick,
@@ -173,6 +176,7 @@ def make_plan(
         lot_e4=lot_e4 or candidate.instrument.lot_e4,
         notes=_notes(case),
         sector=candidate.instrument.sector,
+        short=terms,
     )
 
 
@@ -183,6 +187,7 @@ def _notes(case: _Case) -> tuple[str, ...]:
     notes = (
         ("atr_unknown", not candidate.atr_e4),
         ("borrow_assumed", is_short and candidate.instrument.easy_to_borrow is None),
+        ("short_restricted", is_short and candidate.is_short_restricted is True),
         (AUCTION_NOTE, case.now_ms < case.session.open_ms),
     )
     return tuple(name for name, is_true in notes if is_true)
@@ -199,29 +204,42 @@ def _window(windows: Sequence[tuple[int, int]], at_ms: int) -> tuple[int, int] |
     return next((window for window in windows if max(at_ms, window[0]) < window[1]), None)
 
 
-def _short_refusal(case: _Case, allow_shorts: bool) -> NoPlan | None:
-    """Shorts need borrowable shares and a known, absent short-sale restriction; these setups do not wait on
-    the bid.
+def _short_terms(case: _Case, rules: ShortRules | None) -> ShortTerms | NoPlan | None:
+    """None for a long. A short needs shares that are easy to borrow and a known short-sale restriction; under it
+    the entry leaves as a limit above the bid.
     """
-    if case.candidate.direction is Direction.LONG:
+    candidate = case.candidate
+    if candidate.direction is Direction.LONG:
         return None
-    instrument, restricted = case.candidate.instrument, case.candidate.is_short_restricted
-    if not allow_shorts:
+    if rules is None:
         return case.no("shorts_off", "risk.allow_shorts is off")
+    instrument, restricted = candidate.instrument, candidate.is_short_restricted
     if instrument.shortable is False or instrument.easy_to_borrow is False:
         return case.no("not_borrowable", "the shares are not easy to borrow now")
+    if instrument.easy_to_borrow is None and not rules.is_borrow_assumed:
+        return case.no("borrow_unknown", "it is unknown whether the shares are easy to borrow")
     if restricted is None:
         return case.no("short_restriction_unknown", "it is unknown whether the short-sale restriction is on")
-    if restricted:
-        return case.no("short_restricted", "the short-sale restriction is on")
-    return None
+    adjusted = (candidate.adjusted_numerator, candidate.adjusted_denominator)
+    previous = adjusted if candidate.adjusted_numerator else (candidate.prev_close_e4, 1)
+    return ShortTerms(
+        is_restricted=restricted,
+        restricted_at_e4=restriction_begins_e4(*previous),
+        is_borrow_assumed=rules.is_borrow_assumed and instrument.easy_to_borrow is None,
+        borrow_fee_e6=rules.borrow_fee_e6,
+    )
 
 
 def _wait(case: _Case, window_start_ms: int) -> NotYet | NoPlan | None:
-    """What to wait for before the setup can be judged at all; None when it can be judged now."""
+    """What to wait for before the setup can be judged at all; None when it can be judged now.
+
+    Before the open there is no bid to be above, so a restricted short waits for it.
+    """
     setup, open_ms, now_ms = case.rules.entry_setup, case.session.open_ms, case.now_ms
     is_premarket = case.candidate.indication_source is IndicationSource.PREMARKET
-    if setup is Setup.NEXT_OPEN and is_premarket and now_ms < open_ms and window_start_ms <= open_ms:
+    is_restricted = case.sign < 0 and case.candidate.is_short_restricted is True
+    is_auction = is_premarket and now_ms < open_ms and window_start_ms <= open_ms and not is_restricted
+    if setup is Setup.NEXT_OPEN and is_auction:
         return None
     if setup is Setup.OPENING_RANGE_BREAK:
         ready_ms, reason = open_ms + case.rules.opening_range_minutes * MINUTE_MS, "opening_range"

@@ -10,6 +10,7 @@ from finagent.domain.money import RATIO_SCALE, SHARE_E4, div_ceil
 from finagent.domain.order_check import MAX_PRICE_E4, Circumstances, order_check
 from finagent.domain.plan import Plan
 from finagent.domain.risk_profile import RiskProfile, micro_profile, standard_profile, validate_profile
+from finagent.domain.shorts import UNKNOWN, ShortNow, entry_limit_e4, short_refusals
 
 __all__ = [
     "AccountState",
@@ -44,6 +45,8 @@ class RiskDecision:
     caps: tuple[tuple[str, int], ...] = ()
     """Each cap's quantity in 1e-4 shares, in the order they were tried; the smallest binds."""
     binding_cap: str | None = None
+    entry_limit_e4: int | None = None
+    """The limit the entry must have beyond what the plan says (a short under the restriction); None: as planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +70,24 @@ def decide(
     price_e4: int,
     slippage_bound_e6: int,
     now_ms: int | None = None,
+    short: ShortNow = UNKNOWN,
 ) -> RiskDecision:
     """Approve a plan with a quantity and what it reserves, or refuse it with every reason that applies.
 
     ``price_e4`` is the worst of reference and current price (the higher for a long). Notional is reckoned at
     the worst entry (that price or the plan's limit) plus ``slippage_bound_e6``, the worst case at the stop +
     0.5 R. A plan that has a quantity already is decided again: the account comes without its own reservation
-    (``release``), and risk may only shrink.
+    (``release``), and risk may only shrink. ``short`` is what is known now of a short sale; unknown refuses it.
     """
+    limit_e4 = (
+        entry_limit_e4(plan.symbol, short, plan.limit_e4) if plan.direction is Direction.SHORT else None
+    )
     reasons = _refusals(plan, account, profile, price_e4=price_e4, now_ms=now_ms)
+    if plan.direction is Direction.SHORT and profile.allow_shorts:
+        reasons += _short_reasons(plan, account, profile, short, limit_e4)
     if reasons:
         return RiskDecision(plan_id=plan.plan_id, version=plan.version, is_approved=False, reasons=reasons)
-    sizing = _sizing(plan, profile, price_e4=price_e4, slippage_bound_e6=slippage_bound_e6)
+    sizing = _sizing(plan, profile, price_e4=price_e4, limit_e4=limit_e4, slippage_bound_e6=slippage_bound_e6)
     caps = tuple(
         (name, max(0, quantity) // sizing.lot_e4 * sizing.lot_e4)
         for name, quantity in _caps(plan, account, profile, sizing)
@@ -103,6 +112,7 @@ def decide(
         worst_case_e8=div_ceil(quantity_e4 * sizing.worst_per_share_e10, RATIO_SCALE),
         caps=caps,
         binding_cap=binding,
+        entry_limit_e4=limit_e4,
     )
 
 
@@ -114,12 +124,13 @@ def decide_in_rank(
     slippage_bound_e6: int,
     prices_e4: Mapping[str, int] | None = None,
     now_ms: int | None = None,
+    shorts: Mapping[str, ShortNow] | None = None,
 ) -> tuple[RiskDecision, ...]:
     """One decision after the other by (score descending, symbol), each seeing the reservations before it.
 
-    ``prices_e4`` by symbol as for ``decide``; the plan's reference where a symbol is not in it.
+    ``prices_e4`` and ``shorts`` by symbol as for ``decide``; the plan's reference where a symbol is not in it.
     """
-    prices = prices_e4 or {}
+    prices, known = prices_e4 or {}, shorts or {}
     decisions: list[RiskDecision] = []
     for plan in sorted(plans, key=lambda each: (-each.score_e6, each.symbol, each.plan_id)):
         decision = decide(
@@ -129,6 +140,7 @@ def decide_in_rank(
             price_e4=prices.get(plan.symbol, plan.reference_e4),
             slippage_bound_e6=slippage_bound_e6,
             now_ms=now_ms,
+            short=known.get(plan.symbol, UNKNOWN),
         )
         account = reserve(account, decision, plan)
         decisions.append(decision)
@@ -207,6 +219,16 @@ def _refusals(
     return tuple(name for name, is_true in found if is_true)
 
 
+def _short_reasons(
+    plan: Plan, account: AccountState, profile: RiskProfile, short: ShortNow, limit_e4: int | None
+) -> tuple[str, ...]:
+    found = (
+        *short_refusals(plan.short, short, rule=profile.day_trade_rule, equity_e8=account.equity_e8),
+        ("bid_past_stop", limit_e4 is not None and limit_e4 >= plan.stop_e4),
+    )
+    return tuple(name for name, is_true in found if is_true)
+
+
 def _is_sane(plan: Plan, price_e4: int) -> bool:
     """Prices that can be: above 0, below any stock's, the stop on its own side of the entry."""
     prices = (price_e4, plan.reference_e4, plan.stop_e4, *(leg.price_e4 for leg in plan.targets))
@@ -215,9 +237,12 @@ def _is_sane(plan: Plan, price_e4: int) -> bool:
     return is_possible and plan.direction.sign * (plan.reference_e4 - plan.stop_e4) > 0
 
 
-def _sizing(plan: Plan, profile: RiskProfile, *, price_e4: int, slippage_bound_e6: int) -> _Sizing:
+def _sizing(
+    plan: Plan, profile: RiskProfile, *, price_e4: int, limit_e4: int | None, slippage_bound_e6: int
+) -> _Sizing:
     sign = plan.direction.sign
-    prices = [price_e4, plan.reference_e4] + ([] if plan.limit_e4 is None else [plan.limit_e4])
+    limits = [limit for limit in (plan.limit_e4, limit_e4) if limit is not None]
+    prices = [price_e4, plan.reference_e4, *limits]
     worst_e4 = max(sign * (price - plan.stop_e4) for price in prices)
     is_short = plan.direction is Direction.SHORT
     return _Sizing(

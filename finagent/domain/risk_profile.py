@@ -41,6 +41,8 @@ class RiskProfile:
     """So many losing trades of a session one after the other do the same."""
     lot_e4: int = 10_000
     allow_shorts: bool = False
+    borrow_fee_e6: int = 3_000
+    """What a borrow costs a year, in 1e-6 of the notional; due only for a short that is held over a night."""
     worst_case_extra_r_e6: int = 500_000
     day_trade_rule: str = "intraday_margin"
     bankroll_e8: int | None = None
@@ -154,6 +156,8 @@ def _single_checks(profile: RiskProfile) -> Iterator[_Check]:
     for name, value in positives.items():
         yield name, value, value is None or value > 0, "more than 0"
     lot_e4, extra_e6, rule = profile.lot_e4, profile.worst_case_extra_r_e6, profile.day_trade_rule
+    fee_e6 = profile.borrow_fee_e6
+    yield "borrow_fee_e6", fee_e6, 0 <= fee_e6 <= 10 * RATIO_SCALE, "0 to 10000000 (1000 % a year)"
     yield "lot_e4", lot_e4, 0 < lot_e4 <= SHARE_E4, "1 (fractions) to 10000 (whole shares)"
     yield "worst_case_extra_r_e6", extra_e6, extra_e6 >= 0, "0 or more"
     yield "day_trade_rule", rule, rule in DAY_TRADE_RULES, ", ".join(DAY_TRADE_RULES)

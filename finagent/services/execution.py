@@ -74,6 +74,7 @@ class ExecutionService:
             now_ms=self.clock.now_ms(),
             time_to_live_ms=self.time_to_live_ms,
             is_alone=not self.has_attached_exits,
+            limit_e4=decision.entry_limit_e4,
         )
 
     def _missed(self, plan: Plan, price: LastPrice | None) -> str | None:

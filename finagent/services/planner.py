@@ -10,6 +10,7 @@ from finagent.domain.orders import Scope
 from finagent.domain.plan import NoPlan, NotYet, Plan, PlanState
 from finagent.domain.planning import make_plan
 from finagent.domain.planning_rules import PlanningRules
+from finagent.domain.shorts import ShortRules, ShortTerms
 from finagent.domain.steps import Step
 from finagent.ports import CalendarPort, Clock, GiveUpError, Job, JsonValue, MarketDataPort, NewJob, Store, Tx
 from finagent.runtime.service import ServiceContract
@@ -32,6 +33,7 @@ class PlannerService:
     scope: Scope
     allow_shorts: bool
     lot_e4: int
+    shorts: ShortRules
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """Plan the named symbols of one scan tick; the plans go to risk together, in rank."""
@@ -65,6 +67,7 @@ class PlannerService:
                 allow_shorts=self.allow_shorts,
                 version=version,
                 lot_e4=self.lot_e4,
+                shorts=self.shorts,
             )
             if isinstance(outcome, Plan):
                 plans.append(outcome)
@@ -108,6 +111,15 @@ def _refuse(tx: Tx, date: str, tick: str, outcome: NoPlan) -> None:
     tx.put(Journalled(kind="no_plan", ref=f"{date}/{tick}/{outcome.symbol}", data=data))
 
 
+def _short_data(short: ShortTerms) -> dict[str, JsonData]:
+    return {
+        "restricted": short.is_restricted,
+        "restricted_at_e4": short.restricted_at_e4,
+        "borrow_assumed": short.is_borrow_assumed,
+        "borrow_fee_e6": short.borrow_fee_e6,
+    }
+
+
 def plan_data(plan: Plan) -> dict[str, JsonData]:
     """What the journal keeps of a plan."""
     return {
@@ -123,4 +135,5 @@ def plan_data(plan: Plan) -> dict[str, JsonData]:
         "targets": [{"leg": t.leg, "share_e6": t.share_e6, "price_e4": t.price_e4} for t in plan.targets],
         "entry_from_ms": plan.entry_from_ms,
         "entry_until_ms": plan.entry_until_ms,
+        "short": None if plan.short is None else _short_data(plan.short),
     }

@@ -1,12 +1,12 @@
 """Risk: decides in rank under the account's guard, reserves what it approves, and watches the day's loss."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from finagent.domain.book import Book, Control, StoredPlan, account_state, settlement_days
 from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, PlanMoved, PlanSized
 from finagent.domain.journal import JsonData
-from finagent.domain.market import Session
+from finagent.domain.market import Direction, Session
 from finagent.domain.orders import OrderIntent
 from finagent.domain.plan import Plan, PlanState, plan_hash, with_size
 from finagent.domain.risk import (
@@ -18,6 +18,7 @@ from finagent.domain.risk import (
     order_check,
     reserve,
 )
+from finagent.domain.shorts import UNKNOWN, ShortNow, is_restricted_now
 from finagent.domain.steps import Step
 from finagent.ports import (
     CalendarPort,
@@ -38,6 +39,8 @@ BREAKERS = {
     "losses_in_a_row": "losing trade after losing trade",
 }
 """Limits that only a person opens again, each with what a person is told."""
+BID_AGE_MS = 60_000
+"""An older bid says nothing of where a restricted short may be priced."""
 CONTRACT = ServiceContract(name="risk", consumes=(Step.RISK, Step.LIMIT), needs=("queue", "market_data"))
 
 
@@ -53,6 +56,8 @@ class RiskDesk:
     slippage_bound_e6: int
     is_no_trade: Callable[[Session, int], bool]
     excluded: tuple[str, ...]
+    borrow: Callable[[str], Awaitable[bool | None]]
+    """Whether a stock is easy to borrow now; None where nobody says."""
 
     async def account(
         self, session: Session, symbols: tuple[str, ...] = (), *, without: str = ""
@@ -79,7 +84,24 @@ class RiskDesk:
             first = self.calendar.session(first.previous) or first
         return first.date
 
-    def decide(self, plan: Plan, account: AccountState, price: LastPrice | None) -> RiskDecision:
+    async def short_now(self, plan: Plan, session: Session, price: LastPrice | None) -> ShortNow:
+        """What is known of a short sale at this instant: the borrow, the restriction, a fresh bid."""
+        if plan.direction is Direction.LONG:
+            return UNKNOWN
+        now_ms = self.clock.now_ms()
+        bars = await self.market.minutes(plan.symbol, session, now_ms)
+        lows = [bar.low_e4 for bar in bars if bar.start_ms >= session.open_ms]
+        quote = price.quote if price is not None else None
+        is_fresh = quote is not None and quote.bid_e4 > 0 and now_ms - quote.at_ms <= BID_AGE_MS
+        return ShortNow(
+            is_easy_to_borrow=await self.borrow(plan.symbol),
+            is_restricted=is_restricted_now(plan.short, min(lows, default=None)),
+            bid_e4=quote.bid_e4 if quote is not None and is_fresh else None,
+        )
+
+    def decide(
+        self, plan: Plan, account: AccountState, price: LastPrice | None, short: ShortNow = UNKNOWN
+    ) -> RiskDecision:
         """The decision at the worse of the plan's reference and the last price.
 
         One at or behind the stop stands as it is: the plan is refused, however good its reference was.
@@ -95,6 +117,7 @@ class RiskDesk:
             price_e4=price_e4,
             slippage_bound_e6=self.slippage_bound_e6,
             now_ms=self.clock.now_ms(),
+            short=short,
         )
 
     async def recheck(
@@ -106,19 +129,21 @@ class RiskDesk:
             raise GiveUpError(f"plan {plan.plan_id} is of {plan.session}, which is no session")
         account, prices, _ = await self.account(session, (plan.symbol,), without=replaces or plan.plan_id)
         price = prices.get(plan.symbol)
-        return self.decide(plan, account, price), price
+        return self.decide(plan, account, price, await self.short_now(plan, session, price)), price
 
     async def check_order(self, intent: OrderIntent, plan: Plan, price: LastPrice | None) -> tuple[str, ...]:
         """The domain's order check against the account as it is now."""
         now_ms = self.clock.now_ms()
         book = await self.store.book(plan.session, now_ms=now_ms)
+        session = self.calendar.session_at(now_ms)
         seen = Circumstances(
             now_ms=now_ms,
-            session=self.calendar.session_at(now_ms),
+            session=session,
             instrument=self.market.instrument(plan.symbol),
             last_price_e4=price.price_e4 if price is not None else None,
             equity_e8=book.day_start_equity_e8,
             orders_last_minute=book.orders_last_minute,
+            short=await self.short_now(plan, session, price),
         )
         return order_check(intent, plan, self.profile, seen)
 
@@ -147,7 +172,9 @@ class RiskService:
         symbols = tuple(sorted(stored.plan.symbol for stored in found))
         account, prices, _ = await self.desk.account(session, symbols)
         for stored in sorted(found, key=lambda s: (-s.plan.score_e6, s.plan.symbol)):
-            decision = self.desk.decide(stored.plan, account, prices.get(stored.plan.symbol))
+            price = prices.get(stored.plan.symbol)
+            short = await self.desk.short_now(stored.plan, session, price)
+            decision = self.desk.decide(stored.plan, account, price, short)
             if decision.is_approved:
                 account = reserve(account, decision, stored.plan)
             self._record(stored.plan, decision, tx)
@@ -212,4 +239,5 @@ def decision_data(decision: RiskDecision) -> dict[str, JsonData]:
         "reasons": list(decision.reasons),
         "caps": [[name, quantity] for name, quantity in decision.caps],
         "binding_cap": decision.binding_cap,
+        "entry_limit_e4": decision.entry_limit_e4,
     }

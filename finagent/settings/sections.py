@@ -145,6 +145,7 @@ class Risk(Section):
     auto_max_open_positions: Annotated[int, Field(ge=1, le=50)] | None = None
     auto_max_trades_per_day: Annotated[int, Field(ge=1, le=100)] | None = None
     allow_shorts: bool = False
+    borrow_fee_pct: Annotated[Decimal, Field(ge=0, le=1000, decimal_places=4)] | None = None
 
     @model_validator(mode="after")
     def _tiers_in_order(self) -> "Risk":

@@ -22,6 +22,7 @@ from finagent.domain.plan import NoPlan, NotYet, Plan
 from finagent.domain.planning import make_plan
 from finagent.domain.planning_rules import PlanningRules
 from finagent.domain.scoring import ScoredCandidate, ScoreWeights
+from finagent.domain.shorts import ShortRules
 from finagent.services.scanner import compute_scan
 from finagent.services.schedule import entry_windows
 from finagent.services.scoring import compute_scores
@@ -103,6 +104,7 @@ class Bench:
                 now_ms=as_of_ms,
                 scope=Scope(),
                 allow_shorts=True,
+                shorts=ShortRules(is_borrow_assumed=True),
             )
             for rank, scored in enumerate(scores, 1)
         ]

@@ -24,11 +24,12 @@ from finagent.domain.facts import (
     PositionRecorded,
     ScanRecorded,
 )
-from finagent.domain.market import MINUTE_MS
+from finagent.domain.market import MINUTE_MS, Direction
 from finagent.domain.orders import OrderState
 from finagent.domain.plan import ExitLeg, PlanState
 from finagent.domain.positions import ExitReason, fold
 from finagent.domain.risk import RiskDecision
+from finagent.domain.shorts import ShortTerms
 from tests.integration.views_world import (
     BEFORE,
     DAY,
@@ -207,6 +208,18 @@ async def test_a_pending_plan_shows_its_question_and_what_risk_said(desk: Desk) 
     desk.clock.advance(desk.clock.now_ms() + HOUR_MS)
     (late,) = (await desk.views().plans())["plans"]
     assert late["seconds_left"] == 0
+
+
+async def test_a_short_plan_shows_what_it_was_made_under_and_what_a_night_costs(desk: Desk) -> None:
+    terms = ShortTerms(
+        is_restricted=True, restricted_at_e4=850_000, is_borrow_assumed=False, borrow_fee_e6=3_000
+    )
+    await asked(desk, replace(a_plan(), direction=Direction.SHORT, short=terms))
+    (row,) = (await desk.views().plans())["plans"]
+    assert row["short"] == {
+        "restricted": True, "restricted_at": "85.00", "borrow": "easy", "borrow_fee_pct": 0.3,
+        "overnight_fee": "0.08333334",
+    }  # fmt: skip
 
 
 async def test_a_refused_plan_tells_every_reason_and_no_quantity(desk: Desk) -> None:

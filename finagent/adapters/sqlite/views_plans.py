@@ -23,6 +23,7 @@ from finagent.adapters.sqlite.views_values import (
     maybe_instant,
     maybe_money,
     maybe_price,
+    percent,
     quotient,
     ratio,
     texts,
@@ -31,6 +32,7 @@ from finagent.domain.money import money_text, price_text, quantity_number
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import Trade
 from finagent.domain.risk import RiskDecision
+from finagent.domain.shorts import overnight_fee_e8
 
 MAX_PLANS = 500
 MAX_SESSIONS = 120
@@ -168,6 +170,24 @@ def _terms(plan: Plan) -> Document:
             "time_stop_min_r": ratio(managed.time_stop_min_r_e6),
         },
         "notes": texts(plan.notes),
+        "sector": plan.sector,
+        "short": _short(plan),
+    }
+
+
+def _short(plan: Plan) -> Document | None:
+    """What a short was planned under, and what its borrow costs should it be held over one night."""
+    terms = plan.short
+    if terms is None:
+        return None
+    notional_e8 = plan.quantity_e4 * plan.reference_e4
+    fee_e8 = overnight_fee_e8(notional_e8, terms.borrow_fee_e6)
+    return {
+        "restricted": terms.is_restricted,
+        "restricted_at": price_text(terms.restricted_at_e4),
+        "borrow": "assumed" if terms.is_borrow_assumed else "easy",
+        "borrow_fee_pct": percent(terms.borrow_fee_e6),
+        "overnight_fee": money_text(fee_e8) if plan.quantity_e4 else None,
     }
 
 

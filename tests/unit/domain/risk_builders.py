@@ -6,7 +6,13 @@ from finagent.domain.market import Direction, Side
 from finagent.domain.orders import OrderIntent, OrderType
 from finagent.domain.planning import ExitLeg, Management, Plan, Setup
 from finagent.domain.risk import AccountState, RiskDecision, RiskProfile, decide, standard_profile
+from finagent.domain.shorts import ShortNow, ShortTerms
 
+SHORT_TERMS = ShortTerms(
+    is_restricted=False, restricted_at_e4=90_0000, is_borrow_assumed=False, borrow_fee_e6=3_000
+)
+FREE = ShortNow(is_easy_to_borrow=True, is_restricted=False)
+"""A short that nothing speaks against."""
 USD = 100_000_000
 SHARE = 10_000
 
@@ -45,6 +51,7 @@ def plan(
         decided_at_ms=1_000,
         entry_from_ms=1_000,
         entry_until_ms=9_000,
+        short=SHORT_TERMS if stop > reference else None,
     )
     return replace(base, **changes)
 
@@ -59,6 +66,7 @@ def decision(
         price_e4=plan_.reference_e4,
         slippage_bound_e6=slippage_bound_e6,
         now_ms=2_000,
+        short=FREE,
     )
 
 

@@ -130,3 +130,10 @@ def test_entry_alone_leaves_without_its_exits() -> None:
         made(targets=TWO), 100 * SHARE, scope=SCOPE, now_ms=5, time_to_live_ms=60_000, is_alone=True
     )
     assert (entry.leg, entry.parent_id) == (ENTRY, None)
+
+
+def test_limit_that_risk_asks_for_takes_the_place_of_the_plans() -> None:
+    plan = made()
+    entry, stop, *_ = entry_intents(plan, SHARE, scope=SCOPE, now_ms=1, time_to_live_ms=1, limit_e4=101_0000)
+    assert (entry.type, entry.limit_e4) == (OrderType.LIMIT, 101_0000)
+    assert stop.stop_e4 == plan.stop_e4

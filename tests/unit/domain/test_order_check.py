@@ -10,7 +10,7 @@ from finagent.domain.market import Direction, Instrument, Session, Side
 from finagent.domain.orders import OrderType
 from finagent.domain.plan import AUCTION_NOTE
 from finagent.domain.risk import Circumstances, RiskProfile, micro_profile, order_check, standard_profile
-from tests.unit.domain.risk_builders import SHARE, USD, order, plan
+from tests.unit.domain.risk_builders import FREE, SHARE, USD, order, plan
 
 OPEN_MS, CLOSE_MS = 1_000, 9_000
 SESSION = Session(date="2018-02-20", open_ms=OPEN_MS, close_ms=CLOSE_MS, previous="2018-02-16")
@@ -94,10 +94,30 @@ def test_short_is_sold_and_bought_back():
     short = plan(stop=103_0000, target=91_0000)
     profile = replace(standard_profile(), allow_shorts=True)
     assert short.direction is Direction.SHORT
-    assert order_check(order(side=Side.SELL), short, profile, seen()) == ()
-    assert order_check(order(), short, profile, seen()) == ("not_of_plan",)
+    assert order_check(order(side=Side.SELL), short, profile, seen(short=FREE)) == ()
+    assert order_check(order(), short, profile, seen(short=FREE)) == ("not_of_plan",)
     cover = order(**{**EXIT, "side": Side.BUY, "stop_e4": 103_0000})
     assert order_check(cover, short, profile, seen()) == ()
+
+
+@pytest.mark.parametrize(
+    ("reasons", "changes", "now"),
+    [
+        ((), {"limit_e4": 100_0000}, {"is_restricted": True, "bid_e4": 99_9900}),
+        ((), {"limit_e4": 100_0000}, {"is_restricted": None, "bid_e4": 99_9900}),
+        (("short_at_bid",), {"limit_e4": 99_9900}, {"is_restricted": True, "bid_e4": 99_9900}),
+        (("short_at_bid",), {"limit_e4": 100_0000}, {"is_restricted": True, "bid_e4": None}),
+        (("short_at_bid",), MARKET, {"is_restricted": True, "bid_e4": 99_9900}),
+        (("short_at_bid",), MARKET, {"is_restricted": None}),
+        ((), MARKET, {"is_restricted": False}),
+        (("odd_short",), {"quantity_e4": 15_000}, {"is_restricted": False}),
+    ],
+)
+def test_restricted_short_leaves_as_a_limit_above_the_bid_or_not_at_all(reasons, changes, now):
+    short = plan(stop=103_0000, target=91_0000, lot_e4=1)
+    profile = replace(standard_profile(), allow_shorts=True, lot_e4=1)
+    context = seen(short=replace(FREE, **now))
+    assert order_check(order(side=Side.SELL, **changes), short, profile, context) == reasons
 
 
 def test_fractions_need_an_account_that_has_them():

@@ -20,6 +20,7 @@ from finagent.domain.planning import (
     Setup,
     validate_planning,
 )
+from finagent.domain.shorts import ShortRules, ShortTerms
 from tests.unit.domain.plan_builders import OPEN_MS, SCOPE, WINDOWS, at, bar, candidate, cents, planned
 
 ORB = PlanningRules(classic_entry=Setup.OPENING_RANGE_BREAK)
@@ -154,7 +155,7 @@ def test_planner_says_when_to_ask_again(changes, expected):
         ("not_borrowable", {"of": replace(SHORT, instrument=Instrument(symbol="WMT", shortable=False))}),
         ("not_borrowable", {"of": replace(SHORT, instrument=Instrument(symbol="WMT", easy_to_borrow=False))}),
         ("short_restriction_unknown", {"of": replace(SHORT, is_short_restricted=None)}),
-        ("short_restricted", {"of": replace(SHORT, is_short_restricted=True)}),
+        ("borrow_unknown", {"of": replace(SHORT, instrument=Instrument(symbol="WMT"))}),
     ],
 )
 def test_each_reason_for_no_plan(reason, changes):
@@ -164,9 +165,34 @@ def test_each_reason_for_no_plan(reason, changes):
     assert found.detail
 
 
-def test_unknown_borrow_is_noted_on_a_short():
-    found = planned(of=replace(SHORT, instrument=Instrument(symbol="WMT")))
+def test_unknown_borrow_is_assumed_where_nobody_can_be_asked_and_noted():
+    assumed = ShortRules(is_borrow_assumed=True, borrow_fee_e6=5_000)
+    found = planned(of=replace(SHORT, instrument=Instrument(symbol="WMT")), shorts=assumed)
     assert found.notes == ("borrow_assumed",)
+    assert (found.short.is_borrow_assumed, found.short.borrow_fee_e6) == (True, 5_000)
+    assert planned(of=SHORT, shorts=assumed).short.is_borrow_assumed is False
+
+
+def test_short_plan_says_what_it_was_made_under():
+    """Previous close 95.25: at 85.72 and below the restriction begins."""
+    found = planned(of=SHORT)
+    assert found.short == ShortTerms(
+        is_restricted=False, restricted_at_e4=85_7250, is_borrow_assumed=False, borrow_fee_e6=3_000
+    )
+    split = replace(SHORT, adjusted_numerator=100_0000, adjusted_denominator=3)
+    assert planned(of=split).short.restricted_at_e4 == 30_0000
+    assert planned().short is None
+
+
+def test_restricted_short_is_planned_and_noted_but_not_for_the_auction():
+    restricted = replace(SHORT, is_short_restricted=True)
+    found = planned(of=restricted)
+    assert (found.short.is_restricted, found.notes) == (True, ("short_restricted",))
+    early = replace(restricted, indication_source=IndicationSource.PREMARKET, as_of_ms=at(-30))
+    waits = planned(of=early, now_ms=at(-30))
+    assert (waits.reason, waits.at_ms) == ("before_open", at(1))
+    free = replace(early, is_short_restricted=False)
+    assert planned(of=free, now_ms=at(-30)).notes == ("opening_auction",)
 
 
 def test_second_window_can_still_plan():

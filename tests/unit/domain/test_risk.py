@@ -17,7 +17,9 @@ from finagent.domain.risk import (
     reserve,
     standard_profile,
 )
-from tests.unit.domain.risk_builders import SHARE, USD, account, decision, plan
+from tests.unit.domain.risk_builders import FREE, SHARE, SHORT_TERMS, USD, account, decision, plan
+
+SHORTS = replace(standard_profile(), allow_shorts=True)
 
 
 def test_quantity_is_the_risk_per_trade_over_the_risk_per_share():
@@ -241,8 +243,8 @@ ANY = st.integers(-(2**70), 2**70)
 @given(ANY, ANY, ANY, ANY, st.none() | ANY, st.none() | st.integers(0, 2**70), st.sampled_from(Direction))
 def test_no_numbers_break_risk_and_none_gets_past_its_caps(price, reference, stop, target, limit, adv, way):
     odd = plan(reference=reference, stop=stop, target=target, limit_e4=limit, adv_shares=adv, direction=way)
-    profile = replace(standard_profile(), allow_shorts=True)
-    found = decide(odd, account(), profile, price_e4=price, slippage_bound_e6=1_500, now_ms=2_000)
+    odd = replace(odd, short=SHORT_TERMS)
+    found = decide(odd, account(), SHORTS, price_e4=price, slippage_bound_e6=1_500, now_ms=2_000, short=FREE)
     if found.is_approved:
         assert 0 < found.quantity_e4 == min(quantity for _, quantity in found.caps)
         assert 0 < found.notional_e8 <= 20_000 * USD
@@ -278,12 +280,50 @@ def test_window_is_judged_without_a_clock_too():
 
 
 def test_shorts_are_whole_shares_and_cost_the_higher_price():
-    profile = replace(standard_profile(), allow_shorts=True, lot_e4=1)
+    profile = replace(SHORTS, lot_e4=1)
     short = plan(stop=103_0000, target=91_0000, lot_e4=1)
-    found = decide(short, account(), profile, price_e4=99_0000, slippage_bound_e6=0)
+    found = decide(short, account(), profile, price_e4=99_0000, slippage_bound_e6=0, short=FREE)
     assert found.quantity_e4 == 125 * SHARE
     assert found.notional_e8 == 12_500 * USD
     assert found.worst_case_e8 == 125 * 5_50 * USD // 100
+
+
+def test_short_of_which_nothing_is_known_is_refused():
+    short = plan(stop=103_0000, target=91_0000)
+    found = decide(short, account(), SHORTS, price_e4=100_0000, slippage_bound_e6=0)
+    assert found.reasons == ("borrow_unknown", "short_restriction_unknown")
+    assert decision(short, account(), SHORTS).is_approved
+    assert decision(replace(short, short=None), account(), SHORTS).reasons == ("short_restriction_unknown",)
+    small = account(1_999)
+    assert decision(short, small, SHORTS).reasons == ("margin_minimum",)
+    assert decision(short, small, replace(SHORTS, day_trade_rule="none")).is_approved
+
+
+def test_restricted_short_is_approved_as_a_limit_above_the_bid():
+    """The last price 100, the bid 99.99: sold at 100.00 or better, however low the plan's own limit is."""
+    now = replace(FREE, is_restricted=True, bid_e4=99_9900)
+    short = plan(stop=103_0000, target=91_0000, trigger_e4=100_0000, limit_e4=99_7000)
+    found = decide(short, account(), SHORTS, price_e4=100_0000, slippage_bound_e6=0, short=now)
+    assert (found.is_approved, found.entry_limit_e4) == (True, 100_0000)
+    high = replace(now, bid_e4=103_5000)
+    found = decide(short, account(), SHORTS, price_e4=100_0000, slippage_bound_e6=0, short=high)
+    assert found.reasons == ("bid_past_stop",)
+    found = decide(short, account(), SHORTS, price_e4=100_0000, slippage_bound_e6=0, short=FREE)
+    assert (found.is_approved, found.entry_limit_e4) == (True, None)
+
+
+def test_limit_above_the_bid_is_what_the_short_costs():
+    now = replace(FREE, is_restricted=True, bid_e4=101_9900)
+    short = plan(stop=103_0000, target=91_0000)
+    found = decide(short, account(), SHORTS, price_e4=100_0000, slippage_bound_e6=0, short=now)
+    assert found.entry_limit_e4 == 102_0000
+    assert found.notional_e8 * 10_000 == found.quantity_e4 * 102_0000 * 10_000
+
+
+def test_shorts_in_rank_are_told_apart():
+    plans = [plan(name, stop=103_0000, target=91_0000) for name in ("AAA", "BBB")]
+    found = decide_in_rank(plans, account(), SHORTS, slippage_bound_e6=0, shorts={"AAA": FREE})
+    assert [each.is_approved for each in found] == [True, False]
 
 
 def test_micro_profile_trades_fractions_of_at_most_250():

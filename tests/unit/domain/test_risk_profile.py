@@ -38,6 +38,7 @@ def test_shipped_profiles_are_valid(profile):
         ("max_open_positions", 0),
         ("max_trades_per_day", 0),
         ("max_orders_per_minute", 0),
+        ("borrow_fee_e6", -1),
         ("lot_e4", 0),
         ("lot_e4", 10_001),
         ("worst_case_extra_r_e6", -1),
