@@ -29,7 +29,7 @@ from finagent.bootstrap.homes import (
     remember_clock,
     secrets_of,
 )
-from finagent.bootstrap.live import LiveFeed, ReconcileTimer
+from finagent.bootstrap.live import LiveFeed, ProtectionWatch, ReconcileTimer
 from finagent.bootstrap.readers import engine_views
 from finagent.bootstrap.recording import in_journal
 from finagent.bootstrap.starting import catch_up_and_compare
@@ -173,6 +173,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None, 
         agent.launch(
             LiveFeed(engine.driver, clock, engine.ticker),
             ReconcileTimer(engine),
+            ProtectionWatch(engine),
             GaugeService(engine, compared_ms=compared_ms),
             *watches,
             agent.flags,

@@ -18,7 +18,7 @@ from finagent.adapters.sqlite.backup import (
 from finagent.adapters.sqlite.check import examine
 from finagent.adapters.sqlite.database import DatabaseMissingError, connect_reader
 from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabaseError, check_version
-from finagent.adapters.sqlite.restore import check_sum, restore
+from finagent.adapters.sqlite.restore import check_sum, rehearse, restore
 from finagent.context import Document, Json, SurfaceError
 from finagent.runtime.clock import SystemClock
 from finagent.runtime.lock import HomeInUseError
@@ -50,6 +50,8 @@ def database_backup(
     now_ms = SystemClock().now_ms()
     path = home / BACKUPS / default_name(now_ms) if target is None else target
     with _shown():
+        if target is not None and not path.absolute().parent.is_dir():
+            raise BackupError(f"there is no folder {path.parent}: make it, or give another FILE")
         made = back_up(home / DATABASE, path, is_overwriting=is_overwriting, keep=keep, progress=progress)
     _remember(home, now_ms, path)
     return {
@@ -92,6 +94,22 @@ def database_restore(
         "journal": {"entries": done.journal_entries, "head": done.journal_head or None},
         "jobs": done.jobs,
         "next": REARM,
+    }
+
+
+def restore_rehearsal(home: Path, backup: Path) -> Document:
+    """What a restore would find in a backup, by a whole copy that is verified and thrown away; nothing changes.
+
+    SurfaceError with the codes of ``database_restore``.
+    """
+    with _shown():
+        found = rehearse(backup, home / DATABASE)
+    return {
+        "file": str(home / DATABASE),
+        "backup": str(backup),
+        "is_sum_checked": found.has_sum,
+        "journal": {"entries": found.journal_entries, "head": found.journal_head or None},
+        "jobs": found.jobs,
     }
 
 

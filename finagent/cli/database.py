@@ -58,8 +58,12 @@ def restore(
     """Put a backup in the place of the database; entries stay shut until rearm. No agent may run."""
     home = invocation(context).home
     if dry_run:
-        effect = f"put {file} in the place of {home / 'finagent.db'}, which is kept aside"
-        answer_intent("restore", effect, {"file": str(file)}, as_json=as_json)
+        from finagent.bootstrap.safekeeping import restore_rehearsal
+
+        found = restore_rehearsal(home, file)
+        sound = "sum and content" if found["is_sum_checked"] else "content (it has no sum beside it)"
+        effect = f"put {file}, verified by {sound}, in the place of {found['file']}, which is kept aside"
+        answer_intent("restore", effect, {"file": str(file), **found}, as_json=as_json)
         return
     confirm(f"Put {file} in the place of the database of {home}?", is_sure=yes, verb="restore")
     from finagent.bootstrap.safekeeping import database_restore

@@ -87,13 +87,16 @@ class JournalService:
     async def _close_day(self, date: str, tx: Tx) -> None:
         open_positions = list(await self.store.open_positions())
         plans = await self.store.plans(date)
-        doubtful = {
-            o.intent.plan_id: o for o in await self.store.live_orders() if o.state is OrderState.UNKNOWN
-        }
+        unknown = [o for o in await self.store.live_orders() if o.state is OrderState.UNKNOWN]
+        ids = {o.intent.client_order_id for o in unknown}
+        of_day = {stored.plan.plan_id for stored in plans}
+        for order in unknown:
+            # An attached leg was sent with its entry: what becomes of that becomes of it.
+            if order.intent.plan_id in of_day and order.intent.parent_id not in ids:
+                self._resolve_later(order, date, tx)
+        doubtful = {o.intent.plan_id for o in unknown}
         for stored in plans:
-            if stored.plan.plan_id in doubtful:
-                self._resolve_later(doubtful[stored.plan.plan_id], date, tx)
-            elif stored.state in ENDABLE:
+            if stored.plan.plan_id not in doubtful and stored.state in ENDABLE:
                 await self._expire(stored, tx)
         trades = await self.store.trades(date)
         held_over = tuple(sorted(held.plan.symbol for held in open_positions))

@@ -18,6 +18,7 @@ from finagent.domain.facts import (
     ReservationReleased,
 )
 from finagent.domain.journal import JsonData
+from finagent.domain.legs import ENTRY
 from finagent.domain.manual import MANUAL, PART, manual_exit, manual_fills
 from finagent.domain.market import Session
 from finagent.domain.orders import OrderState, Scope, body_hash, is_ours, next_generation
@@ -362,9 +363,10 @@ class ReconcileService:
         if order is None or order.state is not OrderState.UNKNOWN:
             return
         listed = {each.client_order_id for each in await self.broker.orders(session=date)}
-        plan_id = order.intent.plan_id
+        plan_id, is_entry = order.intent.plan_id, order.intent.leg == ENTRY
         if order_id in listed:
-            tx.enqueue(NewJob(Step.SEND, {"order": order_id}, idem_key=f"{order_id}/found", key=plan_id))
+            step = Step.SEND if is_entry else Step.SEND_EXIT
+            tx.enqueue(NewJob(step, {"order": order_id}, idem_key=f"{order_id}/found", key=plan_id))
             return
         if look == 1:
             again: dict[str, JsonValue] = {**job.payload, "look": 2}
@@ -372,21 +374,22 @@ class ReconcileService:
             tx.enqueue(NewJob(Step.RECONCILE, again, idem_key=f"{order_id}/2", run_at_ms=due_ms))
             return
         for each in await self.store.orders_of(plan_id):
-            if each.state is OrderState.UNKNOWN:
+            is_meant = order_id in (each.intent.client_order_id, each.intent.parent_id)
+            if is_meant and each.state is OrderState.UNKNOWN:
+                gone = OrderState.NEVER_ARRIVED
                 each_id = each.intent.client_order_id
-                tx.put(
-                    OrderMoved(
-                        client_order_id=each_id, to_state=OrderState.NEVER_ARRIVED, reason="not listed"
-                    )
+                tx.put(OrderMoved(client_order_id=each_id, to_state=gone, reason="not listed"))
+        stored = await self.store.plan(plan_id)
+        if is_entry and stored is not None and stored.state is PlanState.ENTERING:
+            tx.put(
+                PlanMoved(
+                    plan_id=plan_id,
+                    from_states=(PlanState.ENTERING,),
+                    to_state=PlanState.NOT_FILLED,
+                    reason="never_arrived",
                 )
-        tx.put(
-            PlanMoved(
-                plan_id=plan_id,
-                from_states=(PlanState.ENTERING,),
-                to_state=PlanState.NOT_FILLED,
-                reason="never_arrived",
             )
-        )
-        tx.put(ReservationReleased(plan_id=plan_id))
+        if is_entry:
+            tx.put(ReservationReleased(plan_id=plan_id))
         tx.put(Journalled(kind="never_arrived", ref=order_id, data={"listings": 2}))
         tx.touch(ACCOUNT_ROW)

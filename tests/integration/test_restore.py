@@ -1,5 +1,6 @@
 """Restores: a verified copy in the database's place or no change at all, the old file kept, the entry gate shut."""
 
+import asyncio
 import random
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabaseError, migrations
 from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap.agent import open_local, start_agent
-from finagent.bootstrap.safekeeping import database_backup, database_restore
+from finagent.bootstrap.safekeeping import database_backup, database_restore, restore_rehearsal
 from finagent.context import SurfaceError
 from finagent.queue.port import Tx
 from finagent.runtime.clock import VirtualClock
@@ -253,3 +254,33 @@ async def test_restore_killed_anywhere_is_undone_or_finished_by_the_next_open(
         assert (path.parent / "generation").read_text() != "old\n"
         (aside,) = path.parent.glob("finagent.db.before-restore-*Z")
         assert "later" in states(aside)
+
+
+def test_dry_run_reads_the_whole_backup_and_changes_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    source = tmp_path / "source.db"
+    asyncio.run(small_database(source))
+    backup = tmp_path / "kept.db"
+    back_up(source, backup)
+    found = restore_rehearsal(home, backup)
+    assert found["is_sum_checked"] is True
+    assert list(home.glob("finagent.db*")) == []
+    content = bytearray(backup.read_bytes())
+    content[len(content) // 2] ^= 1
+    backup.write_bytes(content)
+    with pytest.raises(SurfaceError) as refused:
+        restore_rehearsal(home, backup)
+    assert refused.value.code == "damaged"
+    with pytest.raises(SurfaceError) as missing:
+        restore_rehearsal(home, tmp_path / "nothing.db")
+    assert missing.value.code == "backup"
+
+
+def test_backup_into_a_folder_that_is_not_there_is_refused_and_makes_none(tmp_path: Path) -> None:
+    asyncio.run(small_database(tmp_path / "finagent.db"))
+    with pytest.raises(SurfaceError) as refused:
+        database_backup(tmp_path, tmp_path / "typo" / "kept.db")
+    assert refused.value.code == "backup"
+    assert "there is no folder" in refused.value.message
+    assert not (tmp_path / "typo").exists()

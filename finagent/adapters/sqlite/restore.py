@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,40 @@ def restore(
         return _restore(backup, path, free_stamp(path, stamp), wall_ms, identity, renew_identity, progress)
     finally:
         lock.release()
+
+
+def rehearse(backup: Path, path: Path) -> RestoreReport:
+    """All of a restore but the exchange: the lock is free, the backup whole. Errors as of ``restore``.
+
+    The copy that is verified lies in the system's folder for such things and goes again.
+    """
+    if not backup.is_file():
+        raise BackupError(f"there is no backup at {backup}: finagent db backup makes one")
+    if path.exists():
+        lock = FileLock(path)
+        lock.acquire()
+        lock.release()
+    with tempfile.TemporaryDirectory(prefix="finagent-") as folder:
+        made = Path(folder) / path.name
+        try:
+            has_sum = check_sum(backup)
+            with contextlib.closing(connect_reader(backup)) as connection:
+                check_version(connection, backup)
+                copy_snapshot(connection, made)
+            _, entries, head, jobs = verified(made, named=backup, mend=DAMAGED_BACKUP)
+        except (OSError, sqlite3.Error) as error:
+            if error_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise BackupDamagedError(f"{backup} is damaged ({error}): {DAMAGED_BACKUP}") from error
+            raise BackupError(f"{backup} could not be read ({error}): free space and try again") from error
+    return RestoreReport(
+        backup=backup,
+        path=path,
+        kept_aside=None,
+        journal_entries=entries,
+        journal_head=head,
+        jobs=jobs,
+        has_sum=has_sum,
+    )
 
 
 def _restore(

@@ -110,3 +110,24 @@ async def test_resolving_an_order_that_is_known_by_now_changes_nothing(home: Pat
         payload = {"session": DAY, "reason": "unknown", "order": order_id, "look": 1}
         await stage.publish(NewJob(Step.RECONCILE, payload, idem_key="late"))
         assert (await stage.order_states())["entry-1"] == "filled"
+
+
+async def test_unknown_exit_missing_from_two_listings_never_arrived_and_its_plan_stays_open(
+    home: Path,
+) -> None:
+    """Only the order that was looked for is over: its position is still held, whatever became of the entry."""
+    async with Stage(home, is_checked=False) as stage:
+        stage.market.day("AAA", DAY)
+        await stage.until("09:40")
+        order_id = (await stage.orders())["stop-1"].intent.client_order_id
+        for sql in (
+            "UPDATE broker_order SET state = 'unknown' WHERE leg = 'stop'",
+            "DELETE FROM venue_order WHERE leg = 'stop'",
+        ):
+            await stage.engine.queue.call(lambda ws, text=sql: ws.conn.execute(text).rowcount)  # type: ignore[misc]
+        payload = {"session": DAY, "reason": "unknown", "order": order_id, "look": 1}
+        await stage.publish(NewJob(Step.RECONCILE, payload, idem_key="look"))
+        assert (await stage.order_states())["stop-1"] == "unknown"
+        await stage.until("09:42")
+        assert (await stage.order_states())["stop-1"] == "never_arrived"
+        assert await stage.states() == {"AAA": "open"}
