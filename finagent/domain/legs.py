@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from finagent.domain.market import Side
 from finagent.domain.money import RATIO_SCALE
-from finagent.domain.orders import OrderIntent, OrderType, Scope, client_order_id
-from finagent.domain.plan import Plan
+from finagent.domain.orders import OrderIntent, OrderType, Scope, TimeInForce, client_order_id
+from finagent.domain.plan import AUCTION_NOTE, Plan
 
 ENTRY, STOP, EXIT = "entry", "stop", "exit"
 
@@ -50,6 +50,7 @@ def entry_intents(
         limit_e4=limit_e4,
         time_to_live_ms=time_to_live_ms,
         created_at_ms=now_ms,
+        time_in_force=TimeInForce.OPENING if AUCTION_NOTE in plan.notes else TimeInForce.DAY,
     )
     if is_alone:
         return (entry,)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from finagent.domain.errors import InvalidTransitionError
 from finagent.domain.journal import digest
-from finagent.domain.market import Bar, Direction, Instrument
+from finagent.domain.market import MINUTE_MS, Bar, Direction, Instrument
 from finagent.domain.money import price_text, quantity_number
 from finagent.domain.orders import Scope, plan_id
 from finagent.domain.setups import Setup
@@ -14,6 +14,8 @@ from finagent.domain.shorts import ShortTerms
 
 AUCTION_NOTE = "opening_auction"
 """A plan with this note enters at the opening auction: its order leaves before the open or never."""
+AUCTION_LEAD_MS = 3 * MINUTE_MS
+"""How long before the open an auction entry leaves at the latest: a minute before the exchanges' cut-off of 09:28."""
 
 
 class ExitKind(StrEnum):

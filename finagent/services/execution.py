@@ -14,7 +14,7 @@ from finagent.domain.facts import (
 )
 from finagent.domain.legs import entry_intents
 from finagent.domain.orders import OrderIntent, Scope, body_hash
-from finagent.domain.plan import AUCTION_NOTE, Plan, PlanState
+from finagent.domain.plan import AUCTION_LEAD_MS, AUCTION_NOTE, Plan, PlanState
 from finagent.domain.risk import RiskDecision
 from finagent.domain.steps import Step
 from finagent.ports import Clock, Job, JobQueue, LastPrice, NewJob, RiskCheck, Store, Tx
@@ -79,7 +79,7 @@ class ExecutionService:
 
     def _missed(self, plan: Plan, price: LastPrice | None) -> str | None:
         """Why a market entry that waited (the agent was down) leaves no more; a trigger's limit guards itself."""
-        if AUCTION_NOTE in plan.notes and self.clock.now_ms() >= plan.entry_from_ms:
+        if AUCTION_NOTE in plan.notes and self.clock.now_ms() > plan.entry_from_ms - AUCTION_LEAD_MS:
             return "auction_missed"
         refusal = price_refusal(plan, price.price_e4) if price is not None and plan.limit_e4 is None else None
         return None if refusal is None else refusal[0]

@@ -15,9 +15,11 @@ from finagent.domain.book import OpenPosition
 from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
 from finagent.domain.facts import Journalled
 from finagent.domain.journal import JsonData
+from finagent.domain.manual import MANUAL
 from finagent.domain.market import MINUTE_MS, Bar, Session
-from finagent.domain.orders import BrokerFill, OrderState
+from finagent.domain.orders import BrokerFill, OrderState, OwnOrder
 from finagent.domain.plan import Plan
+from finagent.domain.protection import ON_THE_WAY, live_exits
 from finagent.domain.risk import RiskProfile
 from finagent.domain.steps import Step
 from finagent.domain.watch import ArmedWatch, LimitWatch, PositionWatch, Watch, watch_evidence
@@ -36,6 +38,10 @@ SELECT symbol FROM broker_order WHERE state IN ('intent', 'accepted', 'partially
 UNION SELECT symbol FROM position WHERE quantity <> 0
 UNION SELECT symbol FROM plan WHERE state = 'armed' ORDER BY 1"""
 ARMED = "SELECT body FROM plan WHERE state = 'armed' ORDER BY symbol, plan_id"
+NOBODY_SENDS = """
+SELECT NOT EXISTS (
+    SELECT 1 FROM job_queue WHERE key = ? AND type IN ('send_exit', 'replace', 'broker_event')
+    AND status IN ('ready', 'scheduled', 'leased'))"""
 PLAN_OF_ORDER = "SELECT plan.body FROM broker_order JOIN plan USING (plan_id) WHERE client_order_id = ?"
 
 
@@ -296,6 +302,7 @@ class DayDriver:
             bar, orders = minute.bars.get(held.plan.symbol), None
             if watches_exits and minute.at_ms < minute.session.close_ms:
                 orders = tuple(order.own for order in read_orders_of(ws.conn, held.plan.plan_id))
+                _send_orphans(ws, held.plan.plan_id, orders, minute.at_ms)
             watch = PositionWatch(
                 held=held,
                 bar=bar,
@@ -335,6 +342,21 @@ class DayDriver:
         if not published or any(each.created for each in published):
             evidence = watch_evidence(watch, due, code=self._rules.code)
             ws.apply(Journalled(kind=due.kind, ref=due.ref, data=due.data, evidence=evidence))
+
+
+def _send_orphans(ws: WriteSession, plan_id: str, orders: Sequence[OwnOrder], at_ms: int) -> None:
+    """Exits that are written, not known to be there, and whose job has died: they are looked up and sent again."""
+    waiting = [
+        order
+        for order in live_exits(orders)
+        if order.state in ON_THE_WAY and order.intent.parent_id is None and order.intent.leg != MANUAL
+    ]
+    if not waiting or not ws.conn.execute(NOBODY_SENDS, (plan_id,)).fetchone()[0]:
+        return
+    for order in waiting:
+        order_id = order.intent.client_order_id
+        key = f"{order_id}/watch@{at_ms}"
+        ws.publish(NewJob(Step.SEND_EXIT, {"order": order_id}, idem_key=key, key=plan_id))
 
 
 def payload_of(data: Mapping[str, JsonData]) -> dict[str, JsonValue]:

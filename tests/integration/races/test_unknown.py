@@ -212,3 +212,16 @@ async def test_agent_killed_between_the_post_and_its_reply_sends_nothing_twice(h
         await stage.quiet()
         assert stage.broker.posts == [order_id]
         assert (await stage.order_states())["entry-1"] == "accepted"
+
+
+async def test_exit_whose_job_has_died_is_sent_by_the_next_minutes_watch(home: Path) -> None:
+    async with OutsideStage(home) as stage:
+        await stage.entered()
+        stage.broker.line += ["dropped"]
+        await stage.control.flatten(symbol="AAA", identity="ann")
+        await stage.quiet()
+        sql = "DELETE FROM job_queue WHERE type = 'send_exit' AND status = 'scheduled'"
+        await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
+        assert (await stage.order_states())["exit-1"] == "unknown"
+        await stage.until("09:33")
+        assert (await stage.order_states())["exit-1"] == "accepted"

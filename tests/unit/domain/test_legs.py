@@ -18,8 +18,8 @@ from finagent.domain.legs import (
     target_parts,
 )
 from finagent.domain.market import Direction, Side
-from finagent.domain.orders import OrderType, body_hash
-from finagent.domain.plan import ExitLeg, Plan
+from finagent.domain.orders import OrderType, TimeInForce, body_hash
+from finagent.domain.plan import AUCTION_NOTE, ExitLeg, Plan
 from tests.unit.domain.plan_builders import SCOPE, candidate, planned
 
 SHARE = 10_000
@@ -137,3 +137,11 @@ def test_limit_that_risk_asks_for_takes_the_place_of_the_plans() -> None:
     entry, stop, *_ = entry_intents(plan, SHARE, scope=SCOPE, now_ms=1, time_to_live_ms=1, limit_e4=101_0000)
     assert (entry.type, entry.limit_e4) == (OrderType.LIMIT, 101_0000)
     assert stop.stop_e4 == plan.stop_e4
+
+
+def test_entry_of_the_auction_works_in_the_auction_alone() -> None:
+    made_before_the_open = made(notes=(AUCTION_NOTE,))
+    for plan, expected in ((made_before_the_open, TimeInForce.OPENING), (made(), TimeInForce.DAY)):
+        entry, *exits = entry_intents(plan, 100 * SHARE, scope=SCOPE, now_ms=5, time_to_live_ms=60_000)
+        assert entry.time_in_force is expected
+        assert {leg.time_in_force for leg in exits} == {TimeInForce.DAY}
