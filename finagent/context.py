@@ -73,6 +73,9 @@ class Views(Protocol):
     async def orders(self, *, session: str | None = None, open_only: bool = False) -> Document:
         """``{orders: [...]}`` in order of creation."""
 
+    async def tickets(self, *, every: bool = False) -> Document:
+        """``{broker, note, tickets: [...]}``: orders to type by hand; ``every``: the session's others too."""
+
     async def positions(self) -> Document:
         """``{positions: [...]}`` open positions with their protection, mark and distance to stop and target."""
 
@@ -124,6 +127,26 @@ class Commands(Protocol):
 
     async def reject(self, plan_id: str, *, channel: str, identity: str, reason: str = "") -> CommandResult:
         """No to one plan."""
+
+    async def add_fill(
+        self,
+        plan_id: str,
+        *,
+        leg: str,
+        price: str,
+        quantity: str,
+        identity: str,
+        at: str | None = None,
+        fees: str | None = None,
+        name: str | None = None,
+        is_again: bool = False,
+        is_average: bool = False,
+        is_sure: bool = False,
+    ) -> CommandResult:
+        """A fill made by hand, with broker ``manual``; codes recorded, known, too_much, off_tick, said_before ..."""
+
+    async def end_ticket(self, plan_id: str, *, leg: str, reason: str, identity: str) -> CommandResult:
+        """A ticket that will not fill (any more), with broker ``manual``; code ended."""
 
     async def pause(self, *, reason: str, identity: str) -> CommandResult:
         """No new entries; exits go on."""

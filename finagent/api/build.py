@@ -15,9 +15,10 @@ from finagent.api.jobs import jobs_router
 from finagent.api.metrics import metrics_router
 from finagent.api.problems import explain_problems
 from finagent.api.reads import reads_router
+from finagent.api.tickets import tickets_router
 from finagent.context import ApplicationContext
 
-MODULES = ("health", "metrics", "reads", "approvals", "control", "jobs")
+MODULES = ("health", "metrics", "reads", "approvals", "tickets", "control", "jobs")
 PREFIX = "/api/v1"
 
 
@@ -49,6 +50,7 @@ def create_api(
         "metrics": ("", lambda: metrics_router(registry)),
         "reads": (PREFIX, lambda: reads_router(context.views)),
         "approvals": (PREFIX, lambda: approvals_router(context)),
+        "tickets": (PREFIX, lambda: tickets_router(context)),
         "control": (PREFIX, lambda: control_router(context)),
         "jobs": (PREFIX, lambda: jobs_router(context)),
     }

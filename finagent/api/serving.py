@@ -14,6 +14,8 @@ from finagent.context import SurfaceError
 
 AGENT_FILE = "agent.json"
 GRACE_S = 2
+KEEP_ALIVE_S = 30
+"""Longer than clients keep an idle connection (httpx: 5 s), or one is asked on just as it is closed."""
 
 
 class QuietServer(uvicorn.Server):
@@ -67,6 +69,7 @@ async def serving(app: ASGIApp, listening: socket.socket) -> AsyncIterator[Quiet
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=GRACE_S,
+            timeout_keep_alive=KEEP_ALIVE_S,
             ws="none",
         )
     )

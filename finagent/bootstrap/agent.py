@@ -13,6 +13,7 @@ from finagent import __version__
 from finagent.bootstrap import rules
 from finagent.bootstrap.access import AccessAudit
 from finagent.bootstrap.brokers import Connection, connect, refuse_made_up_prices, vet
+from finagent.bootstrap.by_hand import ByHand
 from finagent.bootstrap.commands import EngineCommands
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
@@ -76,6 +77,7 @@ class Agent:
             engine.options.scope,
             engine.world.symbols,
             lambda: engine.supervisor is not None,
+            ByHand(engine) if engine.is_by_hand else None,
         )
         self.context = ApplicationContext(views=views, commands=commands, home=str(home), version=__version__)
         self.flags = FlagWatch(home, self.control, engine.ticker)

@@ -17,6 +17,7 @@ from finagent.bootstrap.brokers import (
     refuse_currency,
     refuse_made_up_prices,
 )
+from finagent.bootstrap.by_hand import NOT_PROMISED
 from finagent.bootstrap.going_live import stored_consent
 from finagent.bootstrap.homes import home_clock
 from finagent.context import Json, SurfaceError
@@ -34,8 +35,10 @@ NAMES = {SKEW: "broker clock", HOURS: "broker hours", BLOCKED: "broker account"}
 
 async def broker_checks(settings: Settings, home: Path) -> list[Json]:
     """A check each; nothing is asked of a broker whose keys are missing."""
-    if settings.broker.name == "paper":
-        return [_check("broker", "ok", "the paper venue, in the database")]
+    if not settings.broker.is_outside:
+        is_by_hand = settings.broker.name == "manual"
+        what = NOT_PROMISED if is_by_hand else "the paper venue, in the database"
+        return [_check("broker", "warn" if is_by_hand else "ok", what)]
     found = [_prices(settings), _keys()]
     if any(
         isinstance(each, dict) and each["name"] == "broker keys" and each["status"] == "fail"

@@ -66,7 +66,7 @@ class Finding:
 
 def refuse_made_up_prices(settings: Settings) -> None:
     """Orders at a real broker need real prices, and none are built in yet; SettingsError says so."""
-    if settings.broker.name == "paper" or settings.broker.is_local:
+    if not settings.broker.is_outside or settings.broker.is_local:
         return
     raise SettingsError(
         f"broker.name = {settings.broker.name} with data.vendor = {settings.data.vendor}: orders for a real account"
@@ -85,12 +85,12 @@ def connect(
     keeper: SecretKeeper,
     needs_keys: bool = True,
 ) -> Connection | None:
-    """The broker of the settings, None for the paper venue; nothing is sent yet.
+    """The broker of the settings, None for one that lives in the database; nothing is sent yet.
 
     SurfaceError (``broker_keys``) when keys are missing. ``needs_keys`` False connects without them: whatever is asked
     then is refused.
     """
-    if settings.broker.name == "paper":
+    if not settings.broker.is_outside:
         return None
     try:
         keys = keys_from(os.environ)
@@ -136,7 +136,9 @@ async def vet(engine: Engine, connection: Connection | None) -> "list[object]":
     if connection is None:
         name = engine.settings.account.name
         await check_binding(
-            engine, AccountBinding(broker="paper", account_id=name, endpoint=PAPER), identity="start"
+            engine,
+            AccountBinding(broker=engine.settings.broker.name, account_id=name, endpoint=PAPER),
+            identity="start",
         )
         return []
     with asking():

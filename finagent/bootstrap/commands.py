@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.views_values import maybe_instant
+from finagent.bootstrap.by_hand import ByHand
 from finagent.bootstrap.readers import SurfaceViews
 from finagent.context import CommandResult, ExitCode, Json, SurfaceError
 from finagent.domain.approvals import Verdict
@@ -43,6 +44,7 @@ class EngineCommands:
         scope: Scope,
         symbols: Callable[[], Collection[str]],
         is_running: Callable[[], bool],
+        by_hand: ByHand | None = None,
     ) -> None:
         self._approvals = approvals
         self._control = control
@@ -51,6 +53,7 @@ class EngineCommands:
         self._scope = scope
         self._symbols = symbols
         self._is_running = is_running
+        self._by_hand = by_hand
 
     async def approve(
         self,
@@ -77,6 +80,49 @@ class EngineCommands:
     async def reject(self, plan_id: str, *, channel: str, identity: str, reason: str = "") -> CommandResult:
         reply = Reply(verdict=Verdict.REJECT, channel=channel, identity=identity, reason=reason)
         return await self._answer(plan_id, reply)
+
+    async def add_fill(
+        self,
+        plan_id: str,
+        *,
+        leg: str,
+        price: str,
+        quantity: str,
+        identity: str,
+        at: str | None = None,
+        fees: str | None = None,
+        name: str | None = None,
+        is_again: bool = False,
+        is_average: bool = False,
+        is_sure: bool = False,
+    ) -> CommandResult:
+        return await self._desk().add_fill(
+            await self._views.plan_id(plan_id),
+            leg=leg,
+            price=price,
+            quantity=quantity,
+            identity=identity,
+            at=at,
+            fees=fees,
+            name=name,
+            is_again=is_again,
+            is_average=is_average,
+            is_sure=is_sure,
+        )
+
+    async def end_ticket(self, plan_id: str, *, leg: str, reason: str, identity: str) -> CommandResult:
+        full_id = await self._views.plan_id(plan_id)
+        return await self._desk().end(full_id, leg=leg, reason=reason, identity=identity)
+
+    def _desk(self) -> ByHand:
+        if self._by_hand is None:
+            raise SurfaceError(
+                "the broker of this home tells its fills itself",
+                hint="fills are told by hand with broker.name: manual only",
+                code="not_manual",
+                exit_code=ExitCode.REFUSED,
+            )
+        return self._by_hand
 
     async def pause(self, *, reason: str, identity: str) -> CommandResult:
         await self._control.pause(reason=reason, identity=identity)

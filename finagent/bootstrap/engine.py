@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from finagent.adapters.brokers.manual import ManualBroker
 from finagent.adapters.brokers.paper import PaperBroker, VenueEvent, VenueRules, match
 from finagent.adapters.sqlite.ballast import BALLAST_BYTES
 from finagent.adapters.sqlite.database import Database
@@ -18,6 +19,7 @@ from finagent.bootstrap import rules
 from finagent.bootstrap.desk import risk_desk
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
+from finagent.bootstrap.own_broker import own_broker
 from finagent.bootstrap.recording import code_identity, in_journal
 from finagent.bootstrap.storage import FolderStorage, Storage
 from finagent.bootstrap.timed import TimedHandler
@@ -55,6 +57,8 @@ from finagent.settings import Settings
 
 LOG = logging.getLogger(__name__)
 ENTRY_TIME_TO_LIVE_MS = 60_000
+BY_HAND_MS = 24 * 3_600_000
+"""A person types an entry when they get to it; it ends with its session."""
 HELD_BACK = ("exits", "flatten", "sender", "canceller", "position", "reconcile", "execution", "external")
 PROVIDED = ("queue", "market_data", "news", "broker")
 
@@ -164,13 +168,13 @@ class Engine:
         )
         self.store = SqliteStore(database, start_equity_e8=self.start_equity_e8)
         venue = rules.venue_rules(settings, self.profile)
-        self.broker: OrderExecutionPort = options.broker or PaperBroker(
-            writer=self.queue,
-            reader=database,
-            market=world.market,
-            calendar=world.calendar,
+        self.broker = options.broker or own_broker(
+            "" if options.is_virtual else settings.broker.name,
+            venue,
+            world,
+            queue=self.queue,
+            database=database,
             clock=clock,
-            rules=venue,
         )
         self.schedule = DaySchedule(world.calendar, rules.schedule_rules(settings, at=options.at))
         self.desk = risk_desk(
@@ -183,7 +187,7 @@ class Engine:
             world.market,
             world.calendar,
             self.schedule,
-            PaperStep(venue) if options.broker is None else None,
+            PaperStep(venue) if isinstance(self.broker, PaperBroker) else None,
             self.profile,
             DayRules(
                 last_session=options.last_session,
@@ -199,6 +203,11 @@ class Engine:
             self.emergency = self._desk()
             self.full_disk = self._full_disk_desk()
         self.supervisor: Supervisor | None = None
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether orders are tickets that a person types elsewhere."""
+        return isinstance(self.broker, ManualBroker)
 
     def _processor(self) -> EventLoopProcessor:
         options, queue = self.options, self.settings.queue
@@ -239,8 +248,8 @@ class Engine:
         return catch_up.CatchUpService(self.store, self.broker, self.world.calendar, self.clock)
 
     def _listeners(self) -> list[object]:
-        """Who hears from a broker outside; the paper venue tells within the tick."""
-        if self.options.broker is None or self.options.is_virtual:
+        """Who hears from a broker outside, or looks at the desk; the paper venue tells within the tick."""
+        if isinstance(self.broker, PaperBroker) or self.options.is_virtual:
             return []
         known = self.catch_up()
         if self.options.stream is None:
@@ -396,7 +405,7 @@ class Engine:
     def _order_services(self) -> list[tuple[ServiceContract, JobHandler]]:
         """What speaks to the broker, or hears from it."""
         store, broker, clock, scope = self.store, self.broker, self.clock, self.options.scope
-        entry_ttl_ms = self.settings.execution.entry_ttl_s * 1000
+        entry_ttl_ms = BY_HAND_MS if self.is_by_hand else self.settings.execution.entry_ttl_s * 1000
         is_attached = broker.capabilities.has_attached_exits
         return [
             (

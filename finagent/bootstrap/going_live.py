@@ -36,7 +36,7 @@ from finagent.settings import Settings
 async def live_status(settings: Settings, home: Path) -> Document:
     """``{endpoint, broker, allowed_account, bound: {...} | null, is_live}``, from settings and database alone."""
     bound, allowed = await stored_consent(home)
-    is_set = settings.broker.name != "paper" and settings.broker.endpoint == LIVE
+    is_set = settings.broker.is_outside and settings.broker.endpoint == LIVE
     return {
         "broker": settings.broker.name,
         "endpoint": settings.broker.endpoint,
@@ -65,7 +65,7 @@ async def allow_live(settings: Settings, home: Path, *, account: str, identity: 
 
     SurfaceError: the setting is not live, no live prices, other keys, another account or currency, a bound database.
     """
-    if settings.broker.name == "paper" or settings.broker.endpoint != LIVE:
+    if not settings.broker.is_outside or settings.broker.endpoint != LIVE:
         raise SurfaceError(
             f"broker.name is {settings.broker.name}, broker.endpoint is {settings.broker.endpoint}:"
             " live trading is not set",

@@ -1,18 +1,22 @@
 """Readers of a home: views over its database or a run's, beside a running agent or without one."""
 
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from finagent import __version__
+from finagent.adapters.brokers.manual import read_plan_tickets, read_tickets
 from finagent.adapters.sqlite.database import Database, DatabaseMissingError
 from finagent.adapters.sqlite.views import SqliteViews, UnknownRecordError, ViewFacts
 from finagent.bootstrap import rules
+from finagent.bootstrap.by_hand import tickets_document
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.engine import Engine
 from finagent.bootstrap.homes import HOME_HINT, database_path, openable, stored_clock
 from finagent.context import EVERY_JOB, ApplicationContext, Document, ExitCode, SurfaceError, Views
 from finagent.domain.market import Session
+from finagent.domain.tickets import Ticket
 from finagent.queue.query import JobQuery, QueryError
 from finagent.services.schedule import DaySchedule
 from finagent.settings import Settings
@@ -30,6 +34,18 @@ class SurfaceViews(SqliteViews):
         """The plan that is meant."""
         with _shown():
             return await super().plan_id(wanted)
+
+    async def tickets(self, *, every: bool = False) -> Document:
+        """Orders to type by hand and to take back; ``every``: the session's others too."""
+        now_ms = self._facts.clock.now_ms()
+        session = self._facts.calendar.session_at(now_ms).date
+
+        def look(conn: sqlite3.Connection) -> tuple[list[Ticket], dict[str, list[Ticket]]]:
+            found = read_tickets(conn, session)
+            return found, {each.plan_id: read_plan_tickets(conn, each.plan_id) for each in found}
+
+        found, of_plans = await self._database.read_fn(look)
+        return tickets_document(found, of_plans, broker=self._facts.broker, every=every)
 
     async def job(self, job_id: int) -> Document:
         """One job."""

@@ -13,7 +13,7 @@ from finagent.cli.options import AsJson, DryRun
 from finagent.context import CommandResult, Document, ExitCode, Json, SurfaceError
 
 CHANNEL = "cli"
-AMOUNT = re.compile(r"\d{1,12}(\.\d{1,4})?")
+AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?", re.ASCII)
 
 
 def approve(

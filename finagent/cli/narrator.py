@@ -10,6 +10,7 @@ from finagent.context import Document, Views
 
 PERIOD_S = 0.5
 ASK_PERIOD_S = 1.0
+BY_HAND = "manual"
 
 
 async def narrate(views: Views, tell: Callable[[str], None]) -> None:
@@ -22,9 +23,13 @@ async def narrate(views: Views, tell: Callable[[str], None]) -> None:
 
 
 async def ask(views: Views, tell: Callable[[str], None]) -> None:
-    """Tell each plan that begins to wait for an answer, with the command that gives it, until cancelled."""
+    """Tell each plan that begins to wait for an answer and each ticket, with the command to answer, until cancelled."""
     known: set[str] = set()
+    if text(await views.tickets(), "broker") == BY_HAND:
+        tell(f"{text(await views.tickets(), 'note')}.")
     while True:
+        for line in written(await views.tickets(), known):
+            tell(line)
         for line in questions(await views.plans(state="pending"), known):
             tell(line)
         await asyncio.sleep(ASK_PERIOD_S)
@@ -43,6 +48,19 @@ def questions(plans: Document, known: set[str]) -> list[str]:
             f"{_line(row, 'pending')}: waits for your answer{until}:"
             f" finagent approve {text(row, 'plan_id')[:SHORT_ID]} (or reject; finagent plans shows all)"
         )
+    return lines
+
+
+def written(tickets: Document, known: set[str]) -> list[str]:
+    """Tickets that were not told before, and those to take back."""
+    lines = []
+    for row in rows(tickets, "tickets"):
+        todo = text(row, "todo")
+        name = f"{text(row, 'client_order_id')} {todo == 'take back'}"
+        if name in known:
+            continue
+        known.add(name)
+        lines.append(f"ticket: {todo} {text(row, 'words')} ({text(row, 'leg')}); finagent tickets shows all")
     return lines
 
 

@@ -25,6 +25,7 @@ from finagent.cli import (
     live,
     operations,
     simulation,
+    tickets,
     users,
 )
 from finagent.cli.failures import BROKEN_PIPE, INTERRUPTED, explain, show
@@ -52,6 +53,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "reject": approvals.reject,
     "positions": day.positions,
     "orders": day.orders,
+    "tickets": tickets.tickets,
     "trades": day.trades,
     "pnl": day.pnl,
     "status": day.status,
@@ -69,6 +71,7 @@ VERBS: dict[str, Callable[..., None]] = {
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.command("run", hidden=True, help="The same as orchestrate.")(operations.orchestrate)
+app.add_typer(tickets.app, name="fill")
 app.add_typer(journal.app, name="journal")
 app.add_typer(external.app, name="external")
 app.add_typer(data.app, name="data")

@@ -272,8 +272,13 @@ class News(Section):
 class Broker(Section):
     """Where orders go."""
 
-    name: Literal["paper", "alpaca"] = "paper"
+    name: Literal["paper", "manual", "alpaca"] = "paper"
     endpoint: Annotated[str, AfterValidator(broker_endpoint)] = "paper"
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether orders leave over the network; the paper venue and the manual desk live in the database."""
+        return self.name == "alpaca"
 
     @property
     def is_local(self) -> bool:
@@ -282,9 +287,9 @@ class Broker(Section):
 
     @model_validator(mode="after")
     def _paper_venue_has_no_endpoint(self) -> "Broker":
-        if self.name == "paper" and self.endpoint != "paper":
+        if self.name != "alpaca" and self.endpoint != "paper":
             raise ValueError(
-                f"endpoint {self.endpoint} belongs to another broker than paper: set name as well"
+                f"endpoint {self.endpoint} belongs to another broker than {self.name}: set name as well"
             )
         return self
 
@@ -313,11 +318,12 @@ class Api(Section):
 
     host: Literal["127.0.0.1", "0.0.0.0"] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
-    modules: tuple[Literal["health", "metrics", "reads", "approvals", "control", "jobs"], ...] = (
+    modules: tuple[Literal["health", "metrics", "reads", "approvals", "tickets", "control", "jobs"], ...] = (
         "health",
         "metrics",
         "reads",
         "approvals",
+        "tickets",
         "control",
         "jobs",
     )

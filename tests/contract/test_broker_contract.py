@@ -11,6 +11,7 @@ from finagent.domain.market import Side
 from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, OrderType
 from finagent.ports import DuplicateClientOrderIdError, OrderExecutionPort, OrderRejectedError
 from tests.alpaca.world import world as alpaca_world
+from tests.integration.manual.hands import Person
 from tests.integration.paper.venue import SESSION, SHARE, Venue, bracket, buy, intent
 
 
@@ -51,7 +52,13 @@ async def alpaca_over_http() -> AsyncIterator[World]:
         yield World(found.broker, found.trade)
 
 
-@pytest.fixture(params=[paper, paper_with_attached_exits, alpaca_over_http])
+@contextlib.asynccontextmanager
+async def manual_desk() -> AsyncIterator[World]:
+    person = Person()
+    yield World(person.broker, person.trade)
+
+
+@pytest.fixture(params=[paper, paper_with_attached_exits, alpaca_over_http, manual_desk])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     made: Made = request.param
     async with made() as found:

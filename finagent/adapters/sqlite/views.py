@@ -112,6 +112,7 @@ class SqliteViews:
                 session=session,
                 now_ms=now_ms,
                 needs_agent=facts.run_id is None,
+                broker=facts.broker,
             ),
             "next_jobs": views_status.next_jobs(scene, ticks),
         }

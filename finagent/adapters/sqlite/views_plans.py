@@ -29,7 +29,7 @@ from finagent.adapters.sqlite.views_values import (
     texts,
 )
 from finagent.domain.money import money_text, price_text, quantity_number
-from finagent.domain.plan import Plan, PlanState
+from finagent.domain.plan import TERMINAL_PLAN_STATES, Plan, PlanState
 from finagent.domain.positions import Trade
 from finagent.domain.risk import RiskDecision
 from finagent.domain.shorts import overnight_fee_e8
@@ -88,6 +88,7 @@ def read_plan(conn: sqlite3.Connection, plan_id: str, *, now_ms: int) -> Documen
 def resolve_plan(conn: sqlite3.Connection, wanted: str) -> str:
     """The plan meant by an id, the first letters of one, or a symbol: only where exactly one fits.
 
+    Of a symbol's plans one that waits for its answer goes before one under way, and that before those that are over.
     UnknownRecordError where none or several do.
     """
     begun = conn.execute(MATCHES, (wanted,)).fetchall() if wanted else []
@@ -95,7 +96,8 @@ def resolve_plan(conn: sqlite3.Connection, wanted: str) -> str:
         return str(begun[0][0])
     of_symbol = conn.execute(OF_SYMBOL, (wanted,)).fetchall()
     waiting = [row for row in of_symbol if row[2] == PlanState.PENDING]
-    found = sorted({*begun, *(waiting or of_symbol)})
+    alive = [row for row in of_symbol if row[2] not in TERMINAL_PLAN_STATES]
+    found = sorted({*begun, *(waiting or alive or of_symbol)})
     if len(found) == 1:
         return str(found[0][0])
     if not found:

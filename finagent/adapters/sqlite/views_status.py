@@ -203,6 +203,7 @@ def problems(
     session: Session,
     now_ms: int,
     needs_agent: bool,
+    broker: str = "",
 ) -> list[Json]:
     """What is wrong, worst first; ``needs_agent``: the day is the agent's own, not a run that was played."""
     problems = _Problems()
@@ -229,6 +230,9 @@ def problems(
     _plans(scene, problems, now_ms)
     for symbol in found.unmarked:
         problems.add("warning", "no_price", f"No price of {symbol} is known: it counts at its stop")
+    if broker == "manual" and needs_agent:
+        words = "Orders are typed by hand: nothing is promised of them (G2 to G6 do not apply)"
+        problems.add("info", "by_hand", words, mend="finagent tickets")
     for at_ms, reason in scene.skipped:
         problems.add("info", "scan_skipped", f"A scan was skipped: {reason}", since_ms=at_ms)
     return problems.worst_first()

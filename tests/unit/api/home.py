@@ -51,6 +51,9 @@ class MemoryViews:
     async def orders(self, *, session: str | None = None, open_only: bool = False) -> Document:
         return documents.ORDERS
 
+    async def tickets(self, *, every: bool = False) -> Document:
+        return {"broker": "paper", "note": "", "tickets": []}
+
     async def positions(self) -> Document:
         return documents.POSITIONS
 
@@ -131,6 +134,12 @@ class MemoryCommands:
 
     async def reject(self, plan_id: str, *, channel: str, identity: str, reason: str = "") -> CommandResult:
         return self._done("rejected", plan_id, channel, identity, reason)
+
+    async def add_fill(self, plan_id: str, **said: object) -> CommandResult:
+        return self._done("recorded", plan_id, said)
+
+    async def end_ticket(self, plan_id: str, *, leg: str, reason: str, identity: str) -> CommandResult:
+        return self._done("ended", plan_id, leg, reason, identity)
 
     async def pause(self, *, reason: str, identity: str) -> CommandResult:
         return self._done("paused", reason, identity)

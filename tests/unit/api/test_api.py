@@ -59,6 +59,8 @@ READS = [
     f"plans/{PLAN_ID[:6]}",
     "approvals",
     "orders",
+    "tickets",
+    "tickets?all=true",
     "positions",
     "trades",
     "pnl",
@@ -82,6 +84,8 @@ async def test_reading_route_answers_with_a_document(surface: Surface, path: str
 WRITES = [
     (f"plans/{PLAN_ID}/approve", {"identity": "me", "channel": "cli", "quantity": "10"}, "approved"),
     (f"plans/{PLAN_ID}/reject", {"reason": "no"}, "rejected"),
+    ("fills", {"plan": PLAN_ID, "leg": "entry", "price": "12.34", "quantity": "10", "id": "X1"}, "recorded"),
+    ("fills/not-done", {"plan": PLAN_ID, "leg": "target-1", "reason": "no"}, "ended"),
     ("control/pause", {"reason": "lunch"}, "paused"),
     ("control/resume", {}, "resumed"),
     ("control/flatten", {"symbol": "BRK.B"}, "flattening"),
@@ -338,3 +342,31 @@ def test_unknown_module_is_refused_by_name() -> None:
 def test_host_name_of_nonsense_is_empty() -> None:
     assert host_name("[::1") == ""
     assert json.dumps(host_name("LocalHost:80")) == '"localhost"'
+
+
+BAD_FILLS = [
+    {"price": "NaN"}, {"price": "-1"}, {"price": "1e3"}, {"price": "\u0661\u0662"}, {"quantity": "9" * 13},
+    {"leg": "Entry"}, {"leg": "a" * 17}, {"plan": "../x"}, {"fees": "-1"}, {"at": "x" * 41}, {"again": "perhaps"},
+    {"surprise": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", BAD_FILLS, ids=str)
+async def test_malformed_fill_reaches_no_command(surface: Surface, changes: dict[str, object]) -> None:
+    body = {"plan": PLAN_ID, "leg": "entry", "price": "12.34", "quantity": "10", **changes}
+    reply = await surface.http.post("/api/v1/fills", json=body)
+    assert (reply.status_code, reply.json()["exit_code"]) == (422, 2)
+    assert surface.commands.calls == []
+
+
+BAD_ANSWERS = [
+    {"quantity": "NaN"}, {"quantity": "-5"}, {"quantity": "1e9"}, {"stop": "Infinity"}, {"stop": "1" * 13},
+    {"quantity": "\u0661"}, {"plan_hash": "x" * 129}, {"nonce": "x" * 129}, {"quantity": 5}, {"surprise": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BAD_ANSWERS, ids=str)
+async def test_malformed_answer_reaches_no_command(surface: Surface, body: dict[str, object]) -> None:
+    reply = await surface.http.post(f"/api/v1/plans/{PLAN_ID}/approve", json=body)
+    assert (reply.status_code, reply.json()["exit_code"]) == (422, 2)
+    assert surface.commands.calls == []

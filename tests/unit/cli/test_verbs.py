@@ -201,6 +201,8 @@ def test_dangerous_verb_without_terminal_wants_yes(verb: str, capsys: Capture) -
         "jobs retry 3 4",
         "jobs cancel 3",
         "journal note hello",
+        "fill add pl_1 --leg entry --price 12.34 --qty 5",
+        "fill not-done pl_1 --leg entry",
     ],
 )
 def test_dry_run_says_what_it_would_do_and_touches_nothing(
@@ -232,6 +234,8 @@ def test_global_options_may_stand_after_the_verb() -> None:
 COMMANDS = [
     (f"approve {PLAN_ID[:8]} --qty 5 --stop 236", "approved"),
     (f"reject {PLAN_ID[:8]} --reason late", "rejected"),
+    (f"fill add {PLAN_ID[:8]} --leg entry --price 12.34 --qty 5 --at 09:34 --fees 1 --id X1", "recorded"),
+    (f"fill not-done {PLAN_ID[:8]} --leg entry --reason late", "ended"),
     ("pause --reason lunch", "paused"),
     ("resume", "resumed"),
     ("flatten GME --yes", "flattening"),
@@ -475,3 +479,24 @@ def test_import_tells_each_file_once() -> None:
     for step in (Step("a", 1), Step("a", 1), Step("b", 2)):
         show(step)
     assert told == [("a", 1, 2), ("b", 2, 2)]
+
+
+BAD_AMOUNTS = [
+    "approve x --qty NaN", "approve x --qty -5", "approve x --qty 1e9", "approve x --stop inf",
+    "approve x --stop \u0661",
+    "approve x --qty 12345678901234", "approve --all --qty 5", "approve", "approve x --all",
+    "fill add x --leg entry --price NaN --qty 5", "fill add x --leg entry --price 12 --qty -5",
+    "fill add x --leg entry --price 12 --qty 5 --fees x", "fill add x --leg Entry --price 12 --qty 5",
+    "fill add x --leg entry --qty 5", "fill not-done x --leg -", "fill not-done x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", BAD_AMOUNTS)
+def test_amount_that_is_none_is_a_usage_error_and_reaches_nobody(
+    line: str, agent: Agent, capsys: Capture
+) -> None:
+    assert run(["--home", str(agent.home), *line.split()]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: ")
+    assert shown.err.count("\n") == 1
+    assert agent.commands.calls == []
