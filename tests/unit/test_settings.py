@@ -209,7 +209,7 @@ def test_anchors_and_merges_are_no_duplicates(write: Any) -> None:
         ("universe: {fractional: perhaps}", "valid boolean"),
         ("planning: {opening_range_minutes: 7}", "1, 5, 15 or 30"),
         ("planning: {trail_after_r: 1}", "trail_after_r is 1, trail_atr is None: set both or neither"),
-        ("broker: {name: robinhood}", "Input should be 'paper' or 'alpaca'"),
+        ("broker: {name: robinhood}", "Input should be 'paper', 'manual' or 'alpaca'"),
         (
             "broker: {name: alpaca, endpoint: 'https://evil.example'}",
             "write paper, live, or http://127.0.0.1:PORT",
