@@ -19,6 +19,7 @@ from finagent.bootstrap import rules
 from finagent.bootstrap.desk import risk_desk
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
+from finagent.bootstrap.outflow import OutflowGuard
 from finagent.bootstrap.own_broker import own_broker
 from finagent.bootstrap.recording import code_identity, in_journal
 from finagent.bootstrap.storage import FolderStorage, Storage
@@ -407,6 +408,7 @@ class Engine:
         store, broker, clock, scope = self.store, self.broker, self.clock, self.options.scope
         entry_ttl_ms = BY_HAND_MS if self.is_by_hand else self.settings.execution.entry_ttl_s * 1000
         is_attached = broker.capabilities.has_attached_exits
+        guarded = OutflowGuard(broker, store=store, queue=self.queue)
         return [
             (
                 execution.CONTRACT,
@@ -414,7 +416,7 @@ class Engine:
                     store, self.queue, clock, self.desk, scope, ENTRY_TIME_TO_LIVE_MS, is_attached
                 ),
             ),
-            (sender.CONTRACT, sender.SenderService(store, broker, clock, entry_ttl_ms)),
+            (sender.CONTRACT, sender.SenderService(store, guarded, clock, entry_ttl_ms)),
             (canceller.CONTRACT, canceller.CancelService(store, broker)),
             (flatten.CONTRACT, flatten.FlattenService(store)),
             (exits.CONTRACT, exits.ExitService(store, broker, clock, scope)),
