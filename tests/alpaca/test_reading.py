@@ -262,3 +262,10 @@ async def test_refused_keys_are_not_tried_again():
         with pytest.raises(BrokerAccessError):
             await at.broker.positions()
         assert at.server.requests == [("GET", "/v2/positions")]
+
+
+async def test_body_that_never_ends_is_cut_by_its_size_long_before_the_deadline():
+    async with world(patience=Patience(write_s=60.0, read_s=60.0, attempts=1)) as at:
+        at.fault("GET /v2/account", "endless")
+        with pytest.raises(RetryError, match="larger than 4194304 bytes"):
+            await at.broker.account()

@@ -1,5 +1,6 @@
 """The real services over Alpaca's adapter and a server that misbehaves: nothing twice, nothing lost, never bare."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,11 +8,21 @@ from typing import Any
 
 import pytest
 
-from finagent.adapters.brokers.alpaca import AlpacaBroker, AlpacaHttp, Keys, Patience, endpoint
+from finagent.adapters.brokers.alpaca import (
+    AlpacaBroker,
+    AlpacaHttp,
+    AlpacaStream,
+    Keys,
+    Patience,
+    endpoint,
+)
+from finagent.runtime.tasks import spawn
+from finagent.services.stream import StreamService
 from finagent.simulation.alpaca import KEY, SECRET, AlpacaServer
 from tests.alpaca.world import NoPauses
-from tests.integration.races.stage import OutsideStage
+from tests.integration.races.stage import OutsideStage, SignalTicker
 from tests.integration.services.invariants import violations
+from tests.integration.services.world import PATIENCE_S
 
 POST = "POST /v2/orders"
 
@@ -190,3 +201,53 @@ async def test_flat_before_the_close(home):
         assert stage.server.book.holdings == {}
         assert await stage.held() is None
         assert not stage.server.book.live("AAA")
+
+
+@asynccontextmanager
+async def hearing(stage: AlpacaStage) -> AsyncIterator[StreamService]:
+    """The reader on Alpaca's stream, on machinery time that stands still."""
+    known, stop = stage.engine.catch_up(), asyncio.Event()
+    stream = AlpacaStream(endpoint(stage.server.url), Keys(KEY, SECRET), stage.broker.name_of)
+    service = StreamService(
+        stream, known.missing, known.told, stage.engine.store, stage.engine.queue, SignalTicker()
+    )
+    task = spawn(service.run(stop), "stream")
+    try:
+        await asyncio.wait_for(service.trusted.wait(), PATIENCE_S)
+        yield service
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, PATIENCE_S)
+
+
+async def posted(stage: AlpacaStage, count: int) -> None:
+    """So many orders have left."""
+    await asyncio.wait_for(stage.server.asked("POST", "/v2/orders", count), PATIENCE_S)
+    await stage.quiet()
+
+
+@pytest.mark.parametrize("misbehaves", [None, "duplicate", "shuffle"])
+async def test_fill_on_the_stream_alone_brings_the_stop(home, misbehaves):
+    async with alpaca(home) as stage, hearing(stage):
+        if misbehaves is not None:
+            stage.tell("stream", action=misbehaves, count=2)
+        await stage.until("09:31")
+        await posted(stage, 2)
+        assert stage.at_broker() == {"entry": ["filled"], "stop": ["new"]}
+        held = await stage.held()
+        assert held is not None
+        assert held.position.quantity_e4 == int(stage.server.book.held("AAA") * 10_000)
+
+
+async def test_stream_that_was_closed_comes_back_and_catches_up(home):
+    async with alpaca(home) as stage:
+        async with hearing(stage) as service:
+            assert service.trusted.is_set()
+            stage.tell("stream", action="close")
+            stage.tell("stream", action="refuse")
+            await stage.until("09:31")
+        assert "stop" not in stage.at_broker()
+        stage.tell("stream", action="refuse", count=0)
+        async with hearing(stage):
+            await posted(stage, 2)
+            assert stage.at_broker() == {"entry": ["filled"], "stop": ["new"]}
