@@ -18,6 +18,7 @@ from finagent.cli import (
     data,
     database,
     day,
+    drill,
     external,
     init,
     jobs,
@@ -73,6 +74,7 @@ for _name, _verb in VERBS.items():
 app.command("run", hidden=True, help="The same as orchestrate.")(operations.orchestrate)
 app.add_typer(tickets.app, name="fill")
 app.add_typer(journal.app, name="journal")
+app.add_typer(drill.app, name="drill")
 app.add_typer(external.app, name="external")
 app.add_typer(data.app, name="data")
 app.add_typer(jobs.app, name="jobs")

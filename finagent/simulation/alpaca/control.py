@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from decimal import Decimal
 
+from finagent.runtime.clock import PacedClock
 from finagent.simulation.alpaca.book import Asset, Order
 from finagent.simulation.alpaca.documents import asset_document, fill_document, order_document, text
 from finagent.simulation.alpaca.faults import STREAM_ACTIONS, BadOrderError, Faults
@@ -27,6 +28,7 @@ class Control:
         self._commands: dict[str, Callable[[Command], object]] = {
             "asset": self._asset,
             "trade": self._trade,
+            "market": self._market,
             "fill": self._fill,
             "end": self._end,
             "hold": self._hold,
@@ -76,6 +78,15 @@ class Control:
         )
         return {"fills": [fill_document(f) for f in self._venue.book.fills[before:]]}
 
+    def _market(self, order: Command) -> object:
+        """``{prices: {symbol: price}}``: each trades there, those that are new as well."""
+        prices = order["prices"]
+        if not isinstance(prices, Mapping):
+            raise TypeError("prices is no mapping of symbols to prices")
+        for symbol, price in prices.items():
+            self._venue.trade(str(symbol), Decimal(str(price)))
+        return {"symbols": len(prices)}
+
     def _fill(self, order: Command) -> object:
         """``{client_order_id, qty, price}``: so much of an order, whatever its terms (an overfill too)."""
         found = self._found(order)
@@ -113,8 +124,11 @@ class Control:
         return {}
 
     def _clock(self, order: Command) -> object:
-        """``{at_ms}`` stands still there; ``{skew_ms}`` runs with real time again."""
-        if "at_ms" in order:
+        """``{at_ms}`` stands still there; ``{skew_ms}`` runs with real time; ``{at_ms, since_ms, pace}`` at a pace."""
+        if "pace" in order:
+            numbers = {name: int(str(order[name])) for name in ("at_ms", "since_ms", "pace")}
+            self._venue.clock.follow(PacedClock(**numbers))
+        elif "at_ms" in order:
             self._venue.clock.stand_at(int(str(order["at_ms"])))
         else:
             self._venue.clock.run(skew_ms=int(str(order.get("skew_ms", 0))))

@@ -7,7 +7,7 @@ from datetime import time as day_time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from finagent.runtime.clock import SystemClock
+from finagent.runtime.clock import Clock, SystemClock
 
 ZONE = ZoneInfo("America/New_York")
 HOUR_MS = 3_600_000
@@ -20,7 +20,7 @@ class VenueClock:
     def __init__(self) -> None:
         self._fixed_ms: int | None = None
         self._skew_ms = 0
-        self._system = SystemClock()
+        self._system: Clock = SystemClock()
 
     def now_ms(self) -> int:
         """What the venue goes by."""
@@ -34,7 +34,12 @@ class VenueClock:
 
     def run(self, *, skew_ms: int = 0) -> None:
         """Go with real time again, so much ahead of it."""
-        self._fixed_ms, self._skew_ms = None, skew_ms
+        self.follow(SystemClock())
+        self._skew_ms = skew_ms
+
+    def follow(self, clock: Clock) -> None:
+        """Go with another clock."""
+        self._fixed_ms, self._skew_ms, self._system = None, 0, clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from finagent.adapters.brokers.alpaca.endpoint import Endpoint, Keys
 from finagent.adapters.brokers.alpaca.refusals import access_error, is_access
 from finagent.ports import Clock, OutcomeUnknownError, RetryError, Ticker
+from finagent.runtime.failpoints import hit
 from finagent.runtime.metrics import Metrics
 
 VENDOR = "alpaca"
@@ -117,10 +118,13 @@ class AlpacaHttp:
 
         OutcomeUnknownError when nothing usable came back: the request may have been carried out or not.
         """
+        hit("broker.before_write", (method,))
         try:
-            return await self._once(method, endpoint, path, body, self._patience.write_s)
+            answer = await self._once(method, endpoint, path, body, self._patience.write_s)
         except NoAnswerError as error:
             raise OutcomeUnknownError(f"Alpaca, {method} {path}: {error}") from error
+        hit("broker.after_write", (method,))
+        return answer
 
     async def _once(
         self, method: str, endpoint: str, target: str, body: bytes | None, deadline_s: float

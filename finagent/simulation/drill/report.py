@@ -1,0 +1,160 @@
+"""The drill's one page: what was done, what was found, and how long coming back took; as a document and as HTML."""
+
+import html
+import platform
+import sqlite3
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from finagent import __version__
+from finagent.context import Document, Json
+from finagent.simulation.drill.play import DrillOutcome, Tally
+
+MOST_FINDINGS = 50
+BAR_WIDTH = 240
+
+
+def document(outcome: DrillOutcome) -> Document:
+    """``{seed, kills, lost, duplicate, orphan, other, ...}``: counts, findings and figures."""
+    tally, verdict = outcome.tally, outcome.verdict
+    findings: dict[str, Json] = {
+        name: list(rows[:MOST_FINDINGS])
+        for name, rows in (
+            ("lost", verdict.lost),
+            ("duplicate", verdict.duplicate),
+            ("orphan", verdict.orphan),
+            ("other", verdict.other),
+        )
+    }
+    return {
+        "seed": outcome.request.seed,
+        "kills": tally.total,
+        "kills_by_kind": _counts(tally.kills),
+        "lost": len(verdict.lost),
+        "duplicate": len(verdict.duplicate),
+        "orphan": len(verdict.orphan),
+        "other": len(verdict.other),
+        "findings": findings,
+        "passed": verdict.is_clean and tally.total > 0,
+        "starts": tally.starts,
+        "clean_stops": tally.clean_stops,
+        "sessions": list(tally.sessions),
+        "approvals_acknowledged": tally.acknowledged,
+        "orders_at_broker": verdict.orders,
+        "fills": verdict.fills,
+        "plans": _counts(verdict.plans),
+        "steps_killed_at": _counts(tally.points),
+        "steps_not_reached": _counts(tally.unreached),
+        "broker_faults": _counts(tally.faults),
+        "ready_s": _spread(tally),
+        "elapsed_s": round(tally.elapsed_s, 1),
+        "version": __version__,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def page(document: Document) -> str:
+    """The document as one self-contained page."""
+    verdict = "passed" if document["passed"] else "FAILED"
+    rows = "".join(
+        f"<tr><td>{label}<td class=n>{html.escape(str(document[key]))}"
+        for label, key in (
+            ("kills", "kills"), ("lost", "lost"), ("duplicate", "duplicate"), ("orphan", "orphan"),
+            ("other findings", "other"), ("approvals acknowledged", "approvals_acknowledged"),
+            ("orders at the broker", "orders_at_broker"), ("fills", "fills"), ("starts", "starts"),
+        )
+    )  # fmt: skip
+    findings = document["findings"]
+    told = [
+        f"<li><b>{name}</b> {html.escape(str(row))}"
+        for name, found in (findings.items() if isinstance(findings, dict) else ())
+        if isinstance(found, list)
+        for row in found
+    ]
+    deaths = {**_map(document["kills_by_kind"]), **_map(document["steps_killed_at"])}
+    style = (
+        "body{font:15px/1.5 system-ui;max-width:48rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}"
+        "table{border-collapse:collapse;margin:1rem 0}td{padding:.15rem .8rem .15rem 0;vertical-align:top}"
+        ".n{text-align:right;font-variant-numeric:tabular-nums}.bar{fill:#3b6ea8}h2{margin-top:2rem}"
+        ".passed{color:#1a7f37}.FAILED{color:#b42318}"
+    )
+    return (
+        f"<!doctype html><meta charset=utf-8><title>finagent crash drill</title><style>{style}</style>"
+        f"<h1>Crash drill: <span class={verdict}>{verdict}</span></h1>"
+        f"<p>An agent at work on a made-up market was killed with SIGKILL {document['kills']} times. A broker server "
+        "in a process of its own wrote down every order it accepted; a person outside wrote down every approval that "
+        f"was acknowledged. Seed {document['seed']}, sessions {html.escape(_names(document['sessions']))}, "
+        f"{document['elapsed_s']} s.</p><table>{rows}</table>"
+        f"{'<h2>Findings</h2><ul>' + ''.join(told) + '</ul>' if told else ''}"
+        f"<h2>Where it was killed</h2>{_bars(deaths)}"
+        f"<h2>How its plans ended</h2>{_bars(_map(document['plans']))}"
+        f"<h2>Ready again</h2><p>{html.escape(_spread_text(document['ready_s']))} from the start of the process.</p>"
+        f"<p>finagent {document['version']}, Python {document['python']}, SQLite {document['sqlite']}, "
+        f"{html.escape(str(document['machine']))}.</p>"
+    )
+
+
+def summary(document: Document) -> str:
+    """The document as text for a terminal."""
+    findings = document["findings"]
+    told = [
+        f"  {name}: {row}"
+        for name, found in (findings.items() if isinstance(findings, dict) else ())
+        if isinstance(found, list)
+        for row in found
+    ]
+    kinds = ", ".join(f"{name} {count}" for name, count in _map(document["kills_by_kind"]).items())
+    lines = [
+        f"Crash drill {'passed' if document['passed'] else 'FAILED'} (seed {document['seed']})",
+        f"  kills      {document['kills']} ({kinds})",
+        (
+            f"  lost {document['lost']}, duplicate {document['duplicate']}, orphan {document['orphan']}, "
+            f"other {document['other']}"
+        ),
+        (
+            f"  seen       {document['approvals_acknowledged']} approvals, {document['orders_at_broker']} orders, "
+            f"{document['fills']} fills in {_names(document['sessions'])}"
+        ),
+        f"  ready      {_spread_text(document['ready_s'])} after a start",
+        f"  took       {document['elapsed_s']} s",
+    ]
+    return "\n".join([*lines, *(["Findings", *told] if told else [])])
+
+
+def _bars(counts: Mapping[str, int]) -> str:
+    most = max(counts.values(), default=1)
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}<td class=n>{count}<td><svg width={BAR_WIDTH} height=12>"
+        f"<rect class=bar width={max(1, BAR_WIDTH * count // most)} height=10 /></svg>"
+        for name, count in counts.items()
+    )
+    return f"<table>{rows}</table>"
+
+
+def _spread(tally: Tally) -> Document:
+    times = sorted(tally.ready_s)
+    if not times:
+        return {"count": 0, "median": None, "max": None}
+    return {"count": len(times), "median": round(median(times), 2), "max": round(times[-1], 2)}
+
+
+def _spread_text(spread: Json) -> str:
+    values = spread if isinstance(spread, dict) else {}
+    if not values.get("count"):
+        return "no start was timed"
+    return f"{values['median']} s (median of {values['count']}), {values['max']} s at most"
+
+
+def _counts(counts: Mapping[str, int]) -> dict[str, Json]:
+    return {name: counts[name] for name in sorted(counts)}
+
+
+def _map(value: Json) -> dict[str, int]:
+    return {name: int(str(count)) for name, count in value.items()} if isinstance(value, dict) else {}
+
+
+def _names(value: Json) -> str:
+    names: Sequence[Json] = value if isinstance(value, list) else []
+    return ", ".join(str(name) for name in names)
