@@ -23,7 +23,7 @@ COMMIT_POINTS = (
     "writer.after_commit",
     "writer.before_deliver",
 )
-LONGEST_LIFE_S = 12.0
+LONGEST_LIFE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def deaths(chance: random.Random, count: int, *, start_s: float) -> Iterator[Dea
         kind = number % 4
         if kind == 3:
             point = points[number // 4 % len(points)]
-            yield Death(LONGEST_LIFE_S, failpoint=f"{point}@{chance.randint(1, 2)}=kill")
+            yield Death(2 * start_s + LONGEST_LIFE_S, failpoint=f"{point}@{chance.randint(1, 2)}=kill")
         elif kind == 1:
             yield Death(chance.uniform(0.3, 1.2) * start_s, in_recovery=True)
         else:
