@@ -144,6 +144,19 @@ def is_fresh_plan_due(reason: str) -> bool:
     return reason in FRESH_PLAN_REASONS
 
 
+def seal_refusal(plan: Plan, sealed_hash: str, answered: tuple[str, str] | None) -> str | None:
+    """Why a plan that counts as approved may not enter, None when it may.
+
+    ``sealed_hash`` is what risk sealed; ``answered`` the state and the hash of a person's answer, None where the policy
+    said yes. The body must be the one sealed, and the one that was said yes to.
+    """
+    if plan_hash(plan) != sealed_hash:
+        return "plan_changed"
+    if answered is not None and answered != (ApprovalState.APPROVED.value, sealed_hash):
+        return "not_approved"
+    return None
+
+
 def price_refusal(plan: Plan, price_e4: int) -> tuple[str, str] | None:
     """(reason, detail) when the price is past stop or first target, or over 0.25 R beyond the entry; else
     None.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from finagent.domain.approvals import price_refusal
+from finagent.domain.approvals import price_refusal, seal_refusal
 from finagent.domain.book import StoredPlan
 from finagent.domain.facts import (
     ACCOUNT_ROW,
@@ -54,6 +54,10 @@ class ExecutionService:
             reason = job.payload.get("reason")
             self._end(tx, stored, PlanState.EXPIRED, str(reason) if reason else "entry_window_over")
             return
+        broken = await self._broken_seal(stored)
+        if broken is not None:
+            self._end(tx, stored, PlanState.REFUSED, broken)
+            return
         decision, price = await self.risk.recheck(stored.plan)
         missed = self._missed(stored.plan, price)
         if missed is not None or not decision.is_approved:
@@ -65,6 +69,12 @@ class ExecutionService:
             self._end(tx, stored, PlanState.REFUSED, ", ".join(reasons))
             return
         self._commit(tx, stored, decision, intents)
+
+    async def _broken_seal(self, stored: StoredPlan) -> str | None:
+        """Whether the body is another than the one sealed and answered; the last look before it becomes orders."""
+        approval = await self.store.approval(stored.plan.plan_id)
+        answered = (approval.state, approval.plan_hash) if approval is not None else None
+        return seal_refusal(stored.plan, stored.plan_hash, answered)
 
     def _intents(self, plan: Plan, decision: RiskDecision) -> tuple[OrderIntent, ...]:
         return entry_intents(

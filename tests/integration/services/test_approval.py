@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from finagent.adapters.sqlite.codec import encode
 from finagent.bootstrap.recording import in_journal
 from finagent.domain.approvals import Verdict
+from finagent.domain.plan import with_size
 from finagent.services.approval import Reply
 from tests.integration.services.invariants import violations
 from tests.integration.services.market import Prices, local
@@ -345,6 +347,24 @@ async def test_approved_plan_is_decided_again_when_it_is_executed(home: Path) ->
         await stage.control.lock("AAA", is_locked=True, identity="ann")
         await stage.finish()
         assert await stage.states() == {"AAA": "refused symbol_locked"}
+        assert await stage.order_states() == {}
+    assert violations(stage.path, is_day_over=True) == []
+
+
+async def test_plan_whose_body_was_changed_after_the_yes_sends_nothing(home: Path) -> None:
+    """Somebody doubles the quantity in the file while the plan waits for its trigger."""
+    structure = {"planning": {"preset": "structure", "structure_setup": "premarket_break"}}
+    async with Stage(home, mode="approve", settings=structure) as stage:
+        stage.market.day("AAA", DAY, {"09:40": (100, 101.5, 100, 101.05)})
+        stage.market.premarket("AAA", DAY, high=101, low=99.5, close=100)
+        await stage.until("09:33")
+        plan = (await stage.plan()).plan
+        assert (await stage.answer(plan.plan_id)).code == "approved"
+        body = encode(with_size(plan, 2 * plan.quantity_e4))
+        change = "UPDATE plan SET body = ? WHERE plan_id = ?"
+        await stage.engine.queue.call(lambda s: s.conn.execute(change, (body, plan.plan_id)).rowcount)
+        await stage.finish()
+        assert await stage.states() == {"AAA": "refused plan_changed"}
         assert await stage.order_states() == {}
     assert violations(stage.path, is_day_over=True) == []
 

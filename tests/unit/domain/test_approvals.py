@@ -17,6 +17,7 @@ from finagent.domain.approvals import (
     judge,
     make_request,
     price_refusal,
+    seal_refusal,
 )
 from finagent.domain.market import Direction
 from finagent.domain.orders import Scope
@@ -160,3 +161,13 @@ def test_only_a_price_that_does_not_hold_brings_a_fresh_plan():
     reasons = ("price_moved", "past_stop", "past_target", "stale_quote")
     assert all(is_fresh_plan_due(reason) for reason in reasons)
     assert not any(is_fresh_plan_due(reason) for reason in ("already_answered", "expired", "hash_mismatch"))
+
+
+def test_only_the_body_that_was_sealed_and_said_yes_to_may_enter():
+    sealed = plan_hash(PLAN)
+    assert seal_refusal(PLAN, sealed, None) is None
+    assert seal_refusal(PLAN, sealed, ("approved", sealed)) is None
+    assert seal_refusal(with_size(PLAN, 11_0000), sealed, None) == "plan_changed"
+    assert seal_refusal(PLAN, sealed, ("approved", "0" * 64)) == "not_approved"
+    for state in ("pending", "rejected", "expired", "superseded"):
+        assert seal_refusal(PLAN, sealed, (state, sealed)) == "not_approved"
