@@ -116,8 +116,10 @@ async def test_made_up_prices_never_meet_a_real_account(endpoint, tmp_path):
 
 
 async def test_keys_never_stand_in_the_log(server, tmp_path):
-    agent = await start_agent(at(server), tmp_path)
+    settings = Settings(broker={"name": "alpaca", "endpoint": server.url}, ops={"log_level": "debug"})  # type: ignore[arg-type]
+    agent = await start_agent(settings, tmp_path)
     await agent.stop()
+    assert '"logger": "httpx"' not in (tmp_path / "logs" / "finagent.log").read_text(encoding="utf-8")
     for path in (tmp_path / "logs").iterdir():
         assert KEY not in path.read_text(encoding="utf-8")
         assert SECRET not in path.read_text(encoding="utf-8")
