@@ -30,6 +30,7 @@ from finagent.bootstrap.homes import (
     remember_clock,
     secrets_of,
 )
+from finagent.bootstrap.limits import settle_limits
 from finagent.bootstrap.live import LiveFeed, ProtectionWatch, ReconcileTimer
 from finagent.bootstrap.readers import engine_views
 from finagent.bootstrap.recording import in_journal
@@ -169,6 +170,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None, 
     try:
         if at is not None:
             remember_clock(home, clock)
+        await settle_limits(engine, settings)
         watches = await vet(engine, connection)
         await catch_up_and_compare(engine)
         compared_ms = clock.now_ms()

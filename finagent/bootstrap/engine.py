@@ -2,15 +2,15 @@
 
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finagent.adapters.brokers.manual import ManualBroker
-from finagent.adapters.brokers.paper import PaperBroker, VenueEvent, VenueRules, match
+from finagent.adapters.brokers.paper import PaperBroker
 from finagent.adapters.sqlite.ballast import BALLAST_BYTES
 from finagent.adapters.sqlite.database import Database
-from finagent.adapters.sqlite.day import DayDriver, DayRules, Event
+from finagent.adapters.sqlite.day import DayDriver, DayRules
 from finagent.adapters.sqlite.facts import apply_fact
 from finagent.adapters.sqlite.faults import error_code, is_full
 from finagent.adapters.sqlite.queue import SqliteJobQueue
@@ -21,13 +21,15 @@ from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
 from finagent.bootstrap.outflow import OutflowGuard
 from finagent.bootstrap.own_broker import own_broker
+from finagent.bootstrap.paper_step import PaperStep
 from finagent.bootstrap.recording import code_identity, in_journal
+from finagent.bootstrap.risk_rules import accepted_limits, profile_in_force
 from finagent.bootstrap.storage import FolderStorage, Storage
 from finagent.bootstrap.timed import TimedHandler
 from finagent.bootstrap.world import World
 from finagent.context import SurfaceError
-from finagent.domain.market import Bar, Session
 from finagent.domain.orders import Scope
+from finagent.domain.risk import RiskProfile
 from finagent.domain.shorts import ShortRules
 from finagent.ports import BrokerStreamPort, Clock, OrderExecutionPort, Ticker
 from finagent.queue.handler import JobHandler
@@ -91,48 +93,6 @@ class EngineOptions:
         return self.storage or FolderStorage(self.path, is_virtual=self.is_virtual)
 
 
-@dataclass(frozen=True, slots=True)
-class PaperStep:
-    """The paper venue's part of a tick, in the tick's own words."""
-
-    rules: VenueRules
-
-    def match(
-        self,
-        conn: sqlite3.Connection,
-        *,
-        bars: Mapping[str, Bar],
-        now_ms: int,
-        session: Session,
-        is_last_bar: bool,
-        spreads: Mapping[str, int],
-        halted: Collection[str],
-    ) -> list[Event]:
-        """Fills and ended orders in order (symbol, leg)."""
-        events = match(
-            conn,
-            rules=self.rules,
-            bars=bars,
-            now_ms=now_ms,
-            session=session,
-            is_last_bar=is_last_bar,
-            spreads=spreads,
-            halted=halted,
-        )
-        return [_event(event) for event in events]
-
-
-def _event(event: VenueEvent) -> Event:
-    return Event(
-        client_order_id=event.order.client_order_id,
-        plan_id=event.plan_id,
-        fill=event.fill,
-        state=event.order.state.value,
-        reason=event.order.reason,
-        is_final=event.fill is None,
-    )
-
-
 class Engine:
     """Everything of one database that runs; built by ``open_engine``."""
 
@@ -142,6 +102,7 @@ class Engine:
         world: World,
         options: EngineOptions,
         *,
+        profile: RiskProfile,
         storage: Storage,
         database: Database,
         clock: Clock,
@@ -153,7 +114,7 @@ class Engine:
         self.emergency: EmergencyDesk | None = None
         self.full_disk: FullDiskDesk | None = None
         self.types = rules.job_types()
-        self.profile = rules.risk_profile(settings, is_run=options.is_virtual)
+        self.profile = profile
         self.start_equity_e8 = rules.start_equity_e8(settings)
         self.queue = SqliteJobQueue(
             database,
@@ -467,10 +428,14 @@ async def _opened(
 ) -> Engine:
     storage = options.opened_storage()
     database = await storage.open_database(clock=clock)
+    profile = rules.risk_profile(settings, is_run=True)
+    if not options.is_virtual:
+        profile = profile_in_force(settings, await accepted_limits(database))
     engine = Engine(
         settings,
         world,
         options,
+        profile=profile,
         storage=storage,
         database=database,
         clock=clock,

@@ -1,9 +1,12 @@
 """The limits that settings give: the profile's own, what a key replaces, and the smaller ones of ``auto``."""
 
 import dataclasses
+from collections.abc import Mapping
 from decimal import Decimal
 
+from finagent.adapters.sqlite.database import Database
 from finagent.bootstrap.scales import percent_e6, scaled
+from finagent.domain.accepted_limits import RULES_BY_FREEDOM, in_force, limits_of, with_limits
 from finagent.domain.errors import SettingsValueError
 from finagent.domain.money import MONEY_SCALE
 from finagent.domain.risk import RiskProfile, micro_profile, standard_profile, validate_profile
@@ -35,6 +38,22 @@ COUNTS = (
 KEYS = {name: key for key, name in (*PERCENTS.items(), *AMOUNTS.items())} | {name: name for name in COUNTS}
 """The key of settings.yaml by the limit that it replaces."""
 AUTO = "auto_"
+
+
+ACCEPTED = "SELECT name, value FROM accepted_limit ORDER BY name"
+
+
+async def accepted_limits(database: Database) -> dict[str, int | None]:
+    """What a person accepted in this database; empty before its first start."""
+    rows = await database.read(ACCEPTED)
+    return {str(name): None if value is None else int(str(value)) for name, value in rows}
+
+
+def profile_in_force(settings: Settings, accepted: Mapping[str, int | None]) -> RiskProfile:
+    """The agent's limits: of each the stricter of settings and accepted; in mode ``auto`` its smaller ones."""
+    full, auto = full_profile(settings), auto_limits(settings)
+    full, auto = with_limits(full, auto, in_force(accepted, limits_of(full, auto)))
+    return validate_profile(auto_profile(full, auto) if settings.account.mode == "auto" else full)
 
 
 def risk_profile(settings: Settings, *, is_run: bool = False) -> RiskProfile:
@@ -77,6 +96,15 @@ def shown(name: str, value: int) -> str:
     if name.endswith("_e6"):
         return f"{Decimal(value) / 10_000:f}"
     return f"{Decimal(value) / MONEY_SCALE:f}" if name.endswith("_e8") else str(value)
+
+
+def shown_limit(name: str, value: int | None) -> str:
+    """A limit as a person reads it."""
+    if value is None:
+        return "none"
+    if name == "day_trade_rule":
+        return RULES_BY_FREEDOM[value]
+    return ("no", "yes")[value] if name == "allow_shorts" else shown(name, value)
 
 
 def _given(settings: Settings, prefix: str) -> dict[str, int]:

@@ -23,6 +23,7 @@ from finagent.cli import (
     init,
     jobs,
     journal,
+    limits,
     live,
     operations,
     simulation,
@@ -82,6 +83,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="db")
 app.add_typer(users.app, name="user")
 app.add_typer(live.app, name="live")
+app.add_typer(limits.app, name="limits")
 
 WITH_VALUE = ("--home", "--config", "-c")
 WITHOUT_VALUE = ("-v", "--verbose")

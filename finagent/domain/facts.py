@@ -258,6 +258,14 @@ class LiveAllowed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsAccepted:
+    """Limits by name as a person accepted them (or lowered them in the settings); None is off."""
+
+    values: tuple[tuple[str, int | None], ...]
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolLocked:
     """A symbol that is not entered (or is again)."""
 

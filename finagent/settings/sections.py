@@ -259,7 +259,7 @@ class Data(Section):
 
     vendor: Literal["simulated", "replay"] = "simulated"
     seed: Annotated[int, Field(ge=0)] = 7
-    symbols: Annotated[int, Field(ge=10, le=2000)] = 200
+    symbols: Annotated[int, Field(ge=20, le=400)] = 200
 
 
 class News(Section):

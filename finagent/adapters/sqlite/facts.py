@@ -23,6 +23,7 @@ from finagent.domain.facts import (
     FillRecorded,
     IntentRecorded,
     Journalled,
+    LimitsAccepted,
     LiveAllowed,
     OrderMoved,
     PlanMoved,
@@ -427,6 +428,18 @@ CONSENT = "INSERT INTO live_consent (account_id, is_allowed, given_by, given_at)
 def _(fact: LiveAllowed, session: WriteSession) -> None:
     values = (fact.account_id, int(fact.is_allowed), fact.by, session.now_ms)
     session.conn.execute(CONSENT, values)
+
+
+ACCEPT_LIMIT = """
+INSERT INTO accepted_limit (name, value, accepted_by, accepted_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, accepted_by = excluded.accepted_by,
+    accepted_at = excluded.accepted_at"""
+
+
+@_apply.register
+def _(fact: LimitsAccepted, session: WriteSession) -> None:
+    rows = [(name, value, fact.by, session.now_ms) for name, value in fact.values]
+    session.conn.executemany(ACCEPT_LIMIT, rows)
 
 
 LOCK = "INSERT INTO symbol_lock (symbol, locked_at) VALUES (?, ?) ON CONFLICT (symbol) DO NOTHING"
