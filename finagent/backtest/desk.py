@@ -1,6 +1,6 @@
 """The desk: one session under way, its prices, its account, and risk asked about a plan."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from finagent.backtest.agenda import Agenda
 from finagent.backtest.dataset import Dataset
@@ -9,10 +9,14 @@ from finagent.backtest.market import LastPrice, SessionMarket, open_session
 from finagent.backtest.parameters import DayLines, Parameters
 from finagent.backtest.venue import Venue
 from finagent.domain.book import account_state, settlement_days
-from finagent.domain.market import Bar, Session
+from finagent.domain.market import Bar, Direction, Session
 from finagent.domain.plan import Plan
 from finagent.domain.risk import AccountState, RiskDecision, decide
 from finagent.domain.scoring import ScoredCandidate
+from finagent.domain.shorts import UNKNOWN, ShortNow, is_restricted_now
+
+BID_AGE_MS = 60_000
+"""An older bid says nothing of where a restricted short may be priced."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +60,24 @@ class Desk:
             price = self.last_price(held.plan.symbol)
             if price is not None:
                 marks[held.plan.symbol] = price.price_e4
-        return account_state(book, marks, self.rules.profile, without=without)
+        return replace(
+            account_state(book, marks, self.rules.profile, without=without),
+            excluded_symbols=self.rules.gap.exclude,
+            is_no_trade_time=any(start <= self.now_ms < end for start, end in self.lines.no_trade),
+        )
+
+    def short_now(self, plan: Plan, price: LastPrice | None) -> ShortNow:
+        """What is known of a short sale now: nothing of the borrow, the restriction, a fresh bid."""
+        if plan.direction is Direction.LONG:
+            return UNKNOWN
+        bars = self.market.bars(plan.symbol, self.now_ms)
+        lows = [bar.low_e4 for bar in bars if bar.start_ms >= self.session.open_ms]
+        quote = price.quote if price is not None else None
+        is_fresh = quote is not None and quote.bid_e4 > 0 and self.now_ms - quote.at_ms <= BID_AGE_MS
+        return ShortNow(
+            is_restricted=is_restricted_now(plan.short, min(lows, default=None)),
+            bid_e4=quote.bid_e4 if quote is not None and is_fresh else None,
+        )
 
     def decide(self, plan: Plan, account: AccountState, price: LastPrice | None) -> RiskDecision:
         """The decision at the worse of the plan's reference and the last price.
@@ -74,6 +95,7 @@ class Desk:
             price_e4=price_e4,
             slippage_bound_e6=max(self.rules.slippage_bound_e6, self.entry_slippage_e6),
             now_ms=self.now_ms,
+            short=self.short_now(plan, price),
         )
 
     def recheck(self, plan: Plan) -> tuple[RiskDecision, LastPrice | None]:

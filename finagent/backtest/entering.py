@@ -18,6 +18,7 @@ from finagent.domain.planning import make_plan
 from finagent.domain.risk import RiskDecision, reserve
 from finagent.domain.scoring import ScoredCandidate
 from finagent.domain.setups import Setup
+from finagent.domain.shorts import ShortRules
 from finagent.domain.steps import Step
 
 WAITING = (PlanState.APPROVED, PlanState.ARMED)
@@ -132,6 +133,7 @@ def _plan_one(desk: Desk, task: Task, rank: int, item: ScoredCandidate) -> Plan 
         allow_shorts=desk.rules.profile.allow_shorts,
         version=task.version,
         lot_e4=desk.rules.profile.lot_e4,
+        shorts=ShortRules(is_borrow_assumed=True, borrow_fee_e6=desk.rules.profile.borrow_fee_e6),
     )
 
 
@@ -232,6 +234,7 @@ def execute(desk: Desk, task: Task) -> None:
         scope=desk.rules.scope,
         now_ms=desk.now_ms,
         time_to_live_ms=ENTRY_LIFE_MS,
+        limit_e4=decision.entry_limit_e4,
     )
     book = desk.ledger.book(desk.session.date, now_ms=desk.now_ms)
     seen = Circumstances(
@@ -241,6 +244,7 @@ def execute(desk: Desk, task: Task) -> None:
         last_price_e4=price.price_e4 if price is not None else None,
         equity_e8=book.day_start_equity_e8,
         orders_last_minute=book.orders_last_minute,
+        short=desk.short_now(row.plan, price),
     )
     reasons = order_check(intents[0], row.plan, desk.rules.profile, seen)
     if reasons:

@@ -26,13 +26,17 @@ class ScanLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayLines:
-    """What is due in a session, instants in ms UTC; windows are entry windows, their ends excluded."""
+    """What is due in a session, instants in ms UTC; windows are entry windows, their ends excluded.
+
+    In ``no_trade`` spans nothing is entered, whatever was planned.
+    """
 
     scans: tuple[ScanLine, ...]
     flatten_ms: tuple[int, ...]
     day_open_ms: int
     day_close_ms: int
     windows: tuple[tuple[int, int], ...]
+    no_trade: tuple[tuple[int, int], ...] = ()
 
 
 Lines = Callable[[Session], DayLines]

@@ -1,7 +1,7 @@
 """Backtests: settings become parameters, stored bars a dataset, the schedule each session's lines."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,12 +23,13 @@ from finagent.services.schedule import (
     FLATTEN,
     SCAN,
     DaySchedule,
-    entry_windows,
+    ScheduleRules,
     local_ms,
 )
 from finagent.settings import Settings
 
 DATASETS = "datasets"
+DAY_MS = 86_400_000
 Progress = Callable[[str, int, int], None]
 
 
@@ -114,7 +115,6 @@ def day_lines(settings: Settings, calendar: CalendarPort, *, at: str | None = No
     """
     scheduled = rules.schedule_rules(settings, at=at)
     schedule = DaySchedule(calendar, scheduled)
-    windows = [(window.start, window.end) for window in settings.schedule.entry_windows]
     lines = (*(scan.when for scan in scheduled.scans), *scheduled.flatten, scheduled.day_close)
     has_cron = any(" " in line for line in lines)
     known: dict[object, DayLines] = {}
@@ -125,22 +125,22 @@ def day_lines(settings: Settings, calendar: CalendarPort, *, at: str | None = No
             session.open_ms - midnight_ms,
             session.close_ms - midnight_ms,
             session.date in scheduled.no_trade_days,
+            tuple(window for window in scheduled.no_trade_windows if window[0] == session.date),
             session.date if has_cron else "",
         )
         if shape not in known:
-            known[shape] = _moved(_asked(schedule, session, windows, scheduled.zone), -midnight_ms)
+            known[shape] = _moved(_asked(schedule, session, scheduled), -midnight_ms)
         return _moved(known[shape], midnight_ms)
 
     return of
 
 
-def _asked(
-    schedule: DaySchedule, session: Session, windows: Sequence[tuple[str, str]], zone: str
-) -> DayLines:
+def _asked(schedule: DaySchedule, session: Session, rules: ScheduleRules) -> DayLines:
     """The lines of one session from the schedule itself."""
     scans: list[ScanLine] = []
     found: dict[str, list[int]] = {FLATTEN: [], DAY_OPEN: [], DAY_CLOSE: []}
-    after_ms = local_ms(session.date, "00:00", zone) - 1
+    midnight_ms = local_ms(session.date, "00:00", rules.zone)
+    after_ms = midnight_ms - 1
     while (at_ms := schedule.next_ms(after_ms)) is not None:
         ticks = schedule.due(after_ms, at_ms, now_ms=at_ms)
         due = [each for each in ticks if each.session == session.date]
@@ -160,8 +160,20 @@ def _asked(
         flatten_ms=tuple(found[FLATTEN]),
         day_open_ms=found[DAY_OPEN][0],
         day_close_ms=found[DAY_CLOSE][0],
-        windows=tuple(entry_windows(session, windows, zone, until_ms=schedule.flatten_start_ms(session))),
+        windows=tuple(schedule.entry_windows(session)),
+        no_trade=tuple(_no_trade(session, rules, midnight_ms)),
     )
+
+
+def _no_trade(session: Session, rules: ScheduleRules, midnight_ms: int) -> list[tuple[int, int]]:
+    """The whole of a no-trade day, else its windows."""
+    if session.date in rules.no_trade_days:
+        return [(midnight_ms, midnight_ms + DAY_MS)]
+    return [
+        (local_ms(date, start, rules.zone), local_ms(date, end, rules.zone))
+        for date, start, end in rules.no_trade_windows
+        if date == session.date
+    ]
 
 
 def _moved(lines: DayLines, by_ms: int) -> DayLines:
@@ -171,4 +183,5 @@ def _moved(lines: DayLines, by_ms: int) -> DayLines:
         day_open_ms=lines.day_open_ms + by_ms,
         day_close_ms=lines.day_close_ms + by_ms,
         windows=tuple((start + by_ms, end + by_ms) for start, end in lines.windows),
+        no_trade=tuple((start + by_ms, end + by_ms) for start, end in lines.no_trade),
     )

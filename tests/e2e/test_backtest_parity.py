@@ -13,7 +13,7 @@ from finagent.adapters.vendors.calendar import ExchangeCalendar
 from finagent.backtest.building import find_or_build
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.ledger import Ledger
-from finagent.backtest.reference import run_sessions
+from finagent.backtest.running import run_backtest
 from finagent.bootstrap.backtests import day_lines, parameters
 from finagent.bootstrap.runs import run_path, run_replay
 from finagent.bootstrap.stored import StoredMarket
@@ -150,8 +150,9 @@ def both(
         settings = load_settings()
         document = asyncio.run(run_replay(settings, home, first=first, last=last))
     rules, lines = parameters(settings), day_lines(settings, calendar)
-    run = run_sessions(dataset, rules, lines, dataset.between(first, last))
-    return Both(case, sqlite3.connect(run_path(home, str(document["result_id"]))), run.ledger)
+    result = run_backtest(dataset, rules, lines, dataset.between(first, last))
+    assert result.failure is None
+    return Both(case, sqlite3.connect(run_path(home, str(document["result_id"]))), result.ledger)
 
 
 def test_trades_are_equal_field_by_field(both: Both) -> None:
