@@ -198,13 +198,19 @@ def test_plans_are_equal(both: Both) -> None:
     assert tested == [(decode(Plan, body), state, reason) for body, state, reason in rows]
 
 
+DECISIONS = (
+    "scan", "score", "no_plan", "plan", "risk", "approved", "plan_ended", "intent", "fill", "exit", "move_stop",
+    "trade", "limit", "day_report",
+)  # fmt: skip
+"""What is decided, and what came of it; the steps of an order at its broker are compared as orders."""
+
+
 def test_decisions_come_in_the_same_order(both: Both) -> None:
-    """Instant, kind and subject of every decision that both know."""
-    tested = [(entry.at_ms, entry.kind, entry.ref) for entry in both.ledger.journal]
-    kinds = {kind for _, kind, _ in tested}
+    """Instant, kind and subject of every decision."""
+    tested = [(e.at_ms, e.kind, e.ref) for e in both.ledger.journal if e.kind in DECISIONS]
     rows = both.file.execute("SELECT at, kind, ref FROM journal ORDER BY seq").fetchall()
-    assert tested == [row for row in rows if row[1] in kinds]
-    assert {"scan", "day_report"} <= kinds
+    assert tested == [row for row in rows if row[1] in DECISIONS]
+    assert {"scan", "plan", "trade", "day_report"} <= {kind for _, kind, _ in tested}
 
 
 def test_scans_drop_the_same_symbols_for_the_same_reasons(both: Both) -> None:
