@@ -32,6 +32,7 @@ from finagent.domain.positions import Trade
 from finagent.domain.reconcile import Difference
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
+from finagent.domain.tie_out import AccountSnapshot
 from finagent.queue.compute import ComputePool, ComputeTask
 from finagent.queue.job import Job, JobStatus, JsonValue, NewJob
 from finagent.queue.port import JobQueue, Tx
@@ -206,6 +207,15 @@ class Store(Protocol):
 
     async def external_orders(self) -> Sequence[ExternalOrder]:
         """Every order that closes or closed such a holding, by creation."""
+
+    async def account_before(self, session: str) -> AccountSnapshot | None:
+        """The account at the newest close before a session that was seen."""
+
+    async def fills_after(self, seq: int) -> tuple[Sequence[BrokerFill], int]:
+        """Our fills recorded after one, in order, and the number of the last."""
+
+    async def counted_flows(self, flow_ids: Sequence[str]) -> frozenset[str]:
+        """Those of some cash flows that a tie-out has counted."""
 
     async def differences(self) -> Sequence[Difference]:
         """What broker and journal disagreed on by the newest comparison."""

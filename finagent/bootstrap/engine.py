@@ -54,6 +54,7 @@ from finagent.services import (
     scoring,
     sender,
     stream,
+    tie_out,
 )
 from finagent.services.schedule import DaySchedule
 from finagent.settings import Settings
@@ -362,6 +363,16 @@ class Engine:
                 ),
             ),
             (reconcile.CONTRACT, self.reconciler()),
+            (
+                tie_out.CONTRACT,
+                tie_out.TieOutService(
+                    self.store,
+                    self.broker,
+                    world.calendar,
+                    clock,
+                    self.start_equity_e8 if self.options.broker is None else None,
+                ),
+            ),
         ]
 
     def _order_services(self) -> list[tuple[ServiceContract, JobHandler]]:

@@ -161,6 +161,7 @@ class GaugeService:
     def _account(self, found: Measures, marked: MarkedLedger) -> None:
         engine, metrics, account = self._engine, self._engine.metrics, marked.account
         currency = engine.settings.account.currency
+        metrics.tie_out_difference.labels(currency=currency).set(found.tie_out_e8 / MONEY_SCALE)
         metrics.equity.labels(currency=currency).set(account.equity_e8 / MONEY_SCALE)
         results = (
             ("realised", account.realised_pnl_e8),

@@ -6,12 +6,13 @@ from finagent.domain.binding import AccountBinding
 from finagent.domain.evidence import Evidence
 from finagent.domain.gap import GapScan
 from finagent.domain.journal import JsonData
-from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
+from finagent.domain.orders import BrokerCashFlow, BrokerFill, OrderIntent, OrderState
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, Trade
 from finagent.domain.reconcile import Difference
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
+from finagent.domain.tie_out import AccountSnapshot, TieOut
 
 ACCOUNT_ROW = "account"
 """The guarded row of every decision that takes from the account's limits."""
@@ -263,6 +264,15 @@ class LimitsAccepted:
 
     values: tuple[tuple[str, int | None], ...]
     by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSeen:
+    """The account at a session's close, what explains its change (None: nothing to compare with), flows counted."""
+
+    snapshot: AccountSnapshot
+    tie_out: TieOut | None
+    flows: tuple[BrokerCashFlow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ class Step(StrEnum):
     CANCEL_ENTRY = "cancel_entry"
     RECONCILE = "reconcile"
     DAY_CLOSE = "day_close"
+    TIE_OUT = "tie_out"
 
 
 PRIORITY: dict[Step, int] = {
@@ -55,5 +56,6 @@ PRIORITY: dict[Step, int] = {
     Step.CANCEL_ENTRY: 12,
     Step.RECONCILE: 13,
     Step.DAY_CLOSE: 14,
+    Step.TIE_OUT: 15,
 }
 """Fills and exits, limits and halts, scan to risk, entries: the order of events at one instant (backtest parity)."""

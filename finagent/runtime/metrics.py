@@ -106,6 +106,10 @@ class Metrics:
             "reconcile_differences", "Differences between broker and journal", "kind"
         )
 
+        self.tie_out_difference = self._gauge(
+            "tie_out_difference", "What nothing explains of the last close's change of equity", "currency"
+        )
+
     def _add_vendors(self) -> None:
         self.api_requests_total = self._counter(
             "api_requests_total", "Requests to a vendor by how they ended", "vendor", "endpoint", "code"

@@ -120,6 +120,7 @@ class JournalService:
             "plans": _outcomes(plans),
         }
         tx.put(Journalled(kind="day_report", ref=date, data=data))
+        tx.enqueue(NewJob(Step.TIE_OUT, {"session": date}, idem_key=date))
         await self._reset_limits(tx)
 
     def _resolve_later(self, order: StoredOrder, date: str, tx: Tx) -> None:

@@ -9,6 +9,7 @@ from finagent.adapters.sqlite.session import WriteSession
 from finagent.domain.evidence import Evidence
 from finagent.domain.facts import (
     AccountBound,
+    AccountSeen,
     ApprovalAnswered,
     ApprovalRequested,
     CandidateRefused,
@@ -419,6 +420,7 @@ _apply.register(ExternalSeen, facts_account.see_external)
 _apply.register(ExternalAcknowledged, facts_account.acknowledge)
 _apply.register(ExternalIntended, facts_account.intend)
 _apply.register(ExternalOrderMoved, facts_account.move_external)
+_apply.register(AccountSeen, facts_account.see_account)
 
 
 CONSENT = "INSERT INTO live_consent (account_id, is_allowed, given_by, given_at) VALUES (?, ?, ?, ?)"

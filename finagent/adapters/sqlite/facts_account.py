@@ -4,6 +4,7 @@ from finagent.adapters.sqlite.codec import encode
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.domain.facts import (
     AccountBound,
+    AccountSeen,
     DifferencesFound,
     ExternalAcknowledged,
     ExternalIntended,
@@ -34,6 +35,13 @@ VALUES (?, ?, ?, ?, 'intent', ?, ?, ?, ?)"""
 MOVE = """
 UPDATE external_order SET state = ?, filled = max(filled, ?), reason = ?, ended_at = ?
 WHERE client_order_id = ? AND ended_at IS NULL"""
+SNAPSHOT = """
+INSERT INTO account_snapshot (session, at, fill_seq, equity, own, external, baseline, pnl, fees, flows,
+                              external_change, difference, is_tied)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session) DO NOTHING"""
+FLOW = """
+INSERT INTO cash_flow (flow_id, session, at, kind, amount, symbol) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (flow_id) DO NOTHING"""
 
 
 def bind(fact: AccountBound, session: WriteSession) -> None:
@@ -88,3 +96,25 @@ def move_external(fact: ExternalOrderMoved, session: WriteSession) -> None:
     ended = session.now_ms if fact.to_state in TERMINAL_ORDER_STATES else None
     values = (fact.to_state.value, fact.filled_e4, fact.reason, ended, fact.client_order_id)
     session.conn.execute(MOVE, values)
+
+
+def see_account(fact: AccountSeen, session: WriteSession) -> None:
+    """A close is seen once: what comes later belongs to the next one."""
+    s, t = fact.snapshot, fact.tie_out
+    found = (
+        (None, 0, 0, 0, 0, None, None)
+        if t is None
+        else (
+            t.baseline,
+            t.pnl_e8,
+            t.fees_e8,
+            t.flows_e8,
+            t.external_change_e8,
+            t.difference_e8,
+            int(t.is_tied),
+        )
+    )
+    values = (s.session, s.at_ms, s.fill_seq, s.equity_e8, s.own_e8, s.external_e8, *found)
+    if session.conn.execute(SNAPSHOT, values).rowcount == 1:
+        rows = [(f.flow_id, s.session, f.at_ms, f.kind, f.amount_e8, f.symbol) for f in fact.flows]
+        session.conn.executemany(FLOW, rows)

@@ -58,6 +58,8 @@ SELECT max(finished_at) FROM (
     UNION ALL SELECT finished_at FROM job_key WHERE type = ?1 AND idem_key GLOB ?2 AND status = 'done')"""
 A_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 """Jobs of a whole session are keyed by it; those about one order or symbol are not."""
+TIE_OUT = """
+SELECT CASE is_tied WHEN 0 THEN difference ELSE 0 END FROM account_snapshot ORDER BY session DESC LIMIT 1"""
 DIFFERENCES = "SELECT kind, count(*) FROM reconcile_difference GROUP BY kind"
 
 
@@ -91,6 +93,8 @@ class Measures:
     line_done_ms: Mapping[str, int]
     """When the last job of a schedule line was done."""
     reconciled_ms: int | None
+    tie_out_e8: int
+    """What nothing explains of the last close's change of equity; 0 within the tolerance."""
     differences: Mapping[str, int]
     """By kind, as the newest comparison left them."""
     answer_waits_ms: tuple[int, ...]
@@ -118,6 +122,7 @@ def read_measures(conn: sqlite3.Connection, since: Cursor) -> Measures:
         peak_pnl_e8=max(0, conn.execute(PEAK).fetchone()[0] or 0),
         line_done_ms=_lines(conn),
         reconciled_ms=_done_ms(conn, "reconcile", A_DATE),
+        tie_out_e8=(conn.execute(TIE_OUT).fetchone() or (0,))[0],
         differences=dict(conn.execute(DIFFERENCES).fetchall()),
         answer_waits_ms=tuple(max(0, wait) for (wait,) in conn.execute(ANSWER_WAITS, window)),
         acks_ms=tuple(max(0, wait) for (wait,) in conn.execute(ACKS, window)),

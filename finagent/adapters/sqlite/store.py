@@ -24,6 +24,7 @@ from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, Trade
 from finagent.domain.reconcile import Difference
 from finagent.domain.scoring import ScoredCandidate
+from finagent.domain.tie_out import AccountSnapshot
 
 PLAN = "SELECT body, state, plan_hash, reason FROM plan"
 ORDER = "SELECT body, session, state, filled, accepted_at, reason, body_hash FROM broker_order"
@@ -39,6 +40,11 @@ SELECT EXISTS (
 EXTERNAL = "SELECT symbol, quantity, acknowledged FROM external_holding ORDER BY symbol"
 EXTERNAL_ORDERS = """
 SELECT body, session, state, filled, reason FROM external_order ORDER BY created_at, client_order_id"""
+ACCOUNT_BEFORE = """
+SELECT session, at, fill_seq, equity, own, external FROM account_snapshot WHERE session < ?
+ORDER BY session DESC LIMIT 1"""
+FILLS_AFTER = "SELECT recorded_seq, body FROM fill WHERE recorded_seq > ? ORDER BY recorded_seq"
+COUNTED_FLOWS = "SELECT flow_id FROM cash_flow WHERE flow_id IN (SELECT value FROM json_each(?))"
 RECORDED = "SELECT execution_id FROM fill WHERE execution_id IN (SELECT value FROM json_each(?))"
 LIVE_ORDER = "state IN ('intent', 'accepted', 'partially_filled', 'unknown')"
 ENTERED = "('pending', 'approved', 'armed', 'entering', 'open', 'closed')"
@@ -155,6 +161,29 @@ class SqliteStore:
             )
             for body, session, state, filled, reason in rows
         ]
+
+    async def account_before(self, session: str) -> AccountSnapshot | None:
+        rows = await self._database.read(ACCOUNT_BEFORE, (session,))
+        if not rows:
+            return None
+        date, *numbers = rows[0]
+        at_ms, fill_seq, equity_e8, own_e8, external_e8 = map(_int, numbers)
+        return AccountSnapshot(
+            session=str(date),
+            at_ms=at_ms,
+            fill_seq=fill_seq,
+            equity_e8=equity_e8,
+            own_e8=own_e8,
+            external_e8=external_e8,
+        )
+
+    async def fills_after(self, seq: int) -> tuple[Sequence[BrokerFill], int]:
+        rows = await self._database.read(FILLS_AFTER, (seq,))
+        return [decode(BrokerFill, body) for _, body in rows], _int(rows[-1][0]) if rows else seq
+
+    async def counted_flows(self, flow_ids: Sequence[str]) -> frozenset[str]:
+        rows = await self._database.read(COUNTED_FLOWS, (json.dumps(list(flow_ids)),))
+        return frozenset(str(flow_id) for (flow_id,) in rows)
 
     async def differences(self) -> Sequence[Difference]:
         rows = await self._database.read(

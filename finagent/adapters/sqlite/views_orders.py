@@ -294,9 +294,13 @@ def read_trades(conn: sqlite3.Connection, session: str | None) -> Document:
     return {"trades": listed(trade_document(decode(Trade, body)) for (body,) in rows[::-1])}
 
 
+TIE_OUTS = "SELECT session, difference FROM account_snapshot WHERE difference IS NOT NULL"
+
+
 def read_pnl(conn: sqlite3.Connection, *, start_equity_e8: int) -> Document:
     """Closed trades by session, oldest first, with the equity each session began with, and their sum."""
     days = {session: (flat, held) for session, flat, held in conn.execute(DAYS).fetchall()}
+    tied = dict(conn.execute(TIE_OUTS).fetchall())
     equity_e8, sessions = start_equity_e8, list[Document]()
     trades = won = pnl_e8 = fees_e8 = 0
     for session, count, pnl, fees, wins in conn.execute(SESSIONS).fetchall():
@@ -312,6 +316,7 @@ def read_pnl(conn: sqlite3.Connection, *, start_equity_e8: int) -> Document:
                 "day_end_equity": money_text(equity_e8 + pnl),
                 "flat": None if is_flat is None else bool(is_flat),
                 "held_over": loads(held_over),
+                "tie_out_difference": maybe_money(tied.get(session)),
             }
         )
         equity_e8 += pnl
