@@ -20,6 +20,11 @@ async def flatten(stage: OutsideStage) -> None:
     await stage.quiet()
 
 
+def asked(stage: OutsideStage) -> int:
+    """How many exits were posted, taken or not."""
+    return sum(body.leg == "exit" for body in stage.broker.bodies)
+
+
 def exits(stage: OutsideStage) -> list[str]:
     """Ids of the exit leg's orders that the broker took, as generations."""
     return [i for i, o in stage.broker.book.items() if o.intent.leg == "exit"]
@@ -32,7 +37,7 @@ async def test_exit_waits_for_the_cancel_to_come_true(home: Path) -> None:
         stage.broker.is_slow_to_cancel = True
         await flatten(stage)
         await stage.wait(5)
-        assert exits(stage) == []
+        assert asked(stage) == 0
         stage.broker.end_cancels()
         await stage.wait(2)
         assert len(exits(stage)) == 1
@@ -73,7 +78,7 @@ async def test_stop_that_fills_in_part_while_it_is_cancelled_leaves_an_exit_of_t
         stage.broker.fill(stage.broker.the("stop"), PART)
         stage.broker.end_cancels()
         await stage.wait(3)
-        assert exits(stage) == []
+        assert asked(stage) == 0
         await stage.hear()
         await stage.wait(3)
         (order_id,) = exits(stage)

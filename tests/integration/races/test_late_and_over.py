@@ -140,3 +140,29 @@ async def test_exit_told_before_its_entry_is_not_taken_for_a_sale_beyond_the_pos
         assert [
             o for o in stage.broker.book.values() if o.intent.side == "buy" and o.intent.leg == "exit"
         ] == []
+
+
+async def test_oversold_by_hearsay_alone_buys_nothing_back(home: Path) -> None:
+    """The entry is over here, its late fill not heard yet, the stop sold all of it: the broker is asked first."""
+    async with OutsideStage(home) as stage:
+        await stage.entered(700_000)
+        entry, stop = stage.broker.the("entry"), stage.broker.the("stop")
+        await stage.engine.broker.cancel(entry)
+        await stage.hear()
+        stage.broker.fill(entry, 100_000)
+        stage.broker.fill(stop, 700_000)
+        stage.broker.fill(stop, 100_000)
+        late, *sold = stage.broker.executions[-3:]
+        told = [each.execution_id for each in sold]
+        jobs = [job for job in await stage.engine.catch_up().missing() if job.idem_key in told]
+        await stage.engine.queue.publish_many(jobs)
+        await stage.wait(3)
+        held = await stage.held()
+        assert held is not None
+        assert (held.position.quantity_e4, late.quantity_e4) == (-100_000, 100_000)
+        assert [body for body in stage.broker.bodies if body.side == "buy" and body.leg == "exit"] == []
+        await stage.hear()
+        await stage.wait(3)
+        assert stage.broker.held_e4("AAA") == 0
+        assert (await stage.states())["AAA"].startswith("closed")
+        assert [body for body in stage.broker.bodies if body.side == "buy" and body.leg == "exit"] == []

@@ -62,16 +62,11 @@ class Ledger:
 
     async def hear(self, telling: Sequence[Item]) -> None:
         """Work through a telling; what must wait for something is heard again behind the rest."""
-        seen: set[str] = set()
         waiting = list(telling)
         for _ in range(len(telling) + 2):
             later: list[Item] = []
             for item in waiting:
-                if item.key in seen:
-                    continue
-                if await self._once(item):
-                    seen.add(item.key)
-                else:
+                if not await self._once(item):
                     self.waits += 1
                     later.append(item)
             if not later:
