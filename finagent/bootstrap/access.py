@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
-from finagent.domain.facts import Journalled
 from finagent.domain.journal import JsonData
+from finagent.domain.told import told
 from finagent.ports import JobQueue, Ticker, Tx
 from finagent.queue.errors import GuardFailedError
 from finagent.runtime.append_log import Line
@@ -55,7 +55,8 @@ class AccessAudit:
         for number in range(done, len(events)):
             tx = Tx()
             tx.expect(TOKENS_ROW, number)
-            tx.put(_row(events[number]))
+            for fact in _rows(events[number]):
+                tx.put(fact)
             try:
                 await self._queue.commit(tx)
             except GuardFailedError:
@@ -72,11 +73,12 @@ class AccessAudit:
             for (reason, token), count in sorted(taken.items())
         ]
         tx = Tx()
-        tx.put(Journalled(kind="access_refused", ref="api", data={"refused": rows}))
+        for fact in told("access_refused", "api", {"refused": rows}):
+            tx.put(fact)
         await self._queue.commit(tx)
 
 
-def _row(event: Line) -> Journalled:
+def _rows(event: Line) -> list[object]:
     """The event without the hash: the journal is exported and shown, and needs none."""
     data: dict[str, JsonData] = {
         "by": str(event["by"]),
@@ -87,4 +89,4 @@ def _row(event: Line) -> Journalled:
         data["name"] = str(event["name"])
         data["scopes"] = [str(scope) for scope in scopes] if isinstance(scopes, list) else []
         data["expires_at_ms"] = int(str(expires)) if expires is not None else None
-    return Journalled(kind=f"token_{event['event']}", ref=str(event["id"]), data=data)
+    return told(f"token_{event['event']}", str(event["id"]), data)

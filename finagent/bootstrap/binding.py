@@ -3,7 +3,9 @@
 from finagent.bootstrap.engine import Engine
 from finagent.context import SurfaceError
 from finagent.domain.binding import AccountBinding, binding_fault
-from finagent.domain.facts import AccountBound, Journalled
+from finagent.domain.facts import AccountBound
+from finagent.domain.journal import JsonData
+from finagent.domain.told import told
 from finagent.queue.port import Tx
 
 
@@ -25,8 +27,8 @@ async def check_binding(
         )
     if bound is None and may_bind:
         tx = Tx()
-        tx.put(AccountBound(binding=found))
-        data = {"broker": found.broker, "endpoint": found.endpoint, "by": identity}
-        tx.put(Journalled(kind="account_bound", ref=found.account_id, data=dict(data)))
+        data: dict[str, JsonData] = {"broker": found.broker, "endpoint": found.endpoint, "by": identity}
+        for fact in told("account_bound", found.account_id, data, [AccountBound(binding=found)]):
+            tx.put(fact)
         await engine.queue.commit(tx)
     return bound is not None or may_bind

@@ -18,7 +18,6 @@ from finagent.domain.facts import (
     ACCOUNT_ROW,
     ControlChanged,
     IntentRecorded,
-    Journalled,
     OrderMoved,
     ReservationReleased,
 )
@@ -27,6 +26,7 @@ from finagent.domain.market import Session
 from finagent.domain.orders import OrderIntent, OrderState, Scope
 from finagent.domain.positions import ExitReason
 from finagent.domain.steps import Step
+from finagent.domain.told import told
 from finagent.ports import Clock, HaltError, Job, NewJob, OrderExecutionPort, RetryError, Ticker, Tx
 from finagent.queue.handler import JobHandler
 from finagent.runtime.append_log import Line, LogDamagedError
@@ -207,7 +207,13 @@ class EmergencyDesk:
     def _shut_gate(self, ws: WriteSession) -> None:
         """No entries until broker and journal have been compared; the comparison opens the gate."""
         if ws.conn.execute("SELECT gate_reason FROM control").fetchone()[0] is None:
-            ws.apply(ControlChanged(gate_reason="reconcile"))
+            _tell(
+                ws,
+                "gate",
+                "reconcile",
+                {"detail": "the database was locked"},
+                ControlChanged(gate_reason="reconcile"),
+            )
         ws.touch(ACCOUNT_ROW)
         date = self._world.calendar.session_at(ws.now_ms).date
         payload = {"session": date, "reason": "unlocked"}
@@ -258,6 +264,12 @@ def _state(ws: WriteSession, order_id: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+def _tell(ws: WriteSession, kind: str, ref: str, data: dict[str, JsonData], *facts: object) -> None:
+    """Facts of the log with the row that says them."""
+    for fact in told(kind, ref, data, facts):
+        ws.apply(fact)
+
+
 def _intent_of(line: Line) -> OrderIntent:
     return decode(OrderIntent, json.dumps(line["intent"]))
 
@@ -268,16 +280,17 @@ def _fold_intent(ws: WriteSession, line: Line) -> None:
     if _state(ws, intent.client_order_id) is not None:
         return
     cancelled = line["cancelled"]
-    for order_id in cancelled if isinstance(cancelled, list) else []:
-        ws.apply(OrderMoved(client_order_id=str(order_id), to_state=OrderState.CANCELLED, reason="exit"))
-    ws.apply(IntentRecorded(intent=intent, session=str(line["session"]), body_hash=str(line["digest"])))
+    ended = [
+        OrderMoved(client_order_id=str(order_id), to_state=OrderState.CANCELLED, reason="exit")
+        for order_id in (cancelled if isinstance(cancelled, list) else [])
+    ]
+    recorded = IntentRecorded(intent=intent, session=str(line["session"]), body_hash=str(line["digest"]))
     data: dict[str, JsonData] = {
         "order": intent.client_order_id,
         "reason": intent.reason,
         "quantity_e4": intent.quantity_e4,
     }
-    ws.apply(Journalled(kind="exit", ref=intent.plan_id, data=data))
-    ws.apply(ReservationReleased(plan_id=intent.plan_id))
+    _tell(ws, "exit", intent.plan_id, data, *ended, recorded, ReservationReleased(plan_id=intent.plan_id))
 
 
 def _fold_answer(ws: WriteSession, line: Line) -> None:
@@ -287,19 +300,20 @@ def _fold_answer(ws: WriteSession, line: Line) -> None:
         return
     if line["kind"] == "accepted":
         at_ms = line["at_ms"] if isinstance(line["at_ms"], int) else ws.now_ms
-        ws.apply(OrderMoved(client_order_id=order_id, to_state=OrderState.ACCEPTED, accepted_at_ms=at_ms))
-        ws.apply(Journalled(kind="accepted", ref=order_id, data={"broker_at_ms": at_ms}))
+        moved = OrderMoved(client_order_id=order_id, to_state=OrderState.ACCEPTED, accepted_at_ms=at_ms)
+        _tell(ws, "accepted", order_id, {"broker_at_ms": at_ms}, moved)
     else:
         reason = str(line["reason"])
-        ws.apply(OrderMoved(client_order_id=order_id, to_state=OrderState.REJECTED, reason=reason))
-        ws.apply(Journalled(kind="rejected", ref=order_id, data={"reason": reason}))
+        moved = OrderMoved(client_order_id=order_id, to_state=OrderState.REJECTED, reason=reason)
+        _tell(ws, "rejected", order_id, {"reason": reason}, moved)
 
 
 def _fold_doubt(ws: WriteSession, line: Line) -> None:
     """Written and not answered: the sender looks the id up before it sends anything."""
     order_id = str(line["order"])
     if _state(ws, order_id) == OrderState.INTENT.value:
-        ws.apply(OrderMoved(client_order_id=order_id, to_state=OrderState.UNKNOWN, reason="database locked"))
+        moved = OrderMoved(client_order_id=order_id, to_state=OrderState.UNKNOWN, reason="database locked")
+        _tell(ws, "in_doubt", order_id, {"reason": "database locked"}, moved)
         intent = _intent_of(line)
         payload = {"order": order_id}
         ws.publish(NewJob(Step.SEND_EXIT, dict(payload), idem_key=order_id, key=intent.plan_id))

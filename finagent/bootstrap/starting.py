@@ -9,6 +9,7 @@ from finagent.context import SurfaceError
 from finagent.domain.facts import ControlChanged
 from finagent.domain.reconcile import Difference, DifferenceKind
 from finagent.domain.steps import Step
+from finagent.domain.told import told
 from finagent.ports import JsonValue, NewJob, RetryError
 from finagent.queue.port import Tx
 
@@ -45,7 +46,7 @@ async def examine_damage(engine: Engine) -> None:
     """Damage shuts the entry gate for good; exits stay possible."""
     found = await engine.database.read_fn(damage)
     if found is not None:
-        await shut_gate(engine, "damage")
+        await shut_gate(engine, "damage", found)
         await engine.queue.note("damage", {"detail": found})
         LOG.critical("start.damage", extra={"detail": found})
 
@@ -71,7 +72,9 @@ async def compare_with_broker(engine: Engine) -> Sequence[Difference]:
     return differences
 
 
-async def shut_gate(engine: Engine, reason: str) -> None:
+async def shut_gate(engine: Engine, reason: str, detail: str = "") -> None:
+    """No entries; the journal says why."""
     tx = Tx()
-    tx.put(ControlChanged(gate_reason=reason))
+    for fact in told("gate", reason, {"detail": detail}, [ControlChanged(gate_reason=reason)]):
+        tx.put(fact)
     await engine.queue.commit(tx)

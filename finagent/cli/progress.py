@@ -1,5 +1,6 @@
 """Progress on stderr: a live bar on a terminal, else one line for each session."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO, runtime_checkable
@@ -39,6 +40,24 @@ def steps(verb: str, stream: TextIO) -> Iterator[Progress]:
             bar.update(task, description=f"{verb} {name}", completed=number - 1, total=count)
 
         yield show
+
+
+MANY = 2_000
+"""What has fewer is done before anybody looks."""
+
+
+@contextmanager
+def tenths(verb: str) -> Iterator[Progress]:
+    """A function that is told how far something is, and says each tenth of what takes long as a line on stderr."""
+    told: dict[str, int] = {}
+
+    def show(name: str, done: int, total: int) -> None:
+        reached = done * 10 // max(1, total)
+        if total >= MANY and reached > told.get(name, 0):
+            told[name] = reached
+            print(f"{verb}: {reached * 10} % of {total} {name}", file=sys.stderr, flush=True)
+
+    yield show
 
 
 def by_file(progress: Progress) -> Callable[[object], None]:

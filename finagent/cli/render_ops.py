@@ -36,6 +36,7 @@ def status(document: Document, page: Page) -> str:
         ("Today", _today(document)),
         ("Agent", _agent(document)),
         ("Services", _services(rows(document, "services"))),
+        ("Journal", text(document, "journal_head")),
     ]
     parts = [page.heading(head), *(problems or [page.paint("No problems.", "green")]), "", page.pairs(facts)]
     upcoming = [_next(row) for row in rows(document, "next_jobs")[:5]]
@@ -133,16 +134,6 @@ def _plain(value: Json) -> str:
     if isinstance(value, dict | list):
         return f"({len(value)})"
     return clean(value)
-
-
-def verification(document: Document, page: Page) -> str:
-    """Whether the hash chain holds."""
-    count = quantity(number(document, "entries"))
-    if flag(document, "valid"):
-        return page.paint(f"The chain of {count} entries is whole.", "green")
-    return page.paint(
-        f"The chain breaks at entry {text(document, 'first_bad_seq')}: {text(document, 'detail')}", "red"
-    )
 
 
 def doctor(document: Document, page: Page) -> str:

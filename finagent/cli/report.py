@@ -71,6 +71,7 @@ def _sum(document: Document, page: Page) -> str:
         ("Fees", money(number(totals, "fees"))),
         ("Win rate", share(number(totals, "win_rate"))),
         ("Flat", _flat(document)),
+        ("Journal head", text(document, "journal_head")),
         ("Problems", "; ".join(text(row, "message", "detail") for row in rows(document, "problems"))),
     ]
     return f"{page.heading('The day')}\n{page.pairs(facts)}"

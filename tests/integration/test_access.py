@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finagent.bootstrap.access import DENIALS_EVERY, TOKENS_ROW, AccessAudit
-from finagent.domain.facts import Journalled
+from finagent.domain.told import told
 from finagent.queue.port import Tx
 from finagent.runtime.clock import SystemTicker
 from finagent.runtime.denials import Denials
@@ -114,7 +114,8 @@ async def test_event_that_another_writer_has_journalled_is_not_written_again(
             version = await read(row)
             tx = Tx()
             tx.expect(row, version)
-            tx.put(Journalled(kind="token_created", ref="elsewhere", data={}))
+            for fact in told("token_created", "elsewhere", {}):
+                tx.put(fact)
             await queue.commit(tx)
             return version
 

@@ -184,11 +184,9 @@ async def test_day_close_expires_what_was_left_with_its_question(home: Path) -> 
     async with Stage(home, mode="approve") as stage:
         stage.market.day("AAA", DAY)
         await stage.until("16:01")
-        for sql in (
-            "UPDATE plan SET state = 'pending'",
-            "UPDATE approval SET state = 'pending', answered_at = NULL",
-        ):
-            await stage.engine.queue.call(lambda ws, text=sql: ws.conn.execute(text).rowcount)  # type: ignore[misc]
+        await stage.forge(
+            "UPDATE plan SET state = 'pending'", "UPDATE approval SET state = 'pending', answered_at = NULL"
+        )
         await stage.finish()
         assert await stage.states() == {"AAA": "expired day_over"}
         assert await stage.value("SELECT state FROM approval") == "expired"

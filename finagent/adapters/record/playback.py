@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Protocol, cast, get_type_hints
@@ -16,7 +17,7 @@ from finagent.adapters.record.kinds import (
     port_name,
     questions,
 )
-from finagent.adapters.record.recorder import ATTEMPTS, TOLD, arguments_of, decided, unsaid
+from finagent.adapters.record.recorder import ATTEMPTS, COMMITS, TOLD, arguments_of, decided, unsaid
 from finagent.domain.errors import PlainDataError
 from finagent.domain.evidence import Evidence, EvidenceWriter, canonical_text, resolved, shortened
 from finagent.domain.facts import Journalled
@@ -42,6 +43,10 @@ class Decision:
     rows: tuple[tuple[str, str, JsonData], ...]
     facts: JsonData
     jobs: JsonData
+
+
+class _EnoughError(BaseException):
+    """The commit whose decision was asked for is reached."""
 
 
 class UnknownStepError(Exception):
@@ -132,7 +137,9 @@ async def _called(service: object, call: Mapping[str, JsonData], answers: "_Answ
         for name, each in zip(names, as_list(call["args"]), strict=False)
     ]
     named = {name: decoder(hints[name])(each) for name, each in as_object(call["named"]).items()}
-    await method(*args, **named)
+    answers.commits_before = int(str(call.get(COMMITS, 0)))
+    with suppress(_EnoughError):  # what it does after its commit is not what it decided
+        await method(*args, **named)
     return answers.committed
 
 
@@ -166,6 +173,7 @@ class _Answers:
     fetch: Fetch
     missing: list[str] = field(default_factory=list)
     committed: Tx = field(default_factory=Tx)
+    commits_before: int = 0
     _left: dict[tuple[str, str], list[JsonData]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -245,7 +253,13 @@ class _PlayedPort:
         raise NotRecordedError(self._answers.missing[-1])
 
     async def _commit(self, tx: Tx) -> None:
+        if not tx.facts:
+            return
+        if self._answers.commits_before > 0:
+            self._answers.commits_before -= 1
+            return
         self._answers.committed = tx
+        raise _EnoughError
 
     async def _publish(self, _: object) -> None:
         """A job that follows a commit of its own decides nothing."""

@@ -60,6 +60,8 @@ class _WatchedJob(Job):
 
 
 ATTEMPTS = "Job.attempts"
+COMMITS = "commits"
+"""How many commits with facts the step had made before this one, where there were any."""
 _ATTEMPTS = Job._fields.index("attempts")
 
 
@@ -69,6 +71,18 @@ class Recording:
 
     call: dict[str, JsonData]
     reads: list[Read] = field(default_factory=list)
+    commits: int = 0
+    _kept: int = 0
+
+    def committed(self) -> None:
+        """Its buffer is on disk; a step that commits again goes on from here."""
+        self.commits += 1
+        self._kept = len(self.reads)
+        self.call = {**self.call, COMMITS: self.commits}
+
+    def refused(self) -> None:
+        """A guard failed: whoever decides again reads everything again."""
+        del self.reads[self._kept :]
 
 
 _current: ContextVar[Recording | None] = ContextVar("finagent.recording", default=None)
@@ -268,14 +282,17 @@ def _listening(name: str, question: Question, find: Found) -> Callable[..., obje
 def _sealing(queue: JobQueue, seal: Seal) -> Callable[[Tx], object]:
     async def commit(tx: Tx) -> None:
         recording = _current.get()
-        if recording is not None:
-            seal(recording, tx)
+        if recording is None:
+            await queue.commit(tx)
+            return
+        seal(recording, tx)
         try:
             await queue.commit(tx)
         except GuardFailedError:
-            if recording is not None:
-                recording.reads.clear()  # whoever decides again reads everything again
+            recording.refused()
             raise
+        if tx.facts:
+            recording.committed()
 
     return commit
 

@@ -19,16 +19,21 @@ from finagent.adapters.sqlite.backup import (
     verified,
 )
 from finagent.adapters.sqlite.database import connect_reader
+from finagent.adapters.sqlite.facts import apply_fact
 from finagent.adapters.sqlite.faults import error_code
 from finagent.adapters.sqlite.migrate import check_version, migrate
+from finagent.adapters.sqlite.session import WriteSession
 from finagent.adapters.sqlite.swap import finish_restore, free_stamp, prepared_name
+from finagent.domain.facts import ControlChanged
+from finagent.domain.told import told
+from finagent.queue.job import JobTypes
 from finagent.runtime.failpoints import hit
 from finagent.runtime.lock import FileLock
 
 RESTORED = "restored from a backup"
 RESTORER = "restore"
-SHUT_GATE = """
-UPDATE control SET is_paused = 1, needs_rearm = 1, pause_reason = ?, paused_by = ?, updated_at = ?"""
+CLOCK = "SELECT now_ms FROM clock WHERE id = 1"
+SHUT = ControlChanged(is_paused=True, needs_rearm=True, pause_reason=RESTORED, paused_by=RESTORER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +175,12 @@ def _mark(made: Path, backup: Path, *, wall_ms: int, identity: str, version: int
     with contextlib.closing(sqlite3.connect(made, isolation_level=None)) as connection:
         migrate(connection, made, now_ms=wall_ms)
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(SHUT_GATE, (RESTORED, RESTORER, wall_ms))
+        now_ms = int(connection.execute(CLOCK).fetchone()[0])
+        session = WriteSession(
+            connection, now_ms=now_ms, types=JobTypes({}), apply_fact=apply_fact, ready_types=set()
+        )
+        for fact in told("restored", "database", {"by": identity}, [SHUT]):
+            session.apply(fact)
         data = json.dumps({"backup": str(backup), "by": identity, "schema_version": version}, sort_keys=True)
         leases.note(connection, wall_ms=wall_ms, kind="restore", data=data)
         connection.execute("COMMIT")

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from finagent.adapters.sqlite.codec import decode
+from finagent.adapters.sqlite.views_journal import journal_head
 from finagent.adapters.sqlite.views_orders import trade_document
 from finagent.adapters.sqlite.views_plans import read_plans
 from finagent.adapters.sqlite.views_scan import read_candidates
@@ -45,6 +46,7 @@ def run_document(conn: sqlite3.Connection, sessions: Sequence[str]) -> Document:
         "trades": [trade_document(trade) for trade in trades],
         "totals": _totals(trades),
         "jobs": {"done": done, "dead": dead, "live": live, "cancelled": cancelled},
+        "journal_head": journal_head(conn),
         "without_minutes": _without_minutes(conn, sessions),
     }
 
@@ -88,6 +90,7 @@ def day_document(conn: sqlite3.Connection, date: str) -> Document:
         "flat": day.get("flat"),
         "held_over": day.get("held_over"),
         "outcome_hash": outcome_of(conn),
+        "journal_head": journal_head(conn),
     }
 
 

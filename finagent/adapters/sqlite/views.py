@@ -115,6 +115,7 @@ class SqliteViews:
                 broker=facts.broker,
             ),
             "next_jobs": views_status.next_jobs(scene, ticks),
+            "journal_head": scene.journal_head,
         }
 
     async def scans(self, *, session: str | None = None) -> Document:

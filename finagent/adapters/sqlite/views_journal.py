@@ -39,6 +39,15 @@ def read_journal(
     }
 
 
+HEAD = "SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1"
+
+
+def journal_head(conn: sqlite3.Connection) -> str | None:
+    """The last entry as ``SEQ:HASH``: the anchor to keep outside; None for an empty journal."""
+    row = conn.execute(HEAD).fetchone()
+    return None if row is None else f"{row[0]}:{row[1]}"
+
+
 def read_entries_of(conn: sqlite3.Connection, refs: Sequence[str]) -> list[Document]:
     """All entries about some plans, orders or trades, in order."""
     return [entry_document(row) for row in conn.execute(OF_REFS, (json.dumps(list(refs)),)).fetchall()]
@@ -66,7 +75,8 @@ async def verify(database: Database) -> Document:
             lambda conn, last=last: conn.execute(CHAIN, (last, CHUNK)).fetchall()  # type: ignore[misc]
         )
         if not rows:
-            return {"entries": count, "valid": True, "first_bad_seq": None, "detail": None}
+            head = f"{last}:{previous}" if last else None
+            return {"entries": count, "valid": True, "first_bad_seq": None, "detail": None, "head": head}
         watched = _Watched(rows, expected=last + 1)
         try:
             count += verify_chain(watched, previous_hash=previous)
@@ -77,6 +87,7 @@ async def verify(database: Database) -> Document:
                 "valid": False,
                 "first_bad_seq": watched.first_bad_seq,
                 "detail": str(error),
+                "head": None,
             }
         last, previous = rows[-1][0], rows[-1][6]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from finagent.adapters.sqlite.jobs import COLUMNS, job_from_row
 from finagent.adapters.sqlite.views_account import MarkedLedger
 from finagent.adapters.sqlite.views_external import DIFFERENCES, difference_words
+from finagent.adapters.sqlite.views_journal import journal_head
 from finagent.adapters.sqlite.views_orders import LIVE, Guarded
 from finagent.adapters.sqlite.views_values import Document, Json, instant, listed, loads, maybe_instant
 from finagent.domain.market import MINUTE_MS, Session
@@ -59,6 +60,7 @@ class Scene:
     differences: Sequence[tuple[str, str, str, int]]
     counts: Mapping[str, int]
     boot: tuple[int, int | None] | None
+    journal_head: str | None
 
 
 @dataclass(slots=True)
@@ -112,6 +114,7 @@ def read_scene(conn: sqlite3.Connection, session: str) -> Scene:
         differences=conn.execute(DIFFERENCES).fetchall(),
         counts=counts,
         boot=conn.execute(BOOT).fetchone(),
+        journal_head=journal_head(conn),
     )
 
 

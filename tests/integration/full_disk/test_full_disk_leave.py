@@ -13,7 +13,6 @@ from finagent.runtime.errors import HaltError
 from tests.integration.backup_world import faults
 from tests.integration.full_disk.stage import LIMITLESS, SETTINGS, FullStage, selling
 from tests.integration.locked.test_emergency import FLAT, Counting, claimed
-from tests.integration.services.world import DAY
 from tests.proof.queue.small_disk import fill, mounted, unmount
 
 LEFT = "the disk is full: entries were shut and positions closed; free space on the home's disk, then start again"
@@ -72,7 +71,7 @@ async def test_position_is_closed_once_and_the_process_ends_with_the_mend(disk: 
         before = "SELECT clean FROM boot WHERE epoch = ?"
         assert await stage.value(before, stage.engine.queue.epoch - 1) == 1, "it was an end in order"
         assert await stage.control.resume(identity="ann") is None
-        assert await stage.reconcile().differences(DAY) == []
+        assert await stage.reconcile().differences() == []
     assert stage.reason is None
     assert faults(stage.path) == []
 

@@ -211,6 +211,7 @@ async def test_exit_that_was_committed_and_not_sent_leaves_under_its_own_id(home
         tx = Tx()
         tx.put(IntentRecorded(intent=intent, session=DAY, body_hash=body_hash(intent)))
         await stage.engine.queue.commit(tx)
+        await stage.forge()  # no step of ours wrote it
         holder = stage.hold()
         await stage.waited(31.0)
         await stage.waited(36.0)

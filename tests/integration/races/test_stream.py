@@ -214,8 +214,7 @@ async def test_order_that_is_over_here_and_works_at_the_broker_is_cancelled(home
     async with OutsideStage(home) as stage:
         stage.market.day("AAA", "2018-02-20")
         await stage.until("09:31")
-        sql = "UPDATE broker_order SET state = 'cancelled', ended_at = 1"
-        await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
+        await stage.forge("UPDATE broker_order SET state = 'cancelled', ended_at = 1")
         assert await stage.hear() == 1
         assert stage.broker.book[stage.broker.the("entry")].state is OrderState.CANCELLED
 

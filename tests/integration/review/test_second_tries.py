@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from finagent.bootstrap.live import ReconcileTimer
-from finagent.domain.facts import ControlChanged
+from finagent.bootstrap.starting import shut_gate
 from finagent.domain.steps import Step
-from finagent.ports import NewJob, OrderRejectedError, Tx
+from finagent.ports import NewJob, OrderRejectedError
 from finagent.services.sender import MOST_EXITS
 from tests.integration.services.invariants import violations
 from tests.integration.services.market import local
@@ -107,9 +107,7 @@ async def test_rearm_leaves_a_gate_that_is_shut_for_damage_shut(home: Path) -> N
     async with Stage(home) as stage:
         stage.market.day("AAA", DAY)
         await stage.until("09:40")
-        tx = Tx()
-        tx.put(ControlChanged(gate_reason="damage"))
-        await stage.engine.queue.commit(tx)
+        await shut_gate(stage.engine, "damage")
         await stage.control.rearm(identity="ann")
         await stage.quiet()
         assert await gate(stage) == "damage"

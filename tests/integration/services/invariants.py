@@ -1,4 +1,4 @@
-"""What must hold of a database after any step, and after a day; read with plain SQL, no code of ours but the chain."""
+"""What must hold of a database after any step, and after a day; read with plain SQL, but for the journal."""
 
 import itertools
 import json
@@ -6,11 +6,17 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from finagent.bootstrap.journal_proof import Selection, replay_journal, verify_journal
 from finagent.domain.journal import verify_chain
 
 TERMINAL_PLANS = "('closed', 'refused', 'rejected', 'expired', 'cancelled', 'not_filled', 'superseded')"
 TERMINAL_ORDERS = "('filled', 'cancelled', 'rejected', 'expired', 'never_arrived')"
 Check = Callable[[sqlite3.Connection], Iterator[str]]
+
+
+def forged(path: Path) -> Path:
+    """The mark of a database whose rows a test has changed behind the journal's back."""
+    return path.with_name("forged")
 
 
 def violations(path: Path, *, is_day_over: bool = False, flat: bool = True) -> list[str]:
@@ -21,6 +27,7 @@ def violations(path: Path, *, is_day_over: bool = False, flat: bool = True) -> l
             _approvals, _reservations, _trades,
         )  # fmt: skip
         found = [text for check in checks for text in check(conn)]
+        found += _decided_again(path)
         if is_day_over:
             found += [text for check in (_jobs, _plans, _orders) for text in check(conn)]
             if flat:
@@ -40,6 +47,16 @@ def _journal(conn: sqlite3.Connection) -> Iterator[str]:
         yield "the journal's chain"
     if any(first[1] > then[1] for first, then in itertools.pairwise(rows)):
         yield "the journal goes back in time"
+
+
+def _decided_again(path: Path) -> list[str]:
+    """Every entry with its inputs, every state row with its entry, and every decision the same once more."""
+    verified, again = verify_journal(path), replay_journal(path, Selection())
+    is_sound = verified["valid"] or forged(path).exists()
+    found = [] if is_sound else [f"the journal: {verified['detail']}"]
+    if again["different"] or again["not_replayable"]:
+        found.append(f"decided again: {again['differences']} {again['reasons']}")
+    return found
 
 
 def _no_floats(conn: sqlite3.Connection) -> Iterator[str]:

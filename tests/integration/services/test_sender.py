@@ -150,12 +150,11 @@ async def test_entry_never_sent_within_its_time_is_cancelled_not_unknown(home: P
     async with day(home) as (stage, broker):
         await stage.until("09:31")
         order_id = (await stage.orders())["entry-1"].intent.client_order_id
-        sql = "UPDATE broker_order SET state = 'intent', accepted_at = NULL WHERE plan_id IN (SELECT plan_id FROM plan)"
-        await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
-        await stage.engine.queue.call(
-            lambda ws: ws.conn.execute("DELETE FROM venue_order WHERE parent_id NOTNULL").rowcount
+        await stage.forge(
+            "UPDATE broker_order SET state = 'intent', accepted_at = NULL",
+            "DELETE FROM venue_order WHERE parent_id NOTNULL",
+            "DELETE FROM venue_order",
         )
-        await stage.engine.queue.call(lambda ws: ws.conn.execute("DELETE FROM venue_order").rowcount)
         stage.clock.advance(stage.clock.now_ms() + 61_000)
         await stage.publish(NewJob(Step.SEND, {"order": order_id}, idem_key="late"))
         assert set((await stage.order_states()).values()) == {"cancelled"}
@@ -182,10 +181,9 @@ async def test_fill_told_before_the_acceptance_was_recorded_loses_neither_legs_n
         )
         await stage.until("09:31")
         order_id = (await stage.orders())["entry-1"].intent.client_order_id
-        sql = "UPDATE broker_order SET state = 'intent', accepted_at = NULL"
-        await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
-        await stage.engine.queue.call(
-            lambda ws: ws.conn.execute("DELETE FROM job_queue WHERE type = 'cancel_entry'").rowcount
+        await stage.forge(
+            "UPDATE broker_order SET state = 'intent', accepted_at = NULL",
+            "DELETE FROM job_queue WHERE type = 'cancel_entry'",
         )
         await stage.until("09:32")
         assert (await stage.order_states())["entry-1"] == "partially_filled"

@@ -178,10 +178,10 @@ async def test_bare_position_is_protected_at_the_next_minute(home: Path) -> None
         await stage.until("09:33")
         stop_id = (await stage.orders())["stop-1"].intent.client_order_id
         await stage.engine.broker.cancel(stop_id)
-        sql = "UPDATE venue_order SET is_reported = 1"
-        await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
-        sql = "UPDATE broker_order SET state = 'cancelled', ended_at = 1 WHERE leg = 'stop'"
-        await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
+        await stage.forge(
+            "UPDATE venue_order SET is_reported = 1",
+            "UPDATE broker_order SET state = 'cancelled', ended_at = 1 WHERE leg = 'stop'",
+        )
         await stage.until("09:34")
         assert (await stage.order_states())["stop-2"] == "accepted"
         await stage.finish()

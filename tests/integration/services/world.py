@@ -27,7 +27,7 @@ from finagent.services.control import ControlService
 from finagent.services.journal import JournalService
 from finagent.services.reconcile import ReconcileService
 from finagent.settings import Settings
-from tests.integration.services.invariants import violations
+from tests.integration.services.invariants import forged, violations
 from tests.integration.services.market import NEW_YORK, ScriptedCalendar, ScriptedMarket, ScriptedNews, local
 
 DAY, NEXT = "2018-02-20", "2018-02-21"
@@ -83,7 +83,8 @@ class Stage:
     ) -> None:
         await self.stop()
         if kind is None and self._is_checked:
-            assert violations(self.path) == []
+            found = violations(self.path)
+            assert found == [], found
 
     async def start(self) -> None:
         """Open the file where its last commit left it and start all services."""
@@ -117,6 +118,12 @@ class Stage:
         self.engine.supervisor.request_stop()
         assert await asyncio.wait_for(self._running, PATIENCE_S) is None
         await self.engine.close()
+
+    async def forge(self, *statements: str) -> None:
+        """Change rows behind the journal's back, as no program of ours does; the journal tells another story then."""
+        forged(self.path).touch()
+        for sql in statements:
+            await self.engine.queue.call(lambda ws, sql=sql: ws.conn.execute(sql).rowcount)  # type: ignore[misc]
 
     async def restart(self) -> None:
         """Stop and open again."""
