@@ -230,6 +230,9 @@ class ApprovalService:
             price_at_ms=price.at_ms if price is not None else None,
             max_price_age_ms=self._price_age_ms(plan),
         )
+        edit = self._edit(plan, reply)
+        if isinstance(edit, NoPlan) and (isinstance(verdict, Accepted) or is_fresh_plan_due(verdict.reason)):
+            return Outcome(edit.reason, edit.detail, plan.plan_id)  # a slip of the pen ends no plan
         if isinstance(verdict, RefusedAnswer):
             return await self._refused(stored, approval, verdict, reply, tx)
         if verdict.state is ApprovalState.REJECTED:
@@ -240,8 +243,8 @@ class ApprovalService:
             self._close_question(approval, verdict, tx, state=ApprovalState.SUPERSEDED)
             fresh_at_ms = self._ask_afresh(plan, "auction_missed", tx, by=reply)
             return self._afresh(plan, "auction_missed", "too late for the opening auction", fresh_at_ms)
-        if is_edited(plan, quantity_e4=reply.quantity_e4, stop_e4=reply.stop_e4):
-            return await self._revise(plan, approval, verdict, reply, tx)
+        if isinstance(edit, Plan):
+            return await self._revise(plan, edit, approval, verdict, reply, tx)
         if not decision.is_approved:
             reason = ", ".join(decision.reasons)
             self._close_question(approval, verdict, tx, state=ApprovalState.EXPIRED)
@@ -276,13 +279,16 @@ class ApprovalService:
     def _afresh(self, plan: Plan, reason: str, detail: str, fresh_at_ms: int | None) -> Outcome:
         return Outcome(reason, detail, plan.plan_id, next_version_id(plan, self.scope), fresh_at_ms)
 
+    def _edit(self, plan: Plan, reply: Reply) -> Plan | NoPlan | None:
+        """The next version that an answer asks for, why there can be none, None where it takes the plan as it is."""
+        if not is_edited(plan, quantity_e4=reply.quantity_e4, stop_e4=reply.stop_e4):
+            return None
+        return revise(plan, self.scope, quantity_e4=reply.quantity_e4, stop_e4=reply.stop_e4)
+
     async def _revise(
-        self, plan: Plan, approval: StoredApproval, verdict: Accepted, reply: Reply, tx: Tx
+        self, plan: Plan, fresh: Plan, approval: StoredApproval, verdict: Accepted, reply: Reply, tx: Tx
     ) -> Outcome:
         """A person's smaller quantity or tighter stop: the next version, asked of risk, approved at once."""
-        fresh = revise(plan, self.scope, quantity_e4=reply.quantity_e4, stop_e4=reply.stop_e4)
-        if isinstance(fresh, NoPlan):
-            return Outcome(fresh.reason, fresh.detail, plan.plan_id)
         decision, price = await self.risk.recheck(fresh, replaces=plan.plan_id)
         if not decision.is_approved:
             return Outcome("refused_by_risk", ", ".join(decision.reasons), plan.plan_id)

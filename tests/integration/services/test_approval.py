@@ -115,6 +115,8 @@ async def test_price_that_ran_away_supersedes_the_plan_by_a_fresh_one(home: Path
     """100.80 is more than 0.25 R (0.75) beyond 100; the next version is planned from there, and asked."""
     async with asked(home, {"09:31": (100, 100.8, 100, 100.8)}) as stage:
         first = (await stage.plan()).plan
+        assert (await stage.answer(first.plan_id, stop_e4=1)).code == "stop_widens"
+        assert (await stage.plan()).state == "pending"
         outcome = await stage.answer(first.plan_id)
         assert outcome.code == "price_moved"
         old, fresh = await stage.plans()
@@ -207,6 +209,8 @@ async def test_edit_after_the_auctions_cut_off_becomes_a_plan_for_the_next_setup
         await stage.until("09:28")
         plan = (await stage.plan()).plan
         assert (await stage.plan()).state == "pending"
+        slip = await stage.answer(plan.plan_id, quantity_e4=plan.quantity_e4 + SHARE)
+        assert (slip.code, (await stage.plan()).state) == ("quantity_grows", "pending")
         outcome = await stage.answer(plan.plan_id, quantity_e4=10 * SHARE)
         assert (outcome.code, outcome.fresh_at_ms) == ("auction_missed", local(DAY, "09:31"))
         await stage.until("09:31")
