@@ -377,18 +377,18 @@ PLANS = st.builds(
     lambda symbol, reference, width, score, adv, limit, lot, spread, sector: plan(
         symbol,
         reference=reference,
-        stop=reference - min(width, reference - 1),
-        target=reference + 5 * width,
+        stop=reference - max(1, reference * width // 1_000),
+        target=reference + 5 * max(1, reference * width // 1_000),
         score_e6=score,
         adv_shares=adv,
-        limit_e4=None if limit is None else reference + limit * width // 10,
+        limit_e4=None if limit is None else reference + limit * reference * width // 10_000,
         lot_e4=lot,
         spread_e6=spread,
         sector=sector,
     ),
     st.sampled_from(["A", "B", "C", "D", "E", "F"]),
     st.integers(2_0000, 300_0000),
-    st.integers(1, 30_0000),
+    st.integers(2, 100),
     st.integers(0, 3),
     st.none() | st.integers(0, 10_000_000),
     st.none() | st.integers(0, 2),
@@ -396,24 +396,32 @@ PLANS = st.builds(
     st.none() | st.integers(0, 3_000),
     st.sampled_from([None, "Retail", "Energy"]),
 )
-ACCOUNTS = st.builds(
-    lambda equity, realised, worst, exposure, power, cash, retail: account(
+"""Stops 0.2 to 10 % wide."""
+
+
+def part_of(equity: int, most: int) -> st.SearchStrategy[int]:
+    """From nothing to ``most`` thousandths of the equity, in 1e-8, often near either end."""
+    whole = equity * USD * most // 1_000
+    return st.sampled_from([0, 0, 0, whole // 2, whole * 9 // 10]) | st.integers(0, whole)
+
+
+@st.composite
+def accounts(draw):
+    """Accounts from empty to full, so that every cap binds in some of them and plans pass in most."""
+    equity = draw(st.sampled_from([500, 5_000, 100_000]) | st.integers(400, 1_000_000))
+    lost = draw(part_of(equity, 25))
+    return account(
         equity,
-        realised_pnl_e8=realised,
-        open_worst_case_e8=worst,
-        exposure_e8=exposure,
-        buying_power_e8=power,
-        cash_e8=cash,
-        sector_exposure_e8=(("Retail", retail),),
-    ),
-    st.integers(100, 1_000_000),
-    st.integers(-3_000 * USD, 3_000 * USD),
-    st.integers(0, 3_000 * USD),
-    st.integers(0, 200_000 * USD),
-    st.integers(-100 * USD, 500_000 * USD),
-    st.integers(-100 * USD, 500_000 * USD),
-    st.integers(1, 50_000 * USD),
-)
+        realised_pnl_e8=draw(st.sampled_from([-1, 0, 1])) * lost,
+        open_worst_case_e8=draw(part_of(equity, 22)),
+        exposure_e8=draw(part_of(equity, 1_000)),
+        buying_power_e8=4 * equity * USD - draw(part_of(equity, 4_000)),
+        cash_e8=equity * USD - draw(part_of(equity, 1_001)),
+        sector_exposure_e8=(("Retail", 1 + draw(part_of(equity, 400))),),
+    )
+
+
+ACCOUNTS = accounts()
 PLAN_LISTS = st.lists(PLANS, max_size=6, unique_by=lambda each: each.symbol)
 PROFILES = st.sampled_from([standard_profile(), micro_profile()])
 SLIPPAGE = st.integers(0, 20_000)
