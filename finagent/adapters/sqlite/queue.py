@@ -101,7 +101,9 @@ class SqliteJobQueue:
             runner,
             clock=self._clock,
             ticker=self._ticker,
-            now_ms=now_ms,
+            now_ms=max(
+                now_ms, report.clock_ms
+            ),  # a clock that was set back a little dates nothing before what is there
             on_halt=self._on_halt,
             on_busy=self._on_busy,
             make_room=self._make_room,
