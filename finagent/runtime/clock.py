@@ -59,11 +59,15 @@ class VirtualClock:
         self._now_ms = to_ms
 
 
-class SystemTicker:
+class LoopTicker:
+    """A ticker that sleeps on the event loop's own timers."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class SystemTicker(LoopTicker):
     """The monotonic clock of the computer and the sleep of the event loop."""
 
     def monotonic_ms(self) -> int:
         return time.monotonic_ns() // 1_000_000
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)

@@ -1,11 +1,12 @@
 """The one loop shape: a service has a name, needs, and runs until it is told to stop."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from finagent.runtime.clock import Ticker
+from finagent.runtime.clock import LoopTicker, Ticker
 from finagent.runtime.tasks import wait_first
 
 
@@ -57,8 +58,14 @@ class LoopService:
 
 async def sleep_or_stop(ticker: Ticker, seconds: float, stop: asyncio.Event) -> None:
     """Sleep, but no longer than until `stop` is set."""
-    if not stop.is_set():
+    if stop.is_set():
+        return
+    if not isinstance(ticker, LoopTicker):
         await wait_first(ticker.sleep(seconds), _until_set(stop), name="sleep")
+        return
+    with contextlib.suppress(TimeoutError):  # the same by one timer, without two tasks
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 async def _until_set(event: asyncio.Event) -> None:

@@ -148,7 +148,10 @@ class ReconcileService:
         fills = [fill for date in dates for fill in await self.broker.fills(session=date)]
         broker = BrokerLook(
             orders={
-                **{order_id: await self.broker.find(order_id) for order_id in live.keys() - listed.keys()},
+                **{
+                    order_id: await self.broker.find(order_id)
+                    for order_id in sorted(live.keys() - listed.keys())
+                },
                 **listed,
             },
             fills=fills,

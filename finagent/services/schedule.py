@@ -77,6 +77,7 @@ class DaySchedule:
         lines.append(CronLine(name=DAY_OPEN, when="open", zone=rules.zone))
         lines.append(CronLine(name=DAY_CLOSE, when=_when(rules.day_close), zone=rules.zone))
         self._cron = CronScheduler(lines, resolve=self._resolve)
+        self._flatten_starts: dict[Session, int] = {}
 
     def next_ms(self, after_ms: int) -> int | None:
         """The next instant strictly after, at which a tick of a session is due; None where the calendar ends."""
@@ -109,12 +110,14 @@ class DaySchedule:
 
     def flatten_start_ms(self, session: Session) -> int:
         """When the flatten ladder begins in a session."""
-        starts = [
-            tick.fire_at_ms
-            for tick in self._cron.between(session.open_ms, session.close_ms)
-            if tick.name.startswith(f"{FLATTEN}:")
-        ]
-        return min(starts, default=session.close_ms)
+        if session not in self._flatten_starts:
+            starts = [
+                tick.fire_at_ms
+                for tick in self._cron.between(session.open_ms, session.close_ms)
+                if tick.name.startswith(f"{FLATTEN}:")
+            ]
+            self._flatten_starts[session] = min(starts, default=session.close_ms)
+        return self._flatten_starts[session]
 
     def entry_windows(self, session: Session) -> list[tuple[int, int]]:
         """When a session takes entries, as (start_ms, end_ms), the end excluded: the windows of every day, until
