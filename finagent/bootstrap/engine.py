@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from finagent.adapters.brokers.manual import ManualBroker
@@ -57,6 +57,7 @@ from finagent.services import (
     tie_out,
 )
 from finagent.services.schedule import DaySchedule
+from finagent.services.stream import StreamTimes
 from finagent.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class EngineOptions:
     at: str | None = None
     broker: OrderExecutionPort | None = None
     stream: BrokerStreamPort | None = None
+    stream_times: StreamTimes = field(default_factory=StreamTimes)
     storage: Storage | None = None
     borrow: Callable[[str], Awaitable[bool | None]] | None = None
 
@@ -219,7 +221,13 @@ class Engine:
             return [stream.PollingService(known.missing, self.store, self.queue, self.ticker)]
         return [
             stream.StreamService(
-                self.options.stream, known.missing, known.told, self.store, self.queue, self.ticker
+                self.options.stream,
+                known.missing,
+                known.told,
+                self.store,
+                self.queue,
+                self.ticker,
+                self.options.stream_times,
             )
         ]
 

@@ -59,13 +59,14 @@ class ReconcileTimer:
     name = "reconcile_timer"
     needs = ("processor",)
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, period_s: float = RECONCILE_PERIOD_S) -> None:
         self._engine = engine
+        self._period_s = period_s
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until stopped."""
         while not stop.is_set():
-            await sleep_or_stop(self._engine.ticker, RECONCILE_PERIOD_S, stop)
+            await sleep_or_stop(self._engine.ticker, self._period_s, stop)
             if not stop.is_set():
                 await self.run_once()
 
@@ -93,15 +94,16 @@ class ProtectionWatch:
     name = "protection_watch"
     needs = ("processor",)
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, period_s: float = PROTECTION_PERIOD_S) -> None:
         self._engine = engine
+        self._period_s = period_s
         self._bare_since_ms: dict[str, int] = {}
         self._asked: set[tuple[str, Step]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until stopped."""
         while not stop.is_set():
-            await sleep_or_stop(self._engine.ticker, PROTECTION_PERIOD_S, stop)
+            await sleep_or_stop(self._engine.ticker, self._period_s, stop)
             if not stop.is_set():
                 await self.run_once()
 

@@ -1,7 +1,6 @@
 """The program's two times over a virtual loop: a clock that a fault may set, and a ticker that nobody can."""
 
-import asyncio
-
+from finagent.runtime.clock import LoopTicker
 from finagent.simulation.loop import VirtualLoop
 
 
@@ -17,7 +16,7 @@ class SimulatedClock:
         return self._loop.now_ms + self.wrong_ms
 
 
-class SimulatedTicker:
+class SimulatedTicker(LoopTicker):
     """Machinery time of one life."""
 
     def __init__(self, loop: VirtualLoop) -> None:
@@ -26,7 +25,3 @@ class SimulatedTicker:
     def monotonic_ms(self) -> int:
         """Milliseconds since the process began."""
         return round(self._loop.time() * 1000)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait on the virtual loop."""
-        await asyncio.sleep(seconds)

@@ -222,6 +222,19 @@ class Exchange:
         self._put(found)
         return found
 
+    def covered_e4(self, symbol: str) -> int:
+        """Shares of a symbol that open exits would sell."""
+        alone_e4, attached = 0, dict[str, int]()
+        for each in self._open(symbol):
+            parent_id = each.order.parent_id
+            if each.order.side is not Side.SELL:
+                continue
+            if parent_id is None:
+                alone_e4 += each.left_e4
+            else:
+                attached[parent_id] = max(attached.get(parent_id, 0), self._fillable_e4(each))
+        return alone_e4 + sum(attached.values())
+
     def ours_e4(self) -> dict[str, int]:
         """Shares that are here through the agent, by symbol: what is held less what came from elsewhere."""
         held = {s: e4 - self.external_e4[s] for s, e4 in sorted(self.books.held_e4.items())}

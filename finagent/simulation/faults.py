@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 BROKER = (
     "request_lost", "reply_lost", "http_504_before", "http_504_after", "http_429_before", "http_429_after",
@@ -11,6 +11,8 @@ BROKER = (
     "stream_silent", "stream_lost", "unknown_order", "unknown_position", "external_holding", "manual_sale",
     "manual_cancel", "positions_empty", "halt", "halt_to_close", "slow_broker", "cash_flow",
 )  # fmt: skip
+NOT_ON_PAPER = ("overfill", "manual_sale", "manual_cancel")
+"""A broker with attached exits is the paper venue: it fills what was ordered, and has no app."""
 VENDOR = (
     "bar_missing", "bar_late", "bar_twice", "bars_shuffled", "feed_stale", "feed_down", "price_zero",
     "price_negative", "price_tenfold",
@@ -48,13 +50,20 @@ class Faults:
     spell lasts and never else.
     """
 
-    def __init__(self, rng: random.Random, now_ms: Callable[[], int]) -> None:
-        self._rng = rng
+    def __init__(self, stream: Callable[[str], random.Random], now_ms: Callable[[], int]) -> None:
+        self._rngs = {kind: stream(f"fault {kind}") for kind in KINDS}
         self._now_ms = now_ms
-        self.rates = {kind: rng.choice(RATES) for kind in KINDS if rng.random() < SHARE}
+        self.rates = {kind: rng.choice(RATES) for kind, rng in self._rngs.items() if rng.random() < SHARE}
         self.fired: Counter[str] = Counter()
         self.is_calm = False
+        self.last_ms = 0
+        """When a fault last took effect."""
         self._spells: dict[str, list[tuple[int, int]]] = {}
+
+    def without(self, kinds: Sequence[str]) -> None:
+        """Take kinds away that this world's broker cannot have."""
+        for kind in kinds:
+            self.rates.pop(kind, None)
 
     def is_on(self, kind: str) -> bool:
         """Whether a kind can strike now."""
@@ -66,8 +75,8 @@ class Faults:
         if rate is None or self.is_calm:
             return False
         if kind in SPELLS:
-            return self.is_under(kind) and self._rng.random() < IN_A_SPELL
-        return self._rng.random() < rate
+            return self.is_under(kind) and self._rngs[kind].random() < IN_A_SPELL
+        return self._rngs[kind].random() < rate
 
     def spell(self, kind: str, from_ms: int, until_ms: int) -> None:
         """Let a kind last for a while."""
@@ -75,9 +84,12 @@ class Faults:
 
     def is_under(self, kind: str, at_ms: int | None = None) -> bool:
         """Whether a spell of a kind lasts."""
+        if kind not in self._spells:
+            return False
         now_ms = self._now_ms() if at_ms is None else at_ms
         return not self.is_calm and any(a <= now_ms < b for a, b in self._spells.get(kind, ()))
 
     def happened(self, kind: str) -> None:
         """Count a fault that really took effect."""
         self.fired[kind] += 1
+        self.last_ms = self._now_ms()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from finagent.domain.orders import BrokerFill, OrderIntent
+from finagent.simulation.budget import allowed_e8, spent_e8
 from finagent.simulation.exchange import Books
 from finagent.simulation.observer import Change, Commit, Observer
 from finagent.simulation.witness import SHARE_E4, Witness
@@ -24,6 +25,8 @@ SIGNED = (
     "CASE json_extract(body, '$.side') WHEN 'buy' THEN 1 ELSE -1 END * json_extract(body, '$.quantity_e4')"
 )
 MOST_OPEN, MOST_TRADES = 3, 5
+SLACK = 50
+"""A plan is sized at its reference and filled where the market is: so much of the limit is the stated bound."""
 Broken = Callable[[str, str], None]
 
 
@@ -38,6 +41,7 @@ class Judge:
         witness: Witness,
         external_e4: Counter[str],
         *,
+        start_e8: int,
         now_ms: Callable[[], int],
         broken: Broken,
     ) -> None:
@@ -45,6 +49,7 @@ class Judge:
         self._books, self._witness = books, witness
         self._now_ms, self._broken = now_ms, broken
         self.jobs_inserted = self.jobs_deleted = 0
+        self.start_e8 = start_e8
         self.external_e4 = external_e4
         self._hash, self._at_ms = "0" * 64, 0
         self._sends: dict[str, tuple[int, bool]] = {}
@@ -68,8 +73,7 @@ class Judge:
                     if change.old not in ("", "pending"):
                         self.break_once("approval_once", change.ref, f"{change.old} became {change.new}")
                 case "reservation":
-                    if (change.old, change.new) == ("free", "held"):
-                        self.break_once("reservation", change.ref, "was free and is held again")
+                    self._reservation(change)
                 case "position" | "fill":
                     plans[change.ref] = None
                 case "job":
@@ -83,8 +87,9 @@ class Judge:
 
     def _journal(self, commit: Commit) -> None:
         """The chain holds, time does not run back, and a change of the business has a row in its commit."""
-        for seq, at_ms, kind, ref, data, found in commit.journal:
-            text = json.dumps(["journal", self._hash, seq, at_ms, kind, ref, data], separators=(",", ":"))
+        for seq, at_ms, kind, ref, data, inputs, found in commit.journal:
+            parts = ["journal", self._hash, seq, at_ms, kind, ref, data, *([inputs] if inputs else [])]
+            text = json.dumps(parts, separators=(",", ":"))
             self._hash = hashlib.sha256(text.encode("ascii")).hexdigest()
             if self._hash != found:
                 self._broken("journal_chain", f"row {seq} {kind} {ref}")
@@ -115,6 +120,25 @@ class Judge:
             resting = self._books.orders.get(change.ref)
             if resting is not None and resting.is_open:
                 self.break_once("done_has_evidence", change.ref, f"{change.new}, and it works at the broker")
+
+    def _reservation(self, change: Change) -> None:
+        """What an entry may still cost stays reserved until it is over: once free it is not held again."""
+        if (change.old, change.new) == ("free", "held"):
+            self.break_once("reservation_once", change.ref, "was free and is held again")
+        if change.new != "free":
+            return
+        sql = "SELECT state FROM plan WHERE plan_id = ?"
+        (state,) = self._row(sql, change.ref)
+        sql = "SELECT state, filled FROM broker_order WHERE plan_id = ? AND leg = 'entry' ORDER BY generation DESC"
+        entry = self._row(sql, change.ref)
+        is_live = bool(entry) and entry[0] not in OVER
+        if state in BEFORE_ENTRY or (is_live and not self._is_exiting(change.ref)):
+            self.break_once("reservation_held", change.ref, f"freed while {state}, its entry {tuple(entry)}")
+
+    def _is_exiting(self, plan_id: str) -> bool:
+        """Whether an exit of everything was written: it takes the place of what was reserved."""
+        sql = "SELECT count(*) FROM broker_order WHERE plan_id = ? AND leg = 'exit'"
+        return self._value(sql, plan_id) > 0
 
     def _position(self, plan_id: str) -> None:
         """A position is the sum of its fills."""
@@ -179,6 +203,12 @@ class Judge:
         )
         if same > 1:
             self.break_once("limit_symbol", order_id, f"{same} entries of one symbol in {session}")
+        spent, allowed = (
+            spent_e8(self._connection, session),
+            allowed_e8(self._connection, session, self.start_e8),
+        )
+        if spent > allowed + allowed // SLACK:
+            self.break_once("limit_loss", order_id, f"at risk {spent}, allowed {allowed} (1e-8)")
 
     # ------------------------------------------------------------ at the broker's door
     def sends(self, intents: Sequence[OrderIntent]) -> None:

@@ -108,31 +108,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 task.get_coro().close()
 
     def _run_once(self) -> None:
-        """One step: of the program, or of the world outside."""
-        if self.is_crashed or self.steps == self.crash_at:
-            raise CrashError
-        queue, timers = self._queue, self._timers
-        if not queue:
-            self._let_time_pass()
-        else:
+        """Steps of the program and of the world outside, until the loop is to stop."""
+        queue, timers, pick = self._queue, self._timers, self._random
+        mixing, crash_at = self._mixing, self.crash_at
+        while not self._stopping:  # type: ignore[attr-defined]
+            if self.is_crashed or self.steps == crash_at:
+                raise CrashError
+            if not queue:
+                self._let_time_pass()
+                while timers and timers[0]._when <= self._now_s:  # type: ignore[attr-defined]
+                    timer = heapq.heappop(timers)
+                    timer._scheduled = False  # type: ignore[attr-defined]
+                    if not timer._cancelled:
+                        queue.append(timer)
+                continue
             self._steps_at_once += 1
             if self._steps_at_once > MOST_STEPS_AT_ONCE:
                 raise StuckError(f"{MOST_STEPS_AT_ONCE} steps and no time has passed")
-        while timers and timers[0]._when <= self._now_s:  # type: ignore[attr-defined]
-            timer = heapq.heappop(timers)
-            timer._scheduled = False  # type: ignore[attr-defined]
-            if not timer.cancelled():
-                queue.append(timer)
-        if not queue:
-            return
-        count = len(queue)
-        place = 0
-        if count > 1 and self._random() < self._mixing:
-            place = int(self._random() * count)
-        handle = queue.pop(place)
-        if not handle.cancelled():
-            self.steps += 1
-            handle._run()
+            place = 0
+            if mixing and (count := len(queue)) > 1 and pick() < mixing:
+                place = int(pick() * count)
+            handle = queue.pop(place)
+            if not handle._cancelled:
+                self.steps += 1
+                handle._run()
 
     def _let_time_pass(self) -> None:
         """Jump to the next timer; what happens outside until then happens first, one thing a step."""

@@ -25,7 +25,7 @@ STATE = {
     "fill": "SELECT count(*) FROM fill WHERE plan_id = ?",
     "job": "SELECT 'kept' FROM job_queue WHERE id = ?",
 }
-JOURNAL = "SELECT seq, at, kind, ref, data, hash FROM journal WHERE seq > ? ORDER BY seq"
+JOURNAL = "SELECT seq, at, kind, ref, data, inputs, hash FROM journal WHERE seq > ? ORDER BY seq"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class Change:
 
 @dataclass(slots=True)
 class Commit:
-    """What one commit changed, and the journal rows it added: (seq, at, kind, ref, data, hash)."""
+    """What one commit changed, and the journal rows it added: (seq, at, kind, ref, data, inputs, hash)."""
 
     changes: list[Change] = field(default_factory=list)
-    journal: list[tuple[int, int, str, str, str, str]] = field(default_factory=list)
+    journal: list[tuple[int, int, str, str, str, str, str]] = field(default_factory=list)
 
 
 class Observer:

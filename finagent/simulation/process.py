@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Protocol
 
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
-from finagent.bootstrap.live import LiveFeed, ReconcileTimer
+from finagent.bootstrap.live import LiveFeed, ProtectionWatch, ReconcileTimer
 from finagent.bootstrap.starting import catch_up_and_compare
 from finagent.bootstrap.world import NoNews, World
 from finagent.context import SurfaceError
 from finagent.domain.orders import OrderIntent, Scope
-from finagent.ports import MarketDataPort
+from finagent.ports import MarketDataPort, NewJob
 from finagent.runtime.metrics import Metrics
 from finagent.runtime.tasks import spawn
 from finagent.services.approval import Outcome, Reply
 from finagent.services.control import ControlService
+from finagent.services.stream import StreamTimes
 from finagent.simulation.broker import SimulatedBroker
 from finagent.simulation.clocks import SimulatedClock, SimulatedTicker
 from finagent.simulation.exchange import Exchange
@@ -25,7 +26,6 @@ from finagent.simulation.faults import Faults
 from finagent.simulation.loop import CrashError, Outside, StuckError, VirtualLoop
 from finagent.simulation.memory import WRITER, Disk, MemoryStorage
 from finagent.simulation.power import Death
-from finagent.simulation.reader import StreamReader
 from finagent.simulation.scenario import Scenario
 
 METRICS = Metrics()
@@ -101,6 +101,11 @@ class Process:
             return None
         return self.engine.approvals.answer(plan_id, reply)
 
+    def publish(self, jobs: Sequence[NewJob]) -> None:
+        """Jobs from outside, while the agent runs."""
+        if self.engine is not None and self.control is not None:
+            spawn(self.engine.queue.publish_many(jobs), "outside")
+
     async def _live(self) -> None:
         scenario, ticker = self.scenario, SimulatedTicker(self.loop)
         world = World(
@@ -116,6 +121,8 @@ class Process:
             approval_mode=lambda: scenario.mode,
             is_virtual=False,
             broker=self._broker,
+            stream=self._broker,
+            stream_times=StreamTimes(look_s=scenario.look_s, silent_s=2 * scenario.look_s),
             storage=MemoryStorage(self.disk, self),
         )
         engine = await open_engine(
@@ -127,8 +134,8 @@ class Process:
             self.control = ControlService(engine.store, engine.queue, scenario.calendar, self.clock)
             supervisor = engine.supervise(
                 LiveFeed(engine.driver, self.clock, ticker, longest_wait_s=scenario.feed_wait_s),
-                ReconcileTimer(engine),
-                StreamReader(engine, self._broker),
+                ReconcileTimer(engine, period_s=scenario.reconcile_s),
+                ProtectionWatch(engine, period_s=scenario.look_s),
             )
             self.halt_reason = await spawn(supervisor.run(), "supervisor")
         finally:
@@ -138,11 +145,13 @@ class Process:
     # ------------------------------------------------------------ trouble at the database and on the line
     async def before(self, door: str) -> bool:
         """One hop, as a thread would cost; longer on a slow disk, for nothing while another program has the lock."""
-        await asyncio.sleep(0)
+        is_writer = door == WRITER
+        if is_writer or self._rng.random() < self.scenario.read_hops:
+            await asyncio.sleep(0)
         if self._faults.is_under("disk_slow") and self._rng.random() < 0.2:
             self._faults.happened("disk_slow")
             await asyncio.sleep(self._rng.randrange(1, 1_500) / 1000)
-        if door == WRITER:
+        if is_writer:
             if self._dies("commit.before"):
                 return False
             if self._faults.is_under("database_busy"):

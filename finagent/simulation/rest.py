@@ -1,7 +1,8 @@
 """What must hold at rest: at the close of a calm session, and at the end, when all faults are over."""
 
+import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from finagent.domain.market import Session
 from finagent.simulation.exchange import Exchange
@@ -11,10 +12,40 @@ from finagent.simulation.witness import SHARE_E4, Ledger, Witness
 Broken = Callable[[str, str], None]
 
 
-def judge_close(exchange: Exchange, session: Session, broken: Broken) -> None:
-    """Nothing of ours is open after the close."""
+def judge_close(
+    connection: sqlite3.Connection,
+    exchange: Exchange,
+    session: Session,
+    exempt: Collection[str],
+    broken: Broken,
+) -> None:
+    """Nothing of ours is open after the close, but what could not trade."""
     for symbol, e4 in exchange.ours_e4().items():
-        broken("flat_at_close", f"{symbol} {e4 // SHARE_E4} after the close of {session.date}")
+        if symbol not in exempt:
+            broken("flat_at_close", f"{symbol} {e4 // SHARE_E4} after the close of {session.date}")
+    sql = "SELECT symbol, sum(quantity) FROM position GROUP BY symbol"
+    told: dict[str, int] = dict(connection.execute(sql).fetchall())
+    ours = exchange.ours_e4()
+    for symbol in sorted({*told, *ours}):
+        if symbol not in exempt and told.get(symbol, 0) != ours.get(symbol, 0):
+            broken(
+                "position_is_brokers",
+                f"{symbol}: journal {told.get(symbol, 0)}, broker {ours.get(symbol, 0)}",
+            )
+
+
+def fingerprint(connection: sqlite3.Connection) -> str:
+    """Everything that a fill told again could change."""
+    total = hashlib.sha256()
+    for sql in (
+        "SELECT plan_id, quantity, stop, body FROM position ORDER BY plan_id",
+        "SELECT client_order_id, state, filled FROM broker_order ORDER BY client_order_id",
+        "SELECT execution_id, client_order_id, body FROM fill ORDER BY execution_id",
+        "SELECT trade_id, pnl, body FROM trade ORDER BY trade_id",
+        "SELECT plan_id, state FROM plan ORDER BY plan_id",
+    ):
+        total.update(repr(connection.execute(sql).fetchall()).encode())
+    return total.hexdigest()
 
 
 def judge_rest(
@@ -34,6 +65,8 @@ def judge_rest(
             broken("order_ends", f"{order_id} works at the broker")
     for symbol, quantity in connection.execute("SELECT symbol, quantity FROM position WHERE quantity <> 0"):
         broken("flat_at_end", f"{symbol} {quantity // SHARE_E4} in the journal")
+    for symbol, e4 in exchange.ours_e4().items():
+        broken("flat_at_end", f"{symbol} {e4 // SHARE_E4} at the broker")
     for plan_id in connection.execute("SELECT plan_id FROM reservation WHERE released_at IS NULL"):
         broken("reservation_ends", f"{plan_id[0]} still reserves")
     for plan_id in connection.execute("SELECT plan_id FROM approval WHERE state = 'pending'"):

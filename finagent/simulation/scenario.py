@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from finagent.domain.market import Session
 from finagent.settings import Settings
 from finagent.simulation.calendar import SimulatedCalendar, make_calendar
 from finagent.simulation.tape import Tape, make_tape
 
-FAULTY_SESSIONS = 2
+FAULTY_SESSIONS = (1, 1, 2)
 """Sessions with faults; one more follows without any, in which everything has to come to its end."""
 SETUPS: tuple[dict[str, Any], ...] = (
     {"preset": "classic", "classic_entry": "next_open"},
@@ -28,27 +29,37 @@ class Scenario:
 
     seed: int
     calendar: SimulatedCalendar
+    sessions: tuple[Session, ...]
     tape: Tape
     settings: Settings
     mode: str
     mixing: float
     has_attached_exits: bool
     feed_wait_s: float
+    reconcile_s: float
+    look_s: float
+    read_hops: float
+    """The share of reads at which others get a turn; at each commit they always do."""
 
 
 def make_scenario(seed: int, rng: random.Random) -> Scenario:
     """The scenario of a seed."""
-    calendar = make_calendar(rng, traded=FAULTY_SESSIONS + 1)
-    sessions = calendar.sessions("", "9")[: FAULTY_SESSIONS + 1]
+    traded = rng.choice(FAULTY_SESSIONS) + 1
+    calendar = make_calendar(rng, traded=traded)
+    sessions = calendar.sessions("", "9")[:traded]
     return Scenario(
         seed=seed,
         calendar=calendar,
+        sessions=tuple(sessions),
         tape=make_tape(rng, sessions, symbols=rng.randint(6, 8)),
         settings=settings_of(rng.randrange(len(SETUPS)), rng.choice(STOPS), rng.choice(TARGETS)),
         mode=rng.choice(("policy", "approve")),
         mixing=rng.choice((0.0, 0.3, 1.0)),
         has_attached_exits=rng.random() < 0.3,
-        feed_wait_s=rng.choice((7.0, 20.0, 60.0)),
+        feed_wait_s=rng.choice((10.0, 60.0, 60.0)),
+        reconcile_s=rng.choice((30.0, 60.0)),
+        look_s=rng.choice((5.0, 15.0, 15.0)),
+        read_hops=rng.choice((0.1, 0.3, 1.0)),
     )
 
 

@@ -5,6 +5,8 @@ import gc
 import logging
 from collections.abc import Iterator
 
+from finagent.queue.worker import TimedOutError
+
 PACKAGE = "finagent"
 
 
@@ -19,7 +21,9 @@ class ErrorKeeper(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the event with its error."""
-        if record.getMessage() in self.EVENTS:
+        if record.getMessage() in self.EVENTS and not (
+            record.exc_info and isinstance(record.exc_info[1], TimedOutError)
+        ):
             error = record.exc_info[1] if record.exc_info else None
             self.found.append(f"{record.getMessage()}: {type(error).__name__}: {error}")
 

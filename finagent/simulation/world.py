@@ -7,30 +7,35 @@ import warnings
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
+from finagent.domain.broker_event import fill_payload
 from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.money import MONEY_SCALE
 from finagent.domain.orders import BrokerFill, OrderIntent
+from finagent.domain.steps import Step
+from finagent.ports import NewJob
 from finagent.services.approval import Outcome, Reply
 from finagent.services.control import ControlService
 from finagent.simulation.exchange import Exchange
-from finagent.simulation.faults import Faults
+from finagent.simulation.faults import NOT_ON_PAPER, Faults
 from finagent.simulation.judge import Judge
 from finagent.simulation.loop import Outside
 from finagent.simulation.memory import Disk
 from finagent.simulation.observer import Observer
+from finagent.simulation.patrol import Patrol
 from finagent.simulation.people import Person
 from finagent.simulation.power import Power
 from finagent.simulation.process import Process
-from finagent.simulation.rest import judge_close, judge_rest
-from finagent.simulation.scenario import FAULTY_SESSIONS, Scenario, make_scenario
+from finagent.simulation.rest import fingerprint, judge_close, judge_rest
+from finagent.simulation.scenario import Scenario, make_scenario
 from finagent.simulation.silence import ErrorKeeper
 from finagent.simulation.trace import Trace
 from finagent.simulation.vendor import SimulatedFeed
 from finagent.simulation.weather import Weather
 from finagent.simulation.witness import Witness
 
-EARLY_MS = 10 * MINUTE_MS
-LATE_MS = 25 * MINUTE_MS
+EARLY_MS = 7 * MINUTE_MS
+LATE_MS = 20 * MINUTE_MS
+"""Longer than the evidence that an order never arrived takes."""
 MOST_ALIKE = 5
 START_EQUITY_E8 = 100_000 * MONEY_SCALE
 
@@ -66,26 +71,32 @@ class SimulatedWorld:
     """Runs one seed."""
 
     def __init__(self, seed: int, *, keeper: ErrorKeeper, keep_trace: bool = False) -> None:
-        rng = self._rng = random.Random(f"finagent sim {seed}")
-        self.scenario: Scenario = make_scenario(seed, rng)
+        def rng(part: str) -> random.Random:
+            """Each part draws from a stream of its own: a change in one leaves the others' luck alone."""
+            return random.Random(f"finagent sim {seed} {part}")
+
+        self._rng = rng("loop")
+        self.scenario: Scenario = make_scenario(seed, rng("scenario"))
         self.trace = Trace(keep=keep_trace)
         self.result = SeedResult(seed=seed)
         calendar, tape = self.scenario.calendar, self.scenario.tape
-        self.sessions = calendar.sessions("", "9")[: FAULTY_SESSIONS + 1]
+        self.sessions = self.scenario.sessions
         self.outside = Outside(self.sessions[0].open_ms - EARLY_MS)
         self.faults = Faults(rng, lambda: self.now_ms)
-        self.power = Power(rng, self.faults)
+        if self.scenario.has_attached_exits:
+            self.faults.without(NOT_ON_PAPER)
+        self.power = Power(rng("power"), self.faults)
         self.disk = Disk()
         self.exchange = Exchange(
             self.outside,
             calendar,
             tape,
             self.faults,
-            rng,
+            rng("exchange"),
             has_attached_exits=self.scenario.has_attached_exits,
             cash_e8=START_EQUITY_E8,
         )
-        self.feed = SimulatedFeed(tape, self.faults, rng)
+        self.feed = SimulatedFeed(tape, self.faults, rng("feed"))
         self.witness = Witness()
         self.judge = Judge(
             self.disk.connection,
@@ -93,6 +104,7 @@ class SimulatedWorld:
             self.exchange.books,
             self.witness,
             self.exchange.external_e4,
+            start_e8=START_EQUITY_E8,
             now_ms=lambda: self.now_ms,
             broken=self.broken,
         )
@@ -103,13 +115,17 @@ class SimulatedWorld:
             self,
             self.outside,
             self.faults,
-            rng,
+            rng("person"),
             self.witness,
             say=lambda text: self.trace.say(self.now_ms, "person", text),
             broken=self.broken,
         )
-        self.weather = Weather(self.outside, self.exchange, tape, self, self.faults, rng, self.witness)
+        self.weather = Weather(
+            self.outside, self.exchange, tape, self, self.faults, rng("weather"), self.witness
+        )
+        self.patrol = Patrol(self.outside, self.exchange, tape, self.faults, self, self.broken)
         self.process: Process | None = None
+        self._started_ms = 0
         self._alike: dict[str, int] = {}
         self._down_until_ms = 0
         self._cut: str | None = None
@@ -148,6 +164,7 @@ class SimulatedWorld:
         else:
             self.weather.plan(session)
             self.person.plan_controls(session.open_ms, session.close_ms, self.scenario.tape.symbols)
+        self.patrol.plan(session)
         self.outside.at(session.close_ms + 30_000, lambda: self._closed(session, is_calm=is_calm))
         end_ms = session.close_ms + LATE_MS
         self.outside.at(end_ms, self._stop)
@@ -174,6 +191,7 @@ class SimulatedWorld:
         )
         self._grave.append(process)
         self.result.lives += 1
+        self._started_ms = self.outside.now_ms
         self.trace.say(self.outside.now_ms, "process", f"starts {self.result.lives}")
         ending = process.run()
         self.exchange.listeners.clear()
@@ -203,7 +221,11 @@ class SimulatedWorld:
     def _excused(self) -> Sequence[str]:
         """How a start may fail while a fault lasts."""
         busy = ("failed: locked",) if self.faults.fired["database_busy"] else ()
-        back = ("failed: clock_behind",) if self.faults.fired["clock_back"] else ()
+        back = (
+            ("failed: clock_behind",)
+            if self.faults.fired["clock_back"] or self.faults.fired["clock_forward"]
+            else ()
+        )
         return (*busy, *back)
 
     def _stop(self) -> None:
@@ -212,8 +234,29 @@ class SimulatedWorld:
 
     def _closed(self, session: Session, *, is_calm: bool) -> None:
         """The session has been over for half a minute."""
+        if is_calm or self.patrol.owes_flat(session):
+            exempt = self.patrol.exempt(session)
+            judge_close(self.disk.connection, self.exchange, session, exempt, self.broken)
         if is_calm:
-            judge_close(self.exchange, session, self.broken)
+            self.outside.at(session.close_ms + 3 * MINUTE_MS, lambda: self._tell_again(session))
+
+    def _tell_again(self, session: Session) -> None:
+        """All the broker has told of a session once more, under other keys: nothing may change."""
+        if self.process is None:
+            return
+        before = fingerprint(self.disk.connection)
+        jobs = [
+            NewJob(Step.BROKER_EVENT, dict(fill_payload(fill)), idem_key=f"again/{fill.execution_id}")
+            for date, fill in self.exchange.books.fills
+            if date == session.date and fill.client_order_id in self.witness.sent
+        ]
+        self.process.publish(jobs)
+
+        def compare() -> None:
+            if fingerprint(self.disk.connection) != before:
+                self.broken("told_twice", f"{len(jobs)} executions told again changed something")
+
+        self.outside.at(session.close_ms + 5 * MINUTE_MS, compare)
 
     def _bury(self) -> None:
         """Collect what died, with nobody listening to what its coroutines complain about."""
@@ -236,6 +279,11 @@ class SimulatedWorld:
         return self.outside.now_ms if self.process is None else self.process.loop.now_ms
 
     @property
+    def alive_since_ms(self) -> int | None:
+        """When the present life began."""
+        return None if self.process is None or self.process.control is None else self._started_ms
+
+    @property
     def steps(self) -> int:
         """Steps of all lives so far."""
         return self.result.steps + (0 if self.process is None else self.process.loop.steps)
@@ -254,7 +302,7 @@ class SimulatedWorld:
         """The agent has committed."""
         self.result.commits += 1
         for row in self.judge.committed().journal:
-            _, _, kind, ref, data, _ = row
+            _, _, kind, ref, data, _, _ = row
             self.trace.say(self.now_ms, "journal", f"{kind} {ref} {data}")
             if kind == "approval_requested":
                 self.outside.at(self.now_ms, lambda ref=ref: self.person.asked(ref))  # type: ignore[misc]
