@@ -163,7 +163,21 @@ class EngineCommands:
 
     async def rearm(self, *, identity: str) -> CommandResult:
         await self._control.rearm(identity=identity)
-        return CommandResult(code="rearmed", message="Rearmed: entries are possible again.")
+        still = await self._still_shut()
+        words = f"but {still}" if still else "entries are possible again"
+        return CommandResult(code="rearmed", message=f"Rearmed: {words}.")
+
+    async def _still_shut(self) -> str:
+        """What a rearm does not open: the day's loss, and a gate shut for damage or a difference."""
+        found = await self._views.risk()
+        control = found.get("control")
+        gate = control.get("gate_reason") if isinstance(control, dict) else None
+        if gate is not None:
+            return f"entries stay shut: {gate}"
+        tier = found.get("loss_tier")
+        return (
+            f"the day's loss is still at its {tier} limit: no entry before the next session" if tier else ""
+        )
 
     async def lock(self, symbol: str, *, identity: str, force: bool = False) -> CommandResult:
         known = self._symbols()

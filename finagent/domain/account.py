@@ -30,6 +30,8 @@ class AccountState:
     """Entries of the session that the broker refused since it last took one, or since a person rearmed."""
     losses_in_a_row: int = 0
     """Trades of the session lost since the last that was not, or since a person rearmed."""
+    orders_out: int = 0
+    """Orders that were stopped at the broker's door because nobody had committed them, since a person rearmed."""
     is_paused: bool = False
     is_killed: bool = False
     locked_symbols: tuple[str, ...] = ()

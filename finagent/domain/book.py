@@ -124,6 +124,8 @@ class Book:
     """Entries of the session refused by the broker since it last took one, or since the last rearm."""
     losses_in_a_row: int = 0
     """Trades of the session lost since the last that was not, or since the last rearm."""
+    orders_out: int = 0
+    """Orders stopped at the broker's door without their intent, since the last rearm."""
     rearmed_at_ms: int = 0
     """When a person last opened entries again after a limit; 0: never."""
     unsettled_e8: int = 0
@@ -195,6 +197,7 @@ def account_state(
         orders_last_minute=book.orders_last_minute,
         rejected_in_a_row=book.rejected_in_a_row,
         losses_in_a_row=book.losses_in_a_row,
+        orders_out=book.orders_out,
         is_paused=book.control.is_paused,
         is_killed=book.control.is_killed,
         locked_symbols=book.control.locked_symbols,

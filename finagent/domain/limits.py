@@ -8,6 +8,9 @@ from finagent.domain.account import AccountState, capital_of, share_of
 from finagent.domain.money import RATIO_SCALE
 from finagent.domain.risk_profile import RiskProfile
 
+MOST_ORDERS_OUT = 0
+"""Orders out equal intents in: not one order may be sent that nobody committed."""
+
 
 class Reopens(StrEnum):
     """What makes entries possible again once a limit is reached."""
@@ -63,6 +66,7 @@ def loss_tier(account: AccountState, profile: RiskProfile) -> str | None:
 def breakers(account: AccountState, profile: RiskProfile) -> tuple[str, ...]:
     """The breakers that stand open: what went wrong so often in a row that a person must look first."""
     streaks = (
+        ("orders_out", account.orders_out, MOST_ORDERS_OUT + 1),
         ("rejected_orders", account.rejected_in_a_row, profile.max_rejected_in_a_row),
         ("losses_in_a_row", account.losses_in_a_row, profile.max_losses_in_a_row),
     )
@@ -86,6 +90,7 @@ def limits(account: AccountState, profile: RiskProfile) -> tuple[Limit, ...]:
     counts: tuple[tuple[str, int, int | None, Reopens], ...] = (
         ("losses_in_a_row", account.losses_in_a_row, profile.max_losses_in_a_row, person),
         ("open_positions", account.open_positions, profile.max_open_positions, room),
+        ("orders_out", account.orders_out, MOST_ORDERS_OUT + 1, person),
         ("orders_per_minute", account.orders_last_minute, profile.max_orders_per_minute, Reopens.MINUTE),
         ("rejected_orders", account.rejected_in_a_row, profile.max_rejected_in_a_row, person),
         ("trades_per_day", account.trades_today, profile.max_trades_per_day, session),

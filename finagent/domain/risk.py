@@ -206,6 +206,7 @@ def _refusals(
         ("trades_per_day", account.trades_today >= profile.max_trades_per_day),
         ("open_positions", account.open_positions >= profile.max_open_positions),
         ("orders_per_minute", account.orders_last_minute >= profile.max_orders_per_minute),
+        ("orders_out", "orders_out" in open_breakers),
         ("rejected_orders", "rejected_orders" in open_breakers),
         ("losses_in_a_row", "losses_in_a_row" in open_breakers),
         ("daily_loss_flatten", tier == "flatten"),

@@ -35,6 +35,7 @@ from finagent.ports import (
 from finagent.runtime.service import ServiceContract
 
 BREAKERS = {
+    "orders_out": "an order without its intent was stopped at the broker's door",
     "rejected_orders": "the broker refused entry after entry",
     "losses_in_a_row": "losing trade after losing trade",
 }

@@ -215,7 +215,9 @@ async def test_risk_shows_each_limit_with_the_part_used(desk: Desk) -> None:
         bankroll_e8=MONEY_SCALE,
     )
     silent = await desk.views(profile=off).risk()
-    assert sorted(silent["limits"]) == ["open_positions", "orders_per_minute", "trades_per_day"]
+    assert sorted(silent["limits"]) == [
+        "open_positions", "orders_out", "orders_per_minute", "trades_per_day",
+    ]  # fmt: skip
     account = silent["account"]
     assert (account["pause_at"], account["flatten_at"], account["limit_used_ratio"]) == (None, None, None)
 

@@ -245,6 +245,7 @@ SELECT count(*) FROM broker_order WHERE session = ?1 AND leg = 'entry' AND state
 LOSSES_IN_A_ROW = """
 SELECT count(*) FROM trade WHERE exit_session = ?1 AND pnl < 0 AND exit_at > max(?2,
     (SELECT coalesce(max(exit_at), 0) FROM trade WHERE exit_session = ?1 AND pnl >= 0))"""
+ORDERS_OUT = "SELECT count(*) FROM journal WHERE kind = 'orders_out' AND at > ?"
 RECENT = "SELECT count(*) FROM broker_order WHERE leg = 'entry' AND created_at > ?"
 OLD_UNKNOWN = "SELECT EXISTS (SELECT 1 FROM broker_order WHERE state = 'unknown' AND created_at < ?)"
 UNKNOWN = "SELECT DISTINCT symbol FROM broker_order WHERE state = 'unknown' ORDER BY symbol"
@@ -293,6 +294,7 @@ def read_book(
         orders_last_minute=conn.execute(RECENT, (now_ms - 60_000,)).fetchone()[0],
         rejected_in_a_row=conn.execute(REJECTED_IN_A_ROW, since).fetchone()[0],
         losses_in_a_row=conn.execute(LOSSES_IN_A_ROW, since).fetchone()[0],
+        orders_out=conn.execute(ORDERS_OUT, (rearmed_at_ms,)).fetchone()[0],
         rearmed_at_ms=rearmed_at_ms,
         unknown_symbols=tuple(s for (s,) in conn.execute(UNKNOWN).fetchall()),
         external_symbols=tuple(s for (s, _, _) in conn.execute(EXTERNAL).fetchall()),

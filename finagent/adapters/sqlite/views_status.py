@@ -227,9 +227,10 @@ def problems(
         why = f": {control.pause_reason}" if control.pause_reason else ""
         by = f" by {control.paused_by}" if control.paused_by else ""
         at_ms = found.ledger.control_at_ms
-        problems.add(
-            "warning", "paused", f"Entries are paused{by}{why}", mend="finagent resume", since_ms=at_ms
-        )
+        mend = "finagent rearm" if control.needs_rearm else "finagent resume"
+        if control.paused_by == "risk" and not control.needs_rearm:
+            mend = "They open again with the next session"
+        problems.add("warning", "paused", f"Entries are paused{by}{why}", mend=mend, since_ms=at_ms)
     _plans(scene, problems, now_ms)
     for symbol in found.unmarked:
         problems.add("warning", "no_price", f"No price of {symbol} is known: it counts at its stop")

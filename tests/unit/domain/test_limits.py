@@ -53,6 +53,7 @@ def test_limits_used_are_ratios_by_name():
         "daily_worst_case": 500_000,
         "exposure": 250_000,
         "open_positions": 333_333,
+        "orders_out": 0,
         "orders_per_minute": 100_000,
         "rejected_orders": 333_333,
         "sector": 500_000,
@@ -69,7 +70,9 @@ def test_limits_that_are_off_miss():
         max_sector_e6=None,
         max_rejected_in_a_row=None,
     )
-    assert list(limits_used(account(), off)) == ["open_positions", "orders_per_minute", "trades_per_day"]
+    assert list(limits_used(account(), off)) == [
+        "open_positions", "orders_out", "orders_per_minute", "trades_per_day",
+    ]  # fmt: skip
     strict = replace(standard_profile(), max_losses_in_a_row=3)
     assert set(limits_used(account(), strict)) - set(limits_used(account(), standard_profile())) == {
         "losses_in_a_row"
@@ -85,6 +88,7 @@ def test_each_limit_says_what_opens_entries_again():
         "exposure": Reopens.ROOM,
         "losses_in_a_row": Reopens.PERSON,
         "open_positions": Reopens.ROOM,
+        "orders_out": Reopens.PERSON,
         "orders_per_minute": Reopens.MINUTE,
         "rejected_orders": Reopens.PERSON,
         "sector": Reopens.ROOM,
@@ -113,3 +117,8 @@ def test_breaker_opens_at_its_count(rejected: int, lost: int, found: tuple[str, 
 def test_limit_of_nothing_is_all_used_by_anything():
     assert limits_used(account(0), standard_profile())["exposure"] == 0
     assert limits_used(account(0, exposure_e8=1), standard_profile())["exposure"] == 1_000_000
+
+
+def test_one_order_without_its_intent_opens_a_breaker():
+    assert breakers(account(orders_out=1), standard_profile()) == ("orders_out",)
+    assert limits_used(account(orders_out=1), standard_profile())["orders_out"] == 1_000_000

@@ -183,6 +183,7 @@ def test_slippage_bound_is_part_of_the_notional():
         ("trades_per_day", {"account": {"trades_today": 5}}),
         ("open_positions", {"account": {"open_positions": 3}}),
         ("orders_per_minute", {"account": {"orders_last_minute": 10}}),
+        ("orders_out", {"account": {"orders_out": 1}}),
         ("rejected_orders", {"account": {"rejected_in_a_row": 3}}),
         ("losses_in_a_row", {"account": {"losses_in_a_row": 2}, "profile": {"max_losses_in_a_row": 2}}),
         ("daily_loss_flatten", {"account": {"equity_e8": 98_000 * USD}}),
