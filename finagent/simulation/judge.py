@@ -7,7 +7,7 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 from finagent.domain.orders import BrokerFill, OrderIntent
@@ -42,6 +42,7 @@ class Judge:
         external_e4: Counter[str],
         *,
         start_e8: int,
+        written: Callable[[], Collection[str]],
         now_ms: Callable[[], int],
         broken: Broken,
     ) -> None:
@@ -50,6 +51,7 @@ class Judge:
         self._now_ms, self._broken = now_ms, broken
         self.jobs_inserted = self.jobs_deleted = 0
         self.start_e8 = start_e8
+        self.written = written
         self.external_e4 = external_e4
         self._hash, self._at_ms = "0" * 64, 0
         self._sends: dict[str, tuple[int, bool]] = {}
@@ -219,6 +221,8 @@ class Judge:
             row = self._row(
                 "SELECT state, body, plan_id, session FROM broker_order WHERE client_order_id = ?", order_id
             )
+            if not row and order_id in self.written():
+                continue  # the database is locked: its intent is in the emergency log
             if not row:
                 self.break_once("order_has_intent", order_id, "sent without a committed intent")
                 continue

@@ -105,6 +105,7 @@ class SimulatedWorld:
             self.witness,
             self.exchange.external_e4,
             start_e8=START_EQUITY_E8,
+            written=lambda: [str(line.get("order")) for line in self.disk.exit_log.lines()],
             now_ms=lambda: self.now_ms,
             broken=self.broken,
         )

@@ -1,0 +1,211 @@
+"""Bugs planted into the running agent, each with the invariants that must see it."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from finagent.domain import account, book
+from finagent.domain.facts import IntentRecorded
+from finagent.simulation.broker import SimulatedBroker
+from finagent.simulation.memory import Disk
+from finagent.simulation.world import SimulatedWorld
+
+
+class MutantGoneError(Exception):
+    """What a mutant changes is no longer there: plant it anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One bug in a sentence, the invariants of which one must be broken by it, and how it is planted."""
+
+    bug: str
+    seen_by: tuple[str, ...]
+    plant: Callable[["Garden"], None]
+
+
+class Garden:
+    """Replaces names of the program and puts them back."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Any, str, Any]] = []
+
+    def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Put what ``make`` makes of a name in its place; MutantGoneError when there is none."""
+        if not hasattr(owner, name):
+            raise MutantGoneError(f"{owner} has no {name} any more")
+        original = getattr(owner, name)
+        self._kept.append((owner, name, original))
+        setattr(owner, name, make(original))
+
+    def clear(self) -> None:
+        for owner, name, original in reversed(self._kept):
+            setattr(owner, name, original)
+
+
+@contextlib.contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """The program with one bug."""
+    garden = Garden()
+    try:
+        mutant.plant(garden)
+        yield
+    finally:
+        garden.clear()
+
+
+def _new_id_on_retry(garden: Garden) -> None:
+    def submitting(original: Any) -> Any:
+        async def submit(broker: SimulatedBroker, intents: Any) -> Any:
+            sent = broker.__dict__.setdefault("mutant_sent", set())
+            head = intents[0]
+            if head.client_order_id in sent:
+                head = replace(head, client_order_id=f"{head.client_order_id[:-4]}ffff")
+            sent.add(intents[0].client_order_id)
+            return await original(broker, (head, *intents[1:]))
+
+        return submit
+
+    garden.replace(SimulatedBroker, "submit", submitting)
+
+
+def _commit_after_post(garden: Garden) -> None:
+    from finagent.services.execution import ExecutionService
+
+    line: list[SimulatedBroker] = []
+
+    def connecting(original: Any) -> Any:
+        def init(broker: SimulatedBroker, *parts: Any) -> None:
+            original(broker, *parts)
+            line[:] = [broker]
+
+        return init
+
+    def executing(original: Any) -> Any:
+        async def handle(service: ExecutionService, job: Any, tx: Any) -> None:
+            await original(service, job, tx)
+            intents = [fact.intent for fact in tx.facts if isinstance(fact, IntentRecorded)]
+            if intents:
+                with contextlib.suppress(Exception):
+                    await line[0].submit(intents)
+
+        return handle
+
+    garden.replace(SimulatedBroker, "__init__", connecting)
+    garden.replace(ExecutionService, "handle", executing)
+
+
+def _stop_missing(garden: Garden) -> None:
+    from finagent.bootstrap.live import ProtectionWatch
+    from finagent.services.exits import ExitService
+
+    async def nothing(*parts: Any) -> int:
+        return 0
+
+    garden.replace(ExitService, "_protect", lambda original: nothing)
+    garden.replace(ProtectionWatch, "run_once", lambda original: nothing)
+
+
+def _ladder_skipped(garden: Garden) -> None:
+    from finagent.services.flatten import FlattenService
+
+    async def nothing(*parts: Any) -> None:
+        return None
+
+    garden.replace(FlattenService, "handle", lambda original: nothing)
+
+
+def _gate_skipped(garden: Garden) -> None:
+    owner = account if hasattr(account, "_gate") else book
+    garden.replace(owner, "_gate", lambda original: lambda found: None)
+
+
+def _job_deleted(garden: Garden) -> None:
+    def making(original: Any) -> Any:
+        def init(disk: Disk) -> None:
+            original(disk)
+            disk.connection.execute(
+                "CREATE TEMP TRIGGER mutant AFTER UPDATE OF status ON job_queue"
+                " WHEN new.status = 'leased' AND new.type = 'record_trade'"
+                " BEGIN DELETE FROM job_queue WHERE id = new.id; END"
+            )
+
+        return init
+
+    garden.replace(Disk, "__init__", making)
+
+
+def _fills_twice(garden: Garden) -> None:
+    from finagent.adapters.sqlite.store import SqliteStore
+
+    number = itertools.count()
+
+    def reading(original: Any) -> Any:
+        async def fills_of(store: Any, plan_id: str) -> Any:
+            return [
+                replace(each, fill=replace(each.fill, execution_id=f"unknown-{next(number)}"))
+                for each in await original(store, plan_id)
+            ]
+
+        return fills_of
+
+    garden.replace(SqliteStore, "fills_of", reading)
+
+
+def _freed_early(garden: Garden) -> None:
+    def making(original: Any) -> Any:
+        def init(disk: Disk) -> None:
+            original(disk)
+            disk.connection.execute(
+                "CREATE TEMP TRIGGER mutant AFTER INSERT ON broker_order WHEN new.leg = 'entry'"
+                " BEGIN UPDATE reservation SET released_at = 1 WHERE plan_id = new.plan_id; END"
+            )
+
+        return init
+
+    garden.replace(Disk, "__init__", making)
+
+
+MUTANTS: dict[str, Mutant] = {
+    "new_id_on_retry": Mutant(
+        bug="what is sent again has another id", seen_by=("order_has_intent",), plant=_new_id_on_retry
+    ),
+    "commit_after_post": Mutant(
+        bug="an order is sent before its intent is committed",
+        seen_by=("order_has_intent",),
+        plant=_commit_after_post,
+    ),
+    "stop_missing": Mutant(bug="no stop is placed", seen_by=("protected",), plant=_stop_missing),
+    "ladder_skipped": Mutant(
+        bug="the flatten ladder closes nothing", seen_by=("flat_at_close",), plant=_ladder_skipped
+    ),
+    "gate_skipped": Mutant(bug="a shut gate lets entries pass", seen_by=("entry_gate",), plant=_gate_skipped),
+    "job_deleted": Mutant(
+        bug="a job is deleted before its handler runs", seen_by=("queue_conserved",), plant=_job_deleted
+    ),
+    "fills_twice": Mutant(
+        bug="a fill told twice is folded twice",
+        seen_by=("told_twice", "position_is_fills", "order_is_fills"),
+        plant=_fills_twice,
+    ),
+    "reservation_freed_early": Mutant(
+        bug="a reservation is given back while its entry works",
+        seen_by=("reservation_held",),
+        plant=_freed_early,
+    ),
+}
+
+
+def caught_at(mutant: Mutant, seeds: range) -> int | None:
+    """The first seed that sees the bug, None when none does."""
+    from finagent.simulation.silence import quiet
+
+    with planted(mutant):
+        for seed in seeds:
+            with quiet() as keeper:
+                result = SimulatedWorld(seed, keeper=keeper).run()
+            if any(each.invariant in mutant.seen_by for each in result.violations):
+                return seed
+    return None
