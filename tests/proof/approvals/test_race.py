@@ -220,11 +220,11 @@ def check_journal(path: Path, winners: dict[str, str], plans: int, at_cli: int) 
     """Each winner stands there once under its own name, each refused answer too, and the chain holds."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         found = connection.execute(
-            "SELECT seq, at, kind, ref, data, hash FROM journal ORDER BY seq"
+            "SELECT seq, at, kind, ref, data, inputs, hash FROM journal ORDER BY seq"
         ).fetchall()
     assert verify_chain(found) == len(found)
     rows: dict[str, list[tuple[str, Any]]] = {}
-    for _, _, kind, ref, data, _ in found:
+    for _, _, kind, ref, data, *_ in found:
         rows.setdefault(kind, []).append((ref, json.loads(data)))
     told = {ref: f"approved {data['identity']}" for ref, data in rows["approved"]}
     told |= {
