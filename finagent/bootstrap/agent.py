@@ -30,6 +30,7 @@ from finagent.bootstrap.homes import (
     remember_clock,
     secrets_of,
 )
+from finagent.bootstrap.journal_guard import JournalGuard
 from finagent.bootstrap.limits import settle_limits
 from finagent.bootstrap.live import LiveFeed, ProtectionWatch, ReconcileTimer
 from finagent.bootstrap.readers import engine_views
@@ -181,6 +182,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None, 
             GaugeService(engine, compared_ms=compared_ms),
             *watches,
             agent.flags,
+            JournalGuard(engine),
             AccessAudit(TokenBook(home), agent.denials, engine.queue, engine.ticker),
         )
     except BaseException:

@@ -31,6 +31,7 @@ from finagent.context import SurfaceError
 from finagent.domain.orders import Scope
 from finagent.domain.risk import RiskProfile
 from finagent.domain.shorts import ShortRules
+from finagent.domain.told import with_rows
 from finagent.ports import BrokerStreamPort, Clock, OrderExecutionPort, Ticker
 from finagent.queue.handler import JobHandler
 from finagent.queue.processor import EventLoopProcessor
@@ -125,6 +126,7 @@ class Engine:
             clock,
             ticker,
             apply_fact=apply_fact,
+            complete=with_rows,
             on_halt=self._halt,
             on_busy=self._busy,
             on_full=self._full,

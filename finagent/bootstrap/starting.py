@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Sequence
 
-from finagent.adapters.sqlite.integrity import damage
+from finagent.adapters.sqlite.integrity import StartCheck, look, remember
 from finagent.bootstrap.engine import Engine
+from finagent.bootstrap.recording import code_identity, in_journal
 from finagent.context import SurfaceError
 from finagent.domain.facts import ControlChanged
 from finagent.domain.reconcile import Difference, DifferenceKind
@@ -42,13 +43,21 @@ async def refuse_clock_behind(engine: Engine) -> None:
         )
 
 
-async def examine_damage(engine: Engine) -> None:
+async def examine_damage(engine: Engine) -> StartCheck:
     """Damage shuts the entry gate for good; exits stay possible."""
-    found = await engine.database.read_fn(damage)
-    if found is not None:
-        await shut_gate(engine, "damage", found)
-        await engine.queue.note("damage", {"detail": found})
-        LOG.critical("start.damage", extra={"detail": found})
+    found = await engine.database.read_fn(lambda conn: look(conn, code=code_identity()))
+    if found.fault is not None:
+        await tell_damage(engine, found.fault)
+    elif found.verified[0] > 0:
+        await engine.queue.call(lambda ws: remember(ws, found.verified))
+    return found
+
+
+async def tell_damage(engine: Engine, fault: str) -> None:
+    """Shut the entry gate for damage; no command opens it again."""
+    await shut_gate(engine, "damage", fault)
+    await engine.queue.note("damage", {"detail": fault})
+    LOG.critical("start.damage", extra={"detail": fault})
 
 
 async def compare_with_broker(engine: Engine) -> Sequence[Difference]:
@@ -57,7 +66,7 @@ async def compare_with_broker(engine: Engine) -> Sequence[Difference]:
     A broker that does not answer is one: nobody knows what it holds.
     """
     session = engine.world.calendar.session_at(engine.clock.now_ms())
-    tx, reconciler = Tx(), engine.reconciler()
+    tx, reconciler = Tx(), in_journal(engine.reconciler())
     try:
         differences = await reconciler.compare(tx)
     except RetryError as error:

@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from finagent.adapters.sqlite.integrity import CHAIN
+from finagent.adapters.sqlite.journal_check import Findings, check_chain, check_inputs, check_state
+from finagent.adapters.sqlite.journal_reader import JournalReader
 from finagent.adapters.sqlite.migrate import check_version, migrate, migrations
 from finagent.domain.errors import ChainBrokenError
-from finagent.domain.journal import verify_chain
 
 MOST_SHOWN = 5
 RESTORE = "finagent db restore FILE brings back a backup"
@@ -199,9 +199,32 @@ def _fills(connection: sqlite3.Connection) -> str:
 
 
 def _journal(connection: sqlite3.Connection) -> str:
-    count = verify_chain(connection.execute(CHAIN))
-    head = connection.execute("SELECT hash FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
-    return f"{count} entries, head {head[0][:16]}" if head else "no entries yet"
+    found = Findings()
+    check_chain(JournalReader(connection), found)
+    _refuse([found.chain] if found.chain else [])
+    return (
+        f"{found.entries} entries, head {found.head[0]}:{found.head[1][:16]}"
+        if found.entries
+        else "no entries yet"
+    )
+
+
+def _inputs(connection: sqlite3.Connection) -> str:
+    """Every text that an entry rests on is there and is what its name says."""
+    found = Findings()
+    check_inputs(connection, found)
+    _refuse(found.inputs)
+    return f"{found.texts} texts, {found.text_bytes >> 10} KiB"
+
+
+def _state(connection: sqlite3.Connection) -> str:
+    """Every row that only facts write is the one that the journal leads to."""
+    found = Findings()
+    check_state(connection, JournalReader(connection), found)
+    _refuse(found.state)
+    if found.without_inputs:
+        return f"not looked at: {found.without_inputs} entries were written without inputs"
+    return "the rows are what the journal leads to"
 
 
 LOOKS: tuple[tuple[str, Look], ...] = (
@@ -212,4 +235,6 @@ LOOKS: tuple[tuple[str, Look], ...] = (
     ("job_rows", _job_rows),
     ("fills", _fills),
     ("journal", _journal),
+    ("inputs", _inputs),
+    ("state", _state),
 )

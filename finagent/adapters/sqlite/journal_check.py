@@ -17,6 +17,7 @@ from finagent.domain.errors import ChainBrokenError
 from finagent.domain.journal import GENESIS, JournalRow, verify_chain
 
 TEXTS = "SELECT rowid, hash, body FROM journal_input WHERE rowid > ? ORDER BY rowid LIMIT 200"
+HEADS_AFTER = "SELECT DISTINCT inputs FROM journal WHERE seq > ? AND inputs <> '' ORDER BY seq"
 HEADS = "SELECT DISTINCT inputs FROM journal WHERE inputs <> ''"
 COUNT_TEXTS = "SELECT count(*), coalesce(sum(length(body)), 0) FROM journal_input"
 MOST_FAULTS = 100
@@ -35,6 +36,8 @@ class Findings:
     inputs: list[str] = field(default_factory=list)
     without_inputs: int = 0
     state: list[str] = field(default_factory=list)
+    codes: frozenset[str] = frozenset()
+    """The programs that decided; another one may write the same facts into rows of its own."""
     anchor: str = ""
 
     @property
@@ -47,11 +50,13 @@ class Findings:
         return self.chain or self.anchor or next(iter([*self.inputs, *self.state]), "")
 
 
-def check_chain(reader: JournalReader, findings: Findings, *, told: Told = untold) -> None:
-    """Every entry against the one before it, from the first to the last."""
-    seen = _Seen(reader.rows(), told, reader.head()[0])
+def check_chain(
+    reader: JournalReader, findings: Findings, *, after: tuple[int, str] = (0, GENESIS), told: Told = untold
+) -> None:
+    """Every entry against the one before it, from the first (or the one after an entry that is known) to the last."""
+    seen = _Seen(reader.rows(after=after[0]), told, reader.head()[0], next_seq=after[0] + 1)
     try:
-        findings.entries = verify_chain(seen, previous_hash=GENESIS)
+        findings.entries = after[0] + verify_chain(seen, previous_hash=after[1])
         findings.head = reader.head()
     except (ChainBrokenError, TypeError, ValueError) as error:
         findings.first_bad_seq, findings.chain = seen.next_seq, str(error)
@@ -64,7 +69,8 @@ def check_inputs(connection: sqlite3.Connection, findings: Findings, *, told: To
     named: dict[bytes, str] = {}
     after = 0
     while rows := connection.execute(TEXTS, (after,)).fetchall():
-        for _, name, body in rows:
+        for number, (_, name, body) in enumerate(rows, 1):
+            told(findings.texts + number, total)
             try:
                 text = checked_text(bytes(name).hex(), body)
             except InputFaultError as error:
@@ -76,13 +82,33 @@ def check_inputs(connection: sqlite3.Connection, findings: Findings, *, told: To
                 named.setdefault(bytes.fromhex(other), bytes(name).hex()[:12])
         after = int(rows[-1][0])
         findings.texts += len(rows)
-        told(findings.texts, total)
     for (head,) in connection.execute(HEADS):
         if _bytes_of(str(head)) not in present:
             _note(findings.inputs, f"input {str(head)[:12]} of {_entry_of(connection, str(head))} is missing")
     for name, by in named.items():
         if name not in present:
             _note(findings.inputs, f"input {name.hex()[:12]}, which {by} names, is missing")
+
+
+def check_inputs_of(
+    connection: sqlite3.Connection, reader: JournalReader, findings: Findings, *, after: int
+) -> None:
+    """The same for the entries after one: each head and each text that it names."""
+    known: set[str] = set()
+    for (head,) in connection.execute(HEADS_AFTER, (after,)):
+        waiting = [str(head)]
+        while waiting:
+            name = waiting.pop()
+            if name in known:
+                continue
+            known.add(name)
+            try:
+                text = reader.text(name)
+            except InputFaultError as error:
+                _note(findings.inputs, f"{error} ({_entry_of(connection, str(head))})")
+                continue
+            waiting += names_in(text)
+    findings.texts += len(known)
 
 
 def check_state(
@@ -97,16 +123,20 @@ def check_state(
         head = reader.head()[0]
         for fault in rebuilder.follow(until=head, told=told):
             _note(findings.state, fault)
-        connection.execute("BEGIN")
+        is_ours = not connection.in_transaction
+        if is_ours:
+            connection.execute("BEGIN")
         try:
             for fault in rebuilder.follow():
                 _note(findings.state, fault)
             findings.without_inputs = rebuilder.without_inputs
+            findings.codes = frozenset(rebuilder.codes)
             if not findings.without_inputs:
                 for fault in rebuilder.differences(connection):
                     _note(findings.state, fault)
         finally:
-            connection.execute("ROLLBACK")
+            if is_ours:
+                connection.execute("ROLLBACK")
     finally:
         rebuilder.close()
 
@@ -129,9 +159,9 @@ def check_anchor(reader: JournalReader, findings: Findings, seq: int, digest: st
 class _Seen:
     """Rows on their way through the check: where it stops is the first bad one, present or missing."""
 
-    def __init__(self, rows: Iterator[JournalRow], told: Told, total: int) -> None:
+    def __init__(self, rows: Iterator[JournalRow], told: Told, total: int, *, next_seq: int) -> None:
         self._rows, self._told, self._total = rows, told, total
-        self.next_seq = 1
+        self.next_seq = next_seq
 
     def __iter__(self) -> Iterator[JournalRow]:
         for row in self._rows:

@@ -28,6 +28,7 @@ TABLES: Sequence[tuple[str, int]] = (
     ("scan", 2), ("candidate", 3), ("plan", 1), ("risk_decision", 1), ("reservation", 1), ("approval", 1),
     ("broker_order", 1), ("fill", 1), ("position", 1), ("trade", 1), ("day", 1), ("control", 1),
     ("symbol_lock", 1), ("account_binding", 1), ("external_holding", 1), ("reconcile_difference", 2),
+    ("external_order", 1), ("live_consent", 1), ("accepted_limit", 1), ("account_snapshot", 1), ("cash_flow", 1),
 )  # fmt: skip
 """Tables that only facts write, with how many columns name a row."""
 NOT_JOURNALLED = {"scan": ("body",)}
@@ -44,6 +45,8 @@ class StateRebuilder:
         migrate(self._memory, ":memory:", now_ms=0)
         self._memory.execute("PRAGMA synchronous = OFF")
         self.without_inputs = 0
+        self.codes: set[str] = set()
+        """The programs that decided, as their entries name them."""
         self.seq = 0
 
     def close(self) -> None:
@@ -70,6 +73,8 @@ class StateRebuilder:
 
     def _take(self, inputs: str, at_ms: int) -> None:
         head = cast("Mapping[str, JsonData]", self._reader.fetch(inputs))
+        if "code" in head:
+            self.codes.add(str(head["code"]))
         session = WriteSession(
             self._memory, now_ms=at_ms, types=JobTypes({}), apply_fact=apply_fact, ready_types=set()
         )
@@ -113,12 +118,21 @@ def _fields(
 
 
 def _says_the_same(stored: object, journalled: object) -> bool:
-    """Two texts of one value: fields that a newer program added have their defaults in the older row."""
+    """Two texts of one value: fields that this program has and the one that wrote the row had not say nothing."""
+    if not (isinstance(stored, str) and isinstance(journalled, str) and stored.startswith("{")):
+        return False
     try:
-        left, right = json.loads(str(stored)), json.loads(str(journalled))
+        return _agrees(json.loads(stored), json.loads(journalled))
     except ValueError:
         return False
-    return isinstance(left, dict) and isinstance(right, dict) and left == right
+
+
+def _agrees(stored: object, journalled: object) -> bool:
+    if isinstance(stored, dict) and isinstance(journalled, dict):
+        return all(key in journalled and _agrees(each, journalled[key]) for key, each in stored.items())
+    if isinstance(stored, list) and isinstance(journalled, list):
+        return len(stored) == len(journalled) and all(map(_agrees, stored, journalled))
+    return stored == journalled
 
 
 def _name(row: Sequence[object], places: int) -> str:

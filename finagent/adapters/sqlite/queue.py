@@ -40,6 +40,15 @@ def ignore_full() -> None:
     """The default for `on_full`: what was asked for is stored, and the next full disk halts."""
 
 
+Complete = Callable[[Sequence[object]], Sequence[object]]
+"""Gives the facts of one commit with those that have to go with them."""
+
+
+def as_they_are(facts: Sequence[object]) -> Sequence[object]:
+    """Facts of which nothing is known."""
+    return facts
+
+
 class SqliteJobQueue:
     """JobQueue on one SQLite file.
 
@@ -60,6 +69,7 @@ class SqliteJobQueue:
         ticker: Ticker,
         *,
         apply_fact: ApplyFact = refuse_facts,
+        complete: Complete = as_they_are,
         on_halt: Callable[[str], None] = ignore_halt,
         on_busy: Callable[[float], None] = ignore_busy,
         on_full: Callable[[], None] = ignore_full,
@@ -71,6 +81,7 @@ class SqliteJobQueue:
         self._clock = clock
         self._ticker = ticker
         self._apply_fact = apply_fact
+        self._complete = complete
         self._tell_halt = on_halt
         self._on_busy = on_busy
         self._on_full = on_full
@@ -307,7 +318,7 @@ class SqliteJobQueue:
     def _effects(self, tx: Tx) -> Work:
         """What a Tx wants, encoded and checked on the loop: guards, then facts, then jobs."""
         new: list[EncodedJob] = [self._types.encode(job) for job in tx.jobs]
-        expected, touched, facts = tuple(tx.expected), tuple(tx.touched), tuple(tx.facts)
+        expected, touched, facts = tuple(tx.expected), tuple(tx.touched), tuple(self._complete(tx.facts))
 
         def effects(session: WriteSession) -> None:
             session.guard(expected, touched)

@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 
 OPEN_GATES = """
-DROP TRIGGER journal_no_update; DROP TRIGGER journal_no_delete;
-DROP TRIGGER journal_input_no_update; DROP TRIGGER journal_input_no_delete;"""
+DROP TRIGGER IF EXISTS journal_no_update; DROP TRIGGER IF EXISTS journal_no_delete;
+DROP TRIGGER IF EXISTS journal_input_no_update; DROP TRIGGER IF EXISTS journal_input_no_delete;"""
 
 
 def damage(path: Path, *statements: str) -> None:

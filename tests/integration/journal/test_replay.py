@@ -171,8 +171,10 @@ async def test_decision_that_asks_past_its_ports_is_caught(
     pocket: list[LastPrice] = []
     decided = RiskDesk.decide
 
-    def peeking(self: RiskDesk, plan: Plan, account: AccountState, price: LastPrice | None) -> RiskDecision:
-        return decided(self, plan, account, pocket[0] if pocket else price)
+    def peeking(
+        self: RiskDesk, plan: Plan, account: AccountState, price: LastPrice | None, *more: Any
+    ) -> RiskDecision:
+        return decided(self, plan, account, pocket[0] if pocket else price, *more)
 
     monkeypatch.setattr(RiskDesk, "decide", peeking)
     path = await _day(tmp_path)
