@@ -400,7 +400,7 @@ class Engine:
             ),
             (sender.CONTRACT, sender.SenderService(store, guarded, clock, entry_ttl_ms)),
             (canceller.CONTRACT, canceller.CancelService(store, broker)),
-            (flatten.CONTRACT, flatten.FlattenService(store)),
+            (flatten.CONTRACT, flatten.FlattenService(store, clock)),
             (exits.CONTRACT, exits.ExitService(store, broker, clock, scope)),
             (position.CONTRACT, position.PositionService(store, clock)),
             (catch_up.CONTRACT, self.catch_up()),

@@ -152,6 +152,7 @@ class GaugeService:
         metrics.unprotected_positions.set(
             sum(1 for each in guarded if not each.is_protected and not each.is_exiting)
         )
+        metrics.flatten_late.set(found.flatten_late)
         compared = [at_ms for at_ms in (self._compared_ms, found.reconciled_ms) if at_ms is not None]
         if compared:
             metrics.reconcile_last_success_timestamp_seconds.set(max(compared) / 1000)

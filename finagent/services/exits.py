@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finagent.domain.book import OpenPosition, StoredOrder
+from finagent.domain.escalation import is_overdue, working_exit
 from finagent.domain.facts import IntentRecorded, Journalled, OrderMoved, ReservationReleased
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY, EXIT, STOP, entry_side, exit_intent, exit_side, stop_intent
@@ -56,7 +57,8 @@ REST_GRACE_MS = 2_000
 class ExitService:
     """Takes ``exit {plan, reason}``, ``protect {plan}`` and ``move_stop {plan, stop_e4, reason}`` jobs.
 
-    An exit with ``legs`` takes these targets alone and protects the rest.
+    An exit with ``legs`` takes these targets alone and protects the rest. One with ``rung`` is a step of the flatten
+    ladder: an exit that has worked for a minute is cancelled, and the next generation follows once it is over.
     """
 
     store: Store
@@ -87,9 +89,12 @@ class ExitService:
         plan, reason = held.plan, str(job.payload["reason"])
         live = [order for order in orders if order.state not in TERMINAL_ORDER_STATES]
         side = exit_side(plan) if _held_e4(held) > 0 else entry_side(plan)
-        if any(order.intent.leg == EXIT and order.intent.side is side for order in live):
-            self._look_again(held, orders, tx)
-            return
+        working = working_exit([order.own for order in live], side)
+        if working is not None:
+            if "rung" not in job.payload or not is_overdue(working, now_ms=self.clock.now_ms()):
+                self._look_again(held, orders, tx)
+                return
+            reason = working.intent.reason  # why we leave has not changed, only how hard we try
         if _held_e4(held) < 0:
             await self._agree(orders)
         for order in live:
@@ -97,14 +102,26 @@ class ExitService:
         intent = exit_intent(
             plan,
             abs(held.position.quantity_e4),
-            generation=_next(orders, plan.plan_id, EXIT),
+            generation=_next(orders, plan.plan_id, EXIT, is_replacement=working is not None),
             reason=reason,
             scope=self.scope,
             now_ms=self.clock.now_ms(),
             side=side,
         )
+        if working is not None:
+            self._tell_harder(working, intent, job, tx)
         self._send(intent, held, kind="exit", tx=tx)
         tx.put(ReservationReleased(plan_id=plan.plan_id))
+
+    def _tell_harder(self, old: OwnOrder, new: OrderIntent, job: Job, tx: Tx) -> None:
+        """An exit that had its time makes room for the next generation; it is over at the broker by now."""
+        data: dict[str, JsonData] = {
+            "old": old.intent.client_order_id,
+            "order": new.client_order_id,
+            "after_ms": self.clock.now_ms() - old.intent.created_at_ms,
+            "rung": str(job.payload["rung"]),
+        }
+        tx.put(Journalled(kind="exit_escalated", ref=new.plan_id, data=data))
 
     # ------------------------------------------------------------ separate exits
     async def _protect(self, job: Job, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from finagent.domain.market import Session
 from finagent.domain.steps import Step
 from finagent.domain.watch import ScanWatch
-from finagent.ports import CalendarPort, NewJob
+from finagent.ports import CalendarPort, JsonValue, NewJob
 from finagent.queue.port import CronTick
 from finagent.queue.scheduler import Anchor, CronLine, CronScheduler
 
@@ -77,7 +77,7 @@ class DaySchedule:
         lines.append(CronLine(name=DAY_OPEN, when="open", zone=rules.zone))
         lines.append(CronLine(name=DAY_CLOSE, when=_when(rules.day_close), zone=rules.zone))
         self._cron = CronScheduler(lines, resolve=self._resolve)
-        self._flatten_starts: dict[Session, int] = {}
+        self._ladders: dict[Session, tuple[int, int]] = {}
 
     def next_ms(self, after_ms: int) -> int | None:
         """The next instant strictly after, at which a tick of a session is due; None where the calendar ends."""
@@ -110,14 +110,22 @@ class DaySchedule:
 
     def flatten_start_ms(self, session: Session) -> int:
         """When the flatten ladder begins in a session."""
-        if session not in self._flatten_starts:
-            starts = [
+        return self._ladder(session)[0]
+
+    def _flatten_end_ms(self, session: Session) -> int:
+        """When its last rung is."""
+        return self._ladder(session)[1]
+
+    def _ladder(self, session: Session) -> tuple[int, int]:
+        if session not in self._ladders:
+            rungs = [
                 tick.fire_at_ms
                 for tick in self._cron.between(session.open_ms, session.close_ms)
                 if tick.name.startswith(f"{FLATTEN}:")
             ]
-            self._flatten_starts[session] = min(starts, default=session.close_ms)
-        return self._flatten_starts[session]
+            ends = (min(rungs), max(rungs)) if rungs else (session.close_ms, session.close_ms)
+            self._ladders[session] = ends
+        return self._ladders[session]
 
     def entry_windows(self, session: Session) -> list[tuple[int, int]]:
         """When a session takes entries, as (start_ms, end_ms), the end excluded: the windows of every day, until
@@ -161,12 +169,19 @@ class DaySchedule:
                 NewJob(Step.DAY_CLOSE, payload, idem_key=session.date),
             )
             return DueTick(tick, session.date, jobs)
-        flatten = {"session": session.date, "symbol": None, "reason": "flatten"}
         step = tick.name.partition(":")[2]
+        flatten: dict[str, JsonValue] = {
+            "session": session.date,
+            "symbol": None,
+            "reason": "flatten",
+            "rung": step,
+        }
+        if tick.fire_at_ms == self._flatten_end_ms(session):
+            flatten["until_ms"] = session.close_ms
         return DueTick(
             tick,
             session.date,
-            (NewJob(Step.FLATTEN, dict(flatten), idem_key=f"{session.date}/ladder-{step}"),),
+            (NewJob(Step.FLATTEN, flatten, idem_key=f"{session.date}/ladder-{step}"),),
         )
 
     def _scan(self, tick: CronTick, session: Session, late_ms: int, now_ms: int) -> DueTick:

@@ -60,6 +60,9 @@ A_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 """Jobs of a whole session are keyed by it; those about one order or symbol are not."""
 TIE_OUT = """
 SELECT CASE is_tied WHEN 0 THEN difference ELSE 0 END FROM account_snapshot ORDER BY session DESC LIMIT 1"""
+LATE = """
+SELECT count(*) FROM position WHERE quantity <> 0 AND EXISTS (
+    SELECT 1 FROM journal WHERE kind = 'flatten_late' AND ref = position.plan_id)"""
 DIFFERENCES = "SELECT kind, count(*) FROM reconcile_difference GROUP BY kind"
 
 
@@ -97,6 +100,8 @@ class Measures:
     """What nothing explains of the last close's change of equity; 0 within the tolerance."""
     differences: Mapping[str, int]
     """By kind, as the newest comparison left them."""
+    flatten_late: int
+    """Open positions that the last rung of a ladder found open."""
     answer_waits_ms: tuple[int, ...]
     acks_ms: tuple[int, ...]
     slippages_bps: tuple[float, ...]
@@ -124,6 +129,7 @@ def read_measures(conn: sqlite3.Connection, since: Cursor) -> Measures:
         reconciled_ms=_done_ms(conn, "reconcile", A_DATE),
         tie_out_e8=(conn.execute(TIE_OUT).fetchone() or (0,))[0],
         differences=dict(conn.execute(DIFFERENCES).fetchall()),
+        flatten_late=conn.execute(LATE).fetchone()[0],
         answer_waits_ms=tuple(max(0, wait) for (wait,) in conn.execute(ANSWER_WAITS, window)),
         acks_ms=tuple(max(0, wait) for (wait,) in conn.execute(ACKS, window)),
         slippages_bps=tuple(
