@@ -117,8 +117,7 @@ class Engine:
         self.database, self.clock, self.ticker, self.metrics = database, clock, ticker, metrics
         self.emergency: EmergencyDesk | None = None
         self.full_disk: FullDiskDesk | None = None
-        self.types = rules.job_types()
-        self.profile = profile
+        self.types, self.profile = rules.job_types(), profile
         self.start_equity_e8 = rules.start_equity_e8(settings)
         self.queue = SqliteJobQueue(
             database,
@@ -133,7 +132,7 @@ class Engine:
             metrics=metrics,
             ballast=storage.ballast,
         )
-        self.store = SqliteStore(database, start_equity_e8=self.start_equity_e8)
+        self.store = SqliteStore(database, start_equity_e8=self.start_equity_e8, is_outside=self.is_outside)
         venue = rules.venue_rules(settings, self.profile)
         self.broker = options.broker or own_broker(
             "" if options.is_virtual else settings.broker.name,
@@ -160,6 +159,7 @@ class Engine:
                 last_session=options.last_session,
                 is_every_bar=options.is_every_bar,
                 start_equity_e8=self.start_equity_e8,
+                is_outside=self.is_outside,
                 watches_exits=not self.broker.capabilities.has_attached_exits,
                 code=code_identity(),
             ),
@@ -170,6 +170,11 @@ class Engine:
             self.emergency = self._desk()
             self.full_disk = self._full_disk_desk()
         self.supervisor: Supervisor | None = None
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether the account is at a broker outside the database."""
+        return self.options.broker is not None
 
     @property
     def is_by_hand(self) -> bool:
@@ -319,6 +324,7 @@ class Engine:
             self.world.calendar,
             self.clock,
             self.options.scope,
+            self.is_outside,
         )
 
     def _services(self) -> list[tuple[ServiceContract, JobHandler]]:
@@ -380,7 +386,7 @@ class Engine:
                     self.broker,
                     world.calendar,
                     clock,
-                    self.start_equity_e8 if self.options.broker is None else None,
+                    None if self.is_outside else self.start_equity_e8,
                 ),
             ),
         ]

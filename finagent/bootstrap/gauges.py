@@ -71,7 +71,9 @@ class GaugeService:
 
         def look(conn: sqlite3.Connection) -> tuple[Measures, Ledger]:
             start_e8 = engine.start_equity_e8
-            ledger = read_ledger(conn, session.date, start_equity_e8=start_e8, now_ms=now_ms)
+            ledger = read_ledger(
+                conn, session.date, start_equity_e8=start_e8, is_outside=engine.is_outside, now_ms=now_ms
+            )
             return read_measures(conn, self._cursor), ledger
 
         found, ledger = await engine.database.read_fn(look)

@@ -6,9 +6,10 @@ from finagent.adapters.sqlite.day import DayDriver
 from finagent.adapters.sqlite.views_orders import read_guarded
 from finagent.bootstrap.engine import Engine
 from finagent.domain.book import OpenPosition
+from finagent.domain.day_start import is_due
 from finagent.domain.facts import Journalled
 from finagent.domain.journal import JsonData
-from finagent.domain.market import MINUTE_MS
+from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.positions import ExitReason
 from finagent.domain.steps import Step
 from finagent.ports import Clock, JsonValue, NewJob, Ticker, Tx
@@ -54,7 +55,9 @@ class LiveFeed:
 
 
 class ReconcileTimer:
-    """Leaves a reconcile job every half minute while anything is open or a difference shuts the gate."""
+    """Leaves a reconcile job every half minute while anything is open, a difference shuts the gate, or the session's
+    capital at a broker outside is not known yet.
+    """
 
     name = "reconcile_timer"
     needs = ("processor",)
@@ -74,14 +77,21 @@ class ReconcileTimer:
         """Publish the job if there is something to compare."""
         engine = self._engine
         is_shut = (await engine.store.control()).gate_reason == "reconcile"
-        if not is_shut and not await engine.store.open_positions() and not await engine.store.live_orders():
-            return False
         now_ms = engine.clock.now_ms()
         session = engine.world.calendar.session_at(now_ms)
+        is_open = await engine.store.open_positions() or await engine.store.live_orders()
+        if not is_shut and not is_open and not await self._needs_day_start(session, now_ms):
+            return False
         payload: dict[str, JsonValue] = {"session": session.date, "reason": "timer"}
         key = f"{session.date}/{engine.queue.epoch}/{now_ms}"
         await engine.queue.publish(NewJob(Step.RECONCILE, payload, idem_key=key))
         return True
+
+    async def _needs_day_start(self, session: Session, now_ms: int) -> bool:
+        engine = self._engine
+        if not engine.is_outside or not is_due(session, now_ms):
+            return False
+        return not (await engine.store.book(session.date, now_ms=now_ms)).has_day_start
 
 
 class ProtectionWatch:

@@ -126,6 +126,7 @@ def engine_views(
         calendar=engine.world.calendar,
         profile=engine.profile,
         start_equity_e8=engine.start_equity_e8,
+        is_outside=engine.is_outside,
         run_id=run_id,
         marks=marks,
         health=health,  # type: ignore[arg-type]
@@ -149,6 +150,7 @@ async def _reader_views(settings: Settings, home: Path, database: Database, *, r
         calendar=calendar,
         profile=rules.risk_profile(settings, is_run=run is not None),
         start_equity_e8=rules.start_equity_e8(settings),
+        is_outside=run is None and settings.broker.is_outside,
         run_id=run,
         marks=None,
         health=None,

@@ -130,6 +130,8 @@ class Book:
     """When a person last opened entries again after a limit; 0: never."""
     unsettled_e8: int = 0
     """Proceeds of earlier sessions' sales that have not settled yet."""
+    has_day_start: bool = True
+    """False at a broker outside before the session's capital was read there; then the figure is an older one."""
 
     def with_positions(self, positions: "tuple[OpenPosition, ...]") -> "Book":
         """The same book with other positions."""
@@ -237,4 +239,6 @@ def _gate(book: Book) -> str | None:
         return "rearm_needed"
     if book.has_old_unknown or len(book.unknown_symbols) >= 3:
         return "unknown_orders"
+    if book.control.gate_reason is None and not book.has_day_start:
+        return "no_day_start_equity"
     return book.control.gate_reason

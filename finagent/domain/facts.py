@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from finagent.domain.binding import AccountBinding
+from finagent.domain.day_start import DayStart
 from finagent.domain.evidence import Evidence
 from finagent.domain.gap import GapScan
 from finagent.domain.journal import JsonData
@@ -273,6 +274,13 @@ class AccountSeen:
     snapshot: AccountSnapshot
     tie_out: TieOut | None
     flows: tuple[BrokerCashFlow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayStarted:
+    """A session's capital at a broker outside; the first one stays."""
+
+    start: DayStart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

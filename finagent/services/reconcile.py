@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from finagent.domain.book import OpenPosition
+from finagent.domain.book import OpenPosition, position_pnl_e8
 from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
+from finagent.domain.day_start import day_start, day_start_data, external_value_e8, is_due
 from finagent.domain.external import ExternalHolding, unseen
 from finagent.domain.facts import (
     ACCOUNT_ROW,
     ControlChanged,
+    DayStarted,
     DifferencesFound,
     ExternalSeen,
     IntentRecorded,
@@ -95,6 +97,8 @@ class ReconcileService:
     calendar: CalendarPort
     clock: Clock
     scope: Scope
+    is_outside: bool = False
+    """The account is at a broker outside: its capital is read there, once a session."""
 
     async def handle(self, job: Job, tx: Tx) -> None:
         """Compare; a difference is journalled and blocks entries until it is gone."""
@@ -118,6 +122,8 @@ class ReconcileService:
                 broker, positions=await self.broker.positions(), account=await self.broker.account()
             )
             shares = compare_shares(own, broker, orders)
+        if self.is_outside and before is not None and not shares and not orders.fills:
+            await self._see_day_start(session, own, broker, tx)
         before = before or Before({}, ())
         verdict = Verdict(list(orders.differences))
         self._adopt_orders(own, orders, before, verdict, tx)
@@ -168,6 +174,40 @@ class ReconcileService:
             external=await self.store.external(),
         )
         return own, broker
+
+    async def _see_day_start(self, session: Session, own: OwnLook, seen: BrokerLook, tx: Tx) -> None:
+        """Commit the session's capital once, where both sides agree on whose every share is.
+
+        Nothing where it is known, not due, or the broker gives no price of a position.
+        """
+        now_ms = self.clock.now_ms()
+        book = await self.store.book(session.date, now_ms=now_ms)
+        if book.has_day_start or not is_due(session, now_ms):
+            return
+        marks_e4 = {each.symbol: each.mark_e4 for each in seen.positions if each.mark_e4 is not None}
+        closed = await self.store.account_before(session.date)
+        at_close_e8 = closed.external_e8 if closed is not None and closed.session == session.previous else 0
+        external_e8 = external_value_e8(own.external, marks_e4, at_close_e8=at_close_e8)
+        if external_e8 is None or any(held.plan.symbol not in marks_e4 for held in own.positions):
+            return
+        before = self.calendar.session(session.previous)
+        since_ms = before.close_ms if before is not None else 0
+        open_e8 = sum(position_pnl_e8(held.position, marks_e4[held.plan.symbol]) for held in own.positions)
+        found = day_start(
+            session.date,
+            now_ms,
+            equity_e8=seen.account.equity_e8,
+            last_equity_e8=seen.account.last_equity_e8,
+            flows=[
+                flow
+                for flow in await self.broker.cash_flows(session=session.date)
+                if since_ms < flow.at_ms <= now_ms
+            ],
+            external_e8=external_e8,
+            pnl_e8=book.realised_e8 + open_e8,
+        )
+        tx.put(DayStarted(start=found))
+        tx.put(Journalled(kind="day_start", ref=session.date, data=day_start_data(found)))
 
     # ------------------------------------------------------------ orders
     def _adopt_orders(

@@ -96,6 +96,8 @@ class DayRules:
     last_session: str | None
     is_every_bar: bool
     start_equity_e8: int
+    is_outside: bool = False
+    """The account is at a broker outside."""
     watches_exits: bool = False
     """The broker takes no attached exits: targets and bare positions are watched here."""
     code: str = ""
@@ -324,7 +326,11 @@ class DayDriver:
         if minute.is_blind:
             return
         book = read_book(
-            ws.conn, minute.session.date, start_equity_e8=self._rules.start_equity_e8, now_ms=minute.at_ms
+            ws.conn,
+            minute.session.date,
+            start_equity_e8=self._rules.start_equity_e8,
+            is_outside=self._rules.is_outside,
+            now_ms=minute.at_ms,
         )
         planned = tuple((_plan_of(ws.conn, fill), fill) for fill in fills)
         watch = LimitWatch(book=book, fills=planned, marks_e4=minute.marks_e4, profile=self._profile)

@@ -16,6 +16,7 @@ from finagent.domain.facts import (
     CandidateScored,
     ControlChanged,
     DayClosed,
+    DayStarted,
     DifferencesFound,
     ExternalAcknowledged,
     ExternalIntended,
@@ -421,6 +422,7 @@ _apply.register(ExternalAcknowledged, facts_account.acknowledge)
 _apply.register(ExternalIntended, facts_account.intend)
 _apply.register(ExternalOrderMoved, facts_account.move_external)
 _apply.register(AccountSeen, facts_account.see_account)
+_apply.register(DayStarted, facts_account.start_day)
 
 
 CONSENT = "INSERT INTO live_consent (account_id, is_allowed, given_by, given_at) VALUES (?, ?, ?, ?)"

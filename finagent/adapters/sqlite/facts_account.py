@@ -5,6 +5,7 @@ from finagent.adapters.sqlite.session import WriteSession
 from finagent.domain.facts import (
     AccountBound,
     AccountSeen,
+    DayStarted,
     DifferencesFound,
     ExternalAcknowledged,
     ExternalIntended,
@@ -42,6 +43,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session) DO NOTHING"
 FLOW = """
 INSERT INTO cash_flow (flow_id, session, at, kind, amount, symbol) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (flow_id) DO NOTHING"""
+
+START_DAY = """
+INSERT INTO day_start (session, at, equity, base, is_last_close, flows, external, pnl)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session) DO NOTHING"""
 
 
 def bind(fact: AccountBound, session: WriteSession) -> None:
@@ -118,3 +123,10 @@ def see_account(fact: AccountSeen, session: WriteSession) -> None:
     if session.conn.execute(SNAPSHOT, values).rowcount == 1:
         rows = [(f.flow_id, s.session, f.at_ms, f.kind, f.amount_e8, f.symbol) for f in fact.flows]
         session.conn.executemany(FLOW, rows)
+
+
+def start_day(fact: DayStarted, session: WriteSession) -> None:
+    """A session has one capital: what comes or goes later counts from the next one."""
+    s = fact.start
+    parts = (s.base_e8, int(s.is_last_close), s.flows_e8, s.external_e8, s.pnl_e8)
+    session.conn.execute(START_DAY, (s.session, s.at_ms, s.equity_e8, *parts))

@@ -51,11 +51,14 @@ ENTERED = "('pending', 'approved', 'armed', 'entering', 'open', 'closed')"
 
 
 class SqliteStore:
-    """Store over one database; ``start_equity_e8`` is what the account held before its first session."""
+    """Store over one database; ``start_equity_e8`` is what the account held before its first session.
 
-    def __init__(self, database: Database, *, start_equity_e8: int) -> None:
+    ``is_outside``: the account is at a broker outside, where only what was read there is a session's capital.
+    """
+
+    def __init__(self, database: Database, *, start_equity_e8: int, is_outside: bool = False) -> None:
         self._database = database
-        self._start_equity_e8 = start_equity_e8
+        self._start_equity_e8, self._is_outside = start_equity_e8, is_outside
 
     async def candidates(self, session: str, tick: str) -> Sequence[Candidate]:
         rows = await self._database.read(
@@ -201,10 +204,14 @@ class SqliteStore:
         return str(rows[0][0]) if rows and rows[0][1] else None
 
     async def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
-        start = self._start_equity_e8
         return await self._database.read_fn(
             lambda conn: read_book(
-                conn, session, start_equity_e8=start, now_ms=now_ms, unsettled_from=unsettled_from
+                conn,
+                session,
+                start_equity_e8=self._start_equity_e8,
+                is_outside=self._is_outside,
+                now_ms=now_ms,
+                unsettled_from=unsettled_from,
             )
         )
 
@@ -225,7 +232,8 @@ def _control(conn: sqlite3.Connection) -> Control:
     )
 
 
-EARLIER = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE exit_session < ?"
+EARLIER = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE exit_session >= ? AND exit_session < ?"
+DAY_START = "SELECT session, equity FROM day_start WHERE session <= ? ORDER BY session DESC LIMIT 1"
 TODAY = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE exit_session = ?"
 CLOSED_NOT_BOOKED = """
 SELECT p.body FROM position p LEFT JOIN trade t USING (plan_id)
@@ -263,15 +271,32 @@ def read_open_positions(conn: sqlite3.Connection) -> list[OpenPosition]:
     return [_position(row) for row in rows]
 
 
+def read_day_start(
+    conn: sqlite3.Connection, session: str, *, start_equity_e8: int, is_outside: bool
+) -> tuple[int, bool]:
+    """A session's capital in 1e-8, and whether it is known: closed trades on top of the newest figure there is.
+
+    At a broker outside only one of the session itself is known; an older one values what is open already.
+    """
+    row = conn.execute(DAY_START, (session,)).fetchone() if is_outside else None
+    since, equity_e8 = row if row is not None else ("", start_equity_e8)
+    earned_e8 = conn.execute(EARLIER, (since, session)).fetchone()[0]
+    return equity_e8 + earned_e8, since == session or not is_outside
+
+
 def read_book(
     conn: sqlite3.Connection,
     session: str,
     *,
     start_equity_e8: int,
+    is_outside: bool,
     now_ms: int,
     unsettled_from: str | None = None,
 ) -> Book:
     """A session's account as this connection sees it; sales since ``unsettled_from`` have not settled."""
+    day_start_e8, has_day_start = read_day_start(
+        conn, session, start_equity_e8=start_equity_e8, is_outside=is_outside
+    )
     realised = conn.execute(TODAY, (session,)).fetchone()[0]
     for (body,) in conn.execute(CLOSED_NOT_BOOKED):
         held = decode(Position, body)
@@ -282,7 +307,8 @@ def read_book(
     since = (session, rearmed_at_ms)
     return Book(
         session=session,
-        day_start_equity_e8=start_equity_e8 + conn.execute(EARLIER, (session,)).fetchone()[0],
+        day_start_equity_e8=day_start_e8,
+        has_day_start=has_day_start,
         positions=tuple(read_open_positions(conn)),
         reservations=tuple(
             Reservation(plan_id=p, symbol=s, notional_e8=n, worst_case_e8=w, sector=sector)

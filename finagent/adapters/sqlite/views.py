@@ -62,6 +62,8 @@ class ViewFacts:
     calendar: CalendarPort
     profile: RiskProfile
     start_equity_e8: int
+    is_outside: bool = False
+    """The account is at a broker outside: a session's capital is what was read there."""
     run_id: str | None = None
     marks: Marks | None = None
     health: HealthReport | None = None
@@ -210,7 +212,11 @@ class SqliteViews:
 
     def _ledger(self, conn: sqlite3.Connection, session: Session, now_ms: int) -> Ledger:
         return views_account.read_ledger(
-            conn, session.date, start_equity_e8=self._facts.start_equity_e8, now_ms=now_ms
+            conn,
+            session.date,
+            start_equity_e8=self._facts.start_equity_e8,
+            is_outside=self._facts.is_outside,
+            now_ms=now_ms,
         )
 
     async def _marked(self, ledger: Ledger, session: Session, now_ms: int) -> MarkedLedger:

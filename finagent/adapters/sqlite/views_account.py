@@ -64,10 +64,12 @@ class MarkedLedger:
         return [symbol for symbol in self.ledger.held_symbols if symbol not in self.marks_e4]
 
 
-def read_ledger(conn: sqlite3.Connection, session: str, *, start_equity_e8: int, now_ms: int) -> Ledger:
+def read_ledger(
+    conn: sqlite3.Connection, session: str, *, start_equity_e8: int, is_outside: bool, now_ms: int
+) -> Ledger:
     """The account of a session as this connection sees it."""
     return Ledger(
-        book=read_book(conn, session, start_equity_e8=start_equity_e8, now_ms=now_ms),
+        book=read_book(conn, session, start_equity_e8=start_equity_e8, is_outside=is_outside, now_ms=now_ms),
         guarded=tuple(read_guarded(conn)),
         control_at_ms=conn.execute(CONTROL_AT).fetchone()[0],
         locks=tuple(conn.execute(LOCKS).fetchall()),

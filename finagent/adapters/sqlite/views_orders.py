@@ -301,10 +301,12 @@ def read_pnl(conn: sqlite3.Connection, *, start_equity_e8: int) -> Document:
     """Closed trades by session, oldest first, with the equity each session began with, and their sum."""
     days = {session: (flat, held) for session, flat, held in conn.execute(DAYS).fetchall()}
     tied = dict(conn.execute(TIE_OUTS).fetchall())
+    starts = dict(conn.execute("SELECT session, equity FROM day_start").fetchall())
     equity_e8, sessions = start_equity_e8, list[Document]()
     trades = won = pnl_e8 = fees_e8 = 0
     for session, count, pnl, fees, wins in conn.execute(SESSIONS).fetchall():
         is_flat, held_over = days.get(session, (None, "[]"))
+        equity_e8 = starts.get(session, equity_e8)
         sessions.append(
             {
                 "session": session,

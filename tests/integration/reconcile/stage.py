@@ -13,9 +13,15 @@ NO_TIME_STOP = {"planning": {"time_stop_minutes": None}}
 
 
 class AppStage(Stage):
-    """A stage over an ``AppBroker``; its executions are told only when the test says so."""
+    """A stage over an ``AppBroker``; its executions are told only when the test says so.
 
-    def __init__(self, path: Path, *, is_attached: bool = True, **more: Any) -> None:
+    ``is_outside``: the engine knows it for a broker outside its database.
+    """
+
+    def __init__(
+        self, path: Path, *, is_attached: bool = True, is_outside: bool = False, **more: Any
+    ) -> None:
+        self._is_outside, self._is_attached = is_outside, is_attached
         self.app: AppBroker = None  # type: ignore[assignment]
         self._told: set[str] = set()
 
@@ -25,6 +31,13 @@ class AppStage(Stage):
             return self.app
 
         super().__init__(path, broker=outside, **{"settings": NO_TIME_STOP, "is_checked": False, **more})
+
+    def outside(self) -> OrderExecutionPort | None:
+        if not self._is_outside:
+            return None
+        self.app = self.app or AppBroker(self.clock, is_attached=self._is_attached)
+        self.app.clock = self.clock
+        return self.app
 
     async def tell(self) -> None:
         """The broker's stream delivers every execution of ours that it has not told yet."""

@@ -89,15 +89,16 @@ class Stage:
     async def start(self) -> None:
         """Open the file where its last commit left it and start all services."""
         begin_ms = local(self._dates[0], "00:00")
+        self.clock = VirtualClock(max(begin_ms, _stored_ms(self.path)))
         options = EngineOptions(
             path=self.path,
             scope=Scope(),
             approval_mode=lambda: self.mode,
             is_virtual=True,
             last_session=self._dates[-1],
+            broker=self.outside(),
         )
         world = World(calendar=self.calendar, market=self.market, news=self.news, data_id="scripted")
-        self.clock = VirtualClock(max(begin_ms, _stored_ms(self.path)))
         self.engine = await open_engine(
             self.settings, world, options, clock=self.clock, ticker=SystemTicker()
         )
@@ -110,6 +111,10 @@ class Stage:
         self._running = spawn(supervisor.run(), "supervisor")
         control = ControlService(self.engine.store, self.engine.queue, self.calendar, self.engine.clock)
         self.control = in_journal(control)
+
+    def outside(self) -> OrderExecutionPort | None:
+        """The broker outside the database, None for the paper venue."""
+        return None
 
     async def stop(self) -> None:
         """Stop in order; what is on disk is all that is left."""
