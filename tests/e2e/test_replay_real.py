@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from finagent.bootstrap.journal_proof import Selection, replay_journal, verify_journal
 from finagent.bootstrap.runs import run_path, run_replay
 from finagent.settings import load_settings
 from tests.e2e.independent.account import Account, loss_tiers
@@ -327,6 +328,25 @@ def test_the_same_outcome_again(replayed: Replayed) -> None:
 def test_the_same_outcome_with_more_hash_seeds(replayed: Replayed, hash_seed: str) -> None:
     """Set order reaches no output."""
     assert again(replayed, hash_seed)["outcome_hash"] == replayed.document["outcome_hash"]
+
+
+def test_every_decision_of_the_run_is_made_again_from_the_journal(
+    replayed: Replayed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty sessions: every entry from its stored inputs, the same; and chain, inputs and state are whole."""
+    path = run_path(replayed.home, str(replayed.document["result_id"]))
+    whole, again = verify_journal(path), replay_journal(path, Selection())
+    (entries,) = replayed.file.rows("SELECT count(*) AS n FROM journal")
+    assert (whole["valid"], whole["detail"]) == (True, None)
+    assert again["same"] == again["entries"] == entries["n"]
+    assert (again["different"], again["told"], again["not_replayable"]) == (0, 0, 0)
+    assert whole["head"] == replayed.document["journal_head"]
+    inputs = whole["inputs"]
+    assert isinstance(inputs, dict)
+    size_kib = int(str(inputs["bytes"])) >> 10
+    with capsys.disabled():
+        name = replayed.setting.name
+        print(f"\n{name}: {again['same']} entries decided the same again, {size_kib} KiB of inputs")
 
 
 def test_a_finished_run_is_told_again_without_running(replayed: Replayed) -> None:
