@@ -132,7 +132,9 @@ class OutsideBroker:
         return [BrokerPosition(symbol=symbol, quantity_e4=n) for symbol, n in sorted(held.items()) if n]
 
     async def account(self) -> BrokerAccount:
-        return BrokerAccount(currency="USD", cash_e8=0, equity_e8=0, buying_power_e8=0)
+        return BrokerAccount(
+            currency="USD", cash_e8=0, equity_e8=0, buying_power_e8=0, last_equity_e8=100_000 * 10**8
+        )
 
     async def cash_flows(self, *, session: str) -> list[BrokerCashFlow]:
         return []

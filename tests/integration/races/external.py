@@ -204,7 +204,9 @@ class ExternalBroker:
         return [each for each in held if each.quantity_e4]
 
     async def account(self) -> BrokerAccount:
-        return BrokerAccount(currency="USD", cash_e8=0, equity_e8=0, buying_power_e8=0)
+        return BrokerAccount(
+            currency="USD", cash_e8=0, equity_e8=0, buying_power_e8=0, last_equity_e8=100_000 * 10**8
+        )
 
     async def cash_flows(self, *, session: str) -> Sequence[BrokerCashFlow]:
         return ()
