@@ -236,11 +236,15 @@ class BrokerWatch:
         """Look, and shut or open the gate."""
         engine = self._engine
         findings = await examine(self._connection, engine.world.calendar, engine.clock)
-        gate = (await engine.store.control()).gate_reason
-        wanted = findings[0].reason if findings else ""
-        if (gate is None and wanted) or (gate in GATES and gate != wanted):
-            tx = Tx()
-            tx.put(ControlChanged(gate_reason=wanted))
+        shut, wanted = (await engine.store.control()).gate_reasons, [each.reason for each in findings]
+        tx = Tx()
+        for reason in wanted:
+            if reason not in shut:
+                tx.put(ControlChanged(gate_reason=reason))
+        for reason in shut:
+            if reason in GATES and reason not in wanted:
+                tx.put(ControlChanged(gate_opened=reason))
+        if not tx.is_empty:
             await engine.queue.commit(tx)
         for each in findings:
             if each.reason not in self._told:

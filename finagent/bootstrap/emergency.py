@@ -206,14 +206,13 @@ class EmergencyDesk:
 
     def _shut_gate(self, ws: WriteSession) -> None:
         """No entries until broker and journal have been compared; the comparison opens the gate."""
-        if ws.conn.execute("SELECT gate_reason FROM control").fetchone()[0] is None:
-            _tell(
-                ws,
-                "gate",
-                "reconcile",
-                {"detail": "the database was locked"},
-                ControlChanged(gate_reason="reconcile"),
-            )
+        _tell(
+            ws,
+            "gate",
+            "reconcile",
+            {"detail": "the database was locked"},
+            ControlChanged(gate_reason="reconcile"),
+        )
         ws.touch(ACCOUNT_ROW)
         date = self._world.calendar.session_at(ws.now_ms).date
         payload = {"session": date, "reason": "unlocked"}

@@ -76,7 +76,7 @@ class ReconcileTimer:
     async def run_once(self) -> bool:
         """Publish the job if there is something to compare."""
         engine = self._engine
-        is_shut = (await engine.store.control()).gate_reason == "reconcile"
+        is_shut = "reconcile" in (await engine.store.control()).gate_reasons
         now_ms = engine.clock.now_ms()
         session = engine.world.calendar.session_at(now_ms)
         is_open = await engine.store.open_positions() or await engine.store.live_orders()

@@ -22,6 +22,9 @@ class Reservation:
     sector: str | None = None
 
 
+GATE_COMMA = ", "
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """The halt flags."""
@@ -32,7 +35,13 @@ class Control:
     is_killed: bool = False
     needs_rearm: bool = False
     gate_reason: str | None = None
+    """Every reason for which the entry gate is shut, oldest first, with commas between; None: it is open."""
     locked_symbols: tuple[str, ...] = ()
+
+    @property
+    def gate_reasons(self) -> tuple[str, ...]:
+        """The same one by one: whoever shut the gate opens it for their own reason only."""
+        return () if self.gate_reason is None else tuple(self.gate_reason.split(GATE_COMMA))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

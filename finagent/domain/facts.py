@@ -190,7 +190,10 @@ class TradeRecorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlChanged:
-    """The halt flags; None leaves a flag as it is."""
+    """The halt flags; None leaves a flag as it is.
+
+    ``gate_reason`` shuts the entry gate for one more reason, ``gate_opened`` takes back that one; the others stay.
+    """
 
     is_paused: bool | None = None
     pause_reason: str | None = None
@@ -198,6 +201,7 @@ class ControlChanged:
     is_killed: bool | None = None
     needs_rearm: bool | None = None
     gate_reason: str | None = None
+    gate_opened: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

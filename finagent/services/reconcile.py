@@ -56,6 +56,8 @@ from finagent.runtime.service import ServiceContract
 BETWEEN_LISTINGS_MS = 60_000
 BETWEEN_LOOKS_MS = 2_000
 """A change nobody of us made must be there in two looks so far apart before anything follows from it."""
+GATE = "reconcile"
+"""The one reason for which this service shuts and opens the entry gate."""
 CONTRACT = ServiceContract(name="reconcile", consumes=(Step.RECONCILE,), needs=("queue", "broker"))
 
 
@@ -381,11 +383,11 @@ class ReconcileService:
             rows: list[JsonData] = [{"kind": d.kind, "ref": d.ref, "detail": d.detail} for d in left]
             tx.put(DifferencesFound(differences=tuple(left)))
             tx.put(Journalled(kind="reconcile", ref=session.date, data={"differences": rows}))
-        gate = (await self.store.control()).gate_reason
-        if left and gate is None:
-            tx.put(ControlChanged(gate_reason="reconcile"))
-        elif not left and gate == "reconcile":
-            tx.put(ControlChanged(gate_reason=""))
+        is_shut = GATE in (await self.store.control()).gate_reasons
+        if left and not is_shut:
+            tx.put(ControlChanged(gate_reason=GATE))
+        elif not left and is_shut:
+            tx.put(ControlChanged(gate_opened=GATE))
         self._close_stranded(session, [d for d in left if d.kind == DifferenceKind.STRANDED], tx)
 
     def _close_stranded(self, session: Session, stranded: list[Difference], tx: Tx) -> None:

@@ -179,10 +179,25 @@ async def test_gate_of_another_reason_is_left_alone(server, tmp_path):
         await shut_gate(agent.engine, "damage")
         server.control.run("clock", {"skew_ms": 9_000})
         await watch.run_once()
-        assert (await agent.engine.store.control()).gate_reason == "damage"
+        assert (await agent.engine.store.control()).gate_reason == "damage, clock_skew"
         server.control.run("clock", {"skew_ms": 0})
         await watch.run_once()
         assert (await agent.engine.store.control()).gate_reason == "damage"
+    finally:
+        await agent.stop()
+
+
+async def test_comparison_that_agrees_leaves_the_gate_shut_for_the_clock(server, tmp_path):
+    from finagent.bootstrap.starting import compare_with_broker, shut_gate
+
+    agent = await start_agent(at(server), tmp_path)
+    watch = BrokerWatch(agent.engine, agent._connection)
+    try:
+        await shut_gate(agent.engine, "reconcile")
+        server.control.run("clock", {"skew_ms": 9_000})
+        await watch.run_once()
+        assert await compare_with_broker(agent.engine) == []
+        assert (await agent.engine.store.control()).gate_reason == "clock_skew"
     finally:
         await agent.stop()
 

@@ -206,7 +206,7 @@ async def test_controls_change_what_they_name_and_nothing_else(home: Path) -> No
         control = await store.control()
         assert (control.is_paused, control.pause_reason, control.paused_by) == (True, "lunch", "person")
         assert (control.gate_reason, control.locked_symbols) == ("reconcile", ("BBB", "ZZZ"))
-        await put(stage, ControlChanged(gate_reason=""), SymbolLocked(symbol="ZZZ", is_locked=False))
+        await put(stage, ControlChanged(gate_opened="reconcile"), SymbolLocked(symbol="ZZZ", is_locked=False))
         await put(stage, ControlChanged(is_paused=False))
         control = await store.control()
         assert (control.gate_reason, control.pause_reason, control.paused_by) == (None, None, None)
@@ -237,3 +237,19 @@ async def test_unknown_ids_are_none(home: Path) -> None:
         assert await store.order("fa-x") is None
         assert await store.approval("pl_x") is None
         assert await store.position("pl_x") is None
+
+
+async def test_gate_opens_for_one_reason_and_stays_shut_for_the_others(home: Path) -> None:
+    async with entered(home) as stage:
+
+        async def reasons(**change: str) -> tuple[str, ...]:
+            await put(stage, ControlChanged(**change))  # type: ignore[arg-type]
+            return (await stage.engine.store.control()).gate_reasons
+
+        assert await reasons(gate_reason="damage") == ("damage",)
+        assert await reasons(gate_reason="reconcile") == ("damage", "reconcile")
+        assert await reasons(gate_reason="reconcile") == ("damage", "reconcile"), "shut once"
+        assert await reasons(gate_opened="clock_skew") == ("damage", "reconcile"), "none of theirs"
+        assert await reasons(gate_opened="reconcile") == ("damage",)
+        assert await reasons(gate_opened="damage") == ()
+        assert (await stage.engine.store.control()).gate_reason is None

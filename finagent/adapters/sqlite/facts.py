@@ -6,6 +6,7 @@ from functools import singledispatch
 from finagent.adapters.sqlite import facts_account
 from finagent.adapters.sqlite.codec import encode, pack
 from finagent.adapters.sqlite.session import WriteSession
+from finagent.domain.book import GATE_COMMA
 from finagent.domain.evidence import Evidence
 from finagent.domain.facts import (
     AccountBound,
@@ -407,12 +408,15 @@ def _(fact: ControlChanged, session: WriteSession) -> None:
     reason, paused_by, gate = session.conn.execute(GET_CONTROL).fetchone()
     if fact.is_paused is not None:
         reason, paused_by = (fact.pause_reason, fact.paused_by) if fact.is_paused else (None, None)
-    if fact.gate_reason is not None:
-        gate = fact.gate_reason or None
+    reasons = [each for each in (gate or "").split(GATE_COMMA) if each and each != fact.gate_opened]
+    if fact.gate_reason is not None and fact.gate_reason not in reasons:
+        reasons.append(fact.gate_reason)
     flags = [
         None if flag is None else int(flag) for flag in (fact.is_paused, fact.is_killed, fact.needs_rearm)
     ]
-    session.conn.execute(SET_CONTROL, (*flags, reason, paused_by, gate, session.now_ms))
+    session.conn.execute(
+        SET_CONTROL, (*flags, reason, paused_by, GATE_COMMA.join(reasons) or None, session.now_ms)
+    )
 
 
 _apply.register(AccountBound, facts_account.bind)

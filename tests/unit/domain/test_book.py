@@ -127,6 +127,15 @@ def test_position_without_a_mark_is_valued_at_its_stop() -> None:
     assert account.open_pnl_e8 == 100 * SHARE * (plan.stop_e4 - 1_000_000)
 
 
+def test_gate_names_each_of_its_reasons() -> None:
+    assert Control().gate_reasons == ()
+    assert Control(gate_reason="damage, reconcile").gate_reasons == ("damage", "reconcile")
+
+
+def test_day_without_its_capital_takes_no_entries() -> None:
+    assert account_state(book(has_day_start=False), {}, PROFILE).entry_gate_reason == "no_day_start_equity"
+
+
 @pytest.mark.parametrize("direction", list(Direction))
 def test_worst_case_is_the_way_to_the_stop_and_half_an_r_more(direction: Direction) -> None:
     plan = plan_of(direction)
