@@ -31,6 +31,12 @@ SHARE = 0.25
 """Each kind is on in a quarter of the seeds."""
 RATES = (0.05, 0.2, 0.5)
 """How often a kind that is on strikes where it can."""
+FEW_OCCASIONS = (
+    "answers_twice", "answers_late", "answers_replayed", "answers_raced", "answers_changed", "order_not_shown_yet",
+    "reply_lost", "late_arrival", "rejected_entry", "rejected_exit", "cancel_race",
+)  # fmt: skip
+OFTEN = (0.2, 0.5, 1.0)
+"""How often a kind strikes that has few occasions in a session."""
 SPELLS = (
     "read_failed",
     "slow_broker",
@@ -53,7 +59,11 @@ class Faults:
     def __init__(self, stream: Callable[[str], random.Random], now_ms: Callable[[], int]) -> None:
         self._rngs = {kind: stream(f"fault {kind}") for kind in KINDS}
         self._now_ms = now_ms
-        self.rates = {kind: rng.choice(RATES) for kind, rng in self._rngs.items() if rng.random() < SHARE}
+        self.rates = {
+            kind: rng.choice(OFTEN if kind in FEW_OCCASIONS else RATES)
+            for kind, rng in self._rngs.items()
+            if rng.random() < SHARE
+        }
         self.fired: Counter[str] = Counter()
         self.is_calm = False
         self.last_ms = 0

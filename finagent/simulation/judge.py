@@ -24,6 +24,9 @@ BUSINESS = ("plan", "order", "approval", "position")
 SIGNED = (
     "CASE json_extract(body, '$.side') WHEN 'buy' THEN 1 ELSE -1 END * json_extract(body, '$.quantity_e4')"
 )
+EXTERNAL = "SELECT 1 FROM external_order WHERE client_order_id = ?"
+BY_HAND = f"""
+SELECT coalesce(-sum({SIGNED}), 0) FROM fill WHERE leg = 'manual' AND json_extract(body, '$.symbol') = ?"""
 MOST_OPEN, MOST_TRADES = 3, 5
 SLACK = 50
 """A plan is sized at its reference and filled where the market is: so much of the limit is the stated bound."""
@@ -149,6 +152,16 @@ class Judge:
         if held != filled:
             self.break_once("position_is_fills", plan_id, f"position {held}, fills {filled}")
 
+        self._by_hand(plan_id)
+
+    def _by_hand(self, plan_id: str) -> None:
+        """What the agent says a person sold, a person sold."""
+        symbol = str(self._row("SELECT symbol FROM plan WHERE plan_id = ?", plan_id)[0])
+        said_e4, sold_e4 = self._value(BY_HAND, symbol), self._witness.sold_by_hand_e4[symbol]
+        if said_e4 > sold_e4:
+            detail = f"{said_e4 // SHARE_E4} {symbol} said to be sold by hand, {sold_e4 // SHARE_E4} were"
+            self.break_once("manual_is_true", plan_id, detail)
+
     def _filled(self, order_id: str) -> None:
         """What an order says is filled is the sum of its fills."""
         said = self._value("SELECT filled FROM broker_order WHERE client_order_id = ?", order_id)
@@ -223,6 +236,9 @@ class Judge:
             )
             if not row and order_id in self.written():
                 continue  # the database is locked: its intent is in the emergency log
+            if not row and self._row(EXTERNAL, order_id):
+                self._witness.closing.add(order_id)
+                continue
             if not row:
                 self.break_once("order_has_intent", order_id, "sent without a committed intent")
                 continue
@@ -275,7 +291,12 @@ class Judge:
     # ------------------------------------------------------------ at the broker
     def executed(self, fill: BrokerFill) -> None:
         """Never more is sold than we bought, never what is not ours; an entry is entered once."""
+        if fill.client_order_id in self._witness.closing:
+            detail = f"{fill.side} {fill.quantity_e4 // SHARE_E4} {fill.symbol}, and no person asked for it"
+            self.break_once("external_untouched", fill.client_order_id, detail)
         if fill.client_order_id not in self._witness.sent:
+            if fill.side.value == "sell":
+                self._witness.sold_by_hand_e4[fill.symbol] += fill.quantity_e4
             return
         resting = self._books.orders[fill.client_order_id]
         self._witness.fills(fill, is_entry=not resting.is_exit)

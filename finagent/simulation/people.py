@@ -1,5 +1,6 @@
 """The person beside the agent: answers plans, at times twice, late, from two places; pauses, flattens, kills, locks."""
 
+import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +17,11 @@ from finagent.simulation.loop import Outside
 from finagent.simulation.witness import SHARE_E4, Shown, Witness, Yes
 
 Commands = ControlService
+MOST_STEPS = 60
+"""So many steps of the agent may lie between a plan that is to be entered and a word against it."""
 TAKEN = ("approved", "rejected")
+TOO_LATE = ("expired", "already_answered", "not_pending", "busy")
+"""What an answer hears whose question is over."""
 ASKED = """
 SELECT a.plan_hash, a.nonce, a.expires_at, p.symbol, p.body FROM approval a JOIN plan p USING (plan_id)
 WHERE a.plan_id = ?"""
@@ -76,7 +81,8 @@ class Person:
         now_ms = self._outside.now_ms
         at_ms = now_ms + self._rng.randrange(1_000, 60_000)
         if self._faults.strikes("answers_late"):
-            at_ms = shown.expires_ms + self._rng.randrange(0, 120_000)
+            # Mostly at the very end: later its own timer has ended the question long since.
+            at_ms = shown.expires_ms + self._rng.choice((0, 0, self._rng.randrange(120_000)))
             self._faults.happened("answers_late")
         if self._faults.strikes("answers_changed") and shown.quantity_e4 > SHARE_E4:
             fewer_e4 = self._rng.randrange(1, shown.quantity_e4 // SHARE_E4) * SHARE_E4
@@ -109,16 +115,24 @@ class Person:
         self._say(f"{reply.identity} says {reply.verdict} to {shown.plan_id} {shown.symbol}")
         if reply.verdict is Verdict.APPROVE:
             quantity_e4 = shown.quantity_e4 if reply.quantity_e4 is None else reply.quantity_e4
-            self._witness.yes.setdefault(shown.plan_id, Yes(shown, self._outside.now_ms, quantity_e4))
-        spawn(self._hear(answering, shown, reply), "person")
+            self._witness.yes.setdefault(shown.plan_id, Yes(shown, self._said_ms(shown), quantity_e4))
+        spawn(self._hear(answering, shown, reply, self._said_ms(shown)), "person")
 
-    async def _hear(self, answering: Awaitable[Outcome], shown: Shown, reply: Reply) -> None:
+    def _said_ms(self, shown: Shown) -> int:
+        """When an answer was given; an agent whose clock was ever wrong cannot be held to ours."""
+        now_ms, fired = self._outside.now_ms, self._faults.fired
+        is_wrong = fired["clock_back"] or fired["clock_forward"]
+        return min(now_ms, shown.expires_ms - 1) if is_wrong else now_ms
+
+    async def _hear(self, answering: Awaitable[Outcome], shown: Shown, reply: Reply, said_ms: int) -> None:
         try:
             outcome = await answering
         except (QueueError, HaltError) as error:
             self._say(f"{reply.identity} hears {type(error).__name__}")
             return
         self._say(f"{reply.identity} hears {outcome.code} for {shown.plan_id}")
+        if said_ms >= shown.expires_ms and outcome.code not in TOO_LATE:
+            self._broken("yes_in_time", f"{shown.plan_id}: too late, and heard {outcome.code}")
         if outcome.code not in TAKEN:
             return
         taken = self._taken.setdefault(shown.plan_id, [])
@@ -127,7 +141,7 @@ class Person:
             self._broken("approval_once", f"{shown.plan_id}: {', '.join(taken)}")
         if outcome.plan_id != shown.plan_id and reply.quantity_e4 is not None:
             self._witness.shown[outcome.plan_id] = shown
-            self._witness.yes.setdefault(outcome.plan_id, Yes(shown, self._outside.now_ms, reply.quantity_e4))
+            self._witness.yes.setdefault(outcome.plan_id, Yes(shown, said_ms, reply.quantity_e4))
 
     # ------------------------------------------------------------ controls
     def plan_controls(self, from_ms: int, until_ms: int, symbols: Sequence[str]) -> None:
@@ -138,6 +152,17 @@ class Person:
                 symbol = rng.choice(symbols) if kind == "locked" or rng.random() < 0.5 else None
                 at_ms = rng.randrange(from_ms, until_ms)
                 self._outside.at(at_ms, lambda kind=kind, symbol=symbol: self._switch(kind, symbol))  # type: ignore[misc]
+
+    def think_again(self, symbol: str) -> None:
+        """Something is about to be bought: just then they may stop it, while the agent takes its steps."""
+        for kind in ("paused", "killed", "locked"):
+            if self._faults.strikes(kind):
+                spawn(self._switch_soon(kind, symbol, self._rng.randrange(MOST_STEPS)), "person")
+
+    async def _switch_soon(self, kind: str, symbol: str, steps: int) -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        self._switch(kind, symbol)
 
     def open_all(self, symbols: Sequence[str]) -> None:
         """Undo whatever is switched: pause, kill, limits, locks."""

@@ -4,6 +4,7 @@ Nothing here reads the agent's database, and none of the agent's rules are used:
 given the people's notes and the broker's statements alone.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from finagent.domain.orders import BrokerFill
@@ -61,6 +62,9 @@ class Witness:
         self.no: dict[str, int] = {}
         self.sent: dict[str, str] = {}
         """Order id -> plan id, for each order the agent sent (whatever became of it)."""
+        self.closing: set[str] = set()
+        """Ids of orders that were to close what finagent did not open."""
+        self.sold_by_hand_e4 = Counter[str]()
         self.ours = Ledger()
         self.by_plan: dict[str, Ledger] = {}
         self.entered_e4: dict[str, int] = {}

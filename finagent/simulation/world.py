@@ -307,6 +307,8 @@ class SimulatedWorld:
             self.trace.say(self.now_ms, "journal", f"{kind} {ref} {data}")
             if kind == "approval_requested":
                 self.outside.at(self.now_ms, lambda ref=ref: self.person.asked(ref))  # type: ignore[misc]
+            elif kind in ("approved", "trigger"):
+                self.person.think_again(str(self.read("SELECT symbol FROM plan WHERE plan_id = ?", ref)[0]))
 
     def sends(self, intents: Sequence[OrderIntent]) -> None:
         """A body leaves for the broker."""

@@ -1,59 +1,16 @@
-"""Bugs planted into the running agent, each with the invariants that must see it."""
+"""The bugs that are planted into the running agent, each with the invariants that must see it."""
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from finagent.domain import account, book
 from finagent.domain.facts import IntentRecorded
 from finagent.simulation.broker import SimulatedBroker
 from finagent.simulation.memory import Disk
-from finagent.simulation.world import SimulatedWorld
-
-
-class MutantGoneError(Exception):
-    """What a mutant changes is no longer there: plant it anew."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mutant:
-    """One bug in a sentence, the invariants of which one must be broken by it, and how it is planted."""
-
-    bug: str
-    seen_by: tuple[str, ...]
-    plant: Callable[["Garden"], None]
-
-
-class Garden:
-    """Replaces names of the program and puts them back."""
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[Any, str, Any]] = []
-
-    def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        """Put what ``make`` makes of a name in its place; MutantGoneError when there is none."""
-        if not hasattr(owner, name):
-            raise MutantGoneError(f"{owner} has no {name} any more")
-        original = getattr(owner, name)
-        self._kept.append((owner, name, original))
-        setattr(owner, name, make(original))
-
-    def clear(self) -> None:
-        for owner, name, original in reversed(self._kept):
-            setattr(owner, name, original)
-
-
-@contextlib.contextmanager
-def planted(mutant: Mutant) -> Iterator[None]:
-    """The program with one bug."""
-    garden = Garden()
-    try:
-        mutant.plant(garden)
-        yield
-    finally:
-        garden.clear()
+from tests.sim import mutants_decisions as decisions
+from tests.sim.garden import Garden, Mutant
 
 
 def _new_id_on_retry(garden: Garden) -> None:
@@ -170,42 +127,93 @@ def _freed_early(garden: Garden) -> None:
 
 MUTANTS: dict[str, Mutant] = {
     "new_id_on_retry": Mutant(
-        bug="what is sent again has another id", seen_by=("order_has_intent",), plant=_new_id_on_retry
+        bug="what is sent again has another id",
+        seen_by=("order_has_intent",),
+        plant=_new_id_on_retry,
+        first_seed=2,
     ),
     "commit_after_post": Mutant(
         bug="an order is sent before its intent is committed",
         seen_by=("order_has_intent",),
         plant=_commit_after_post,
+        first_seed=0,
     ),
-    "stop_missing": Mutant(bug="no stop is placed", seen_by=("protected",), plant=_stop_missing),
+    "stop_missing": Mutant(
+        bug="no stop is placed", seen_by=("protected",), plant=_stop_missing, first_seed=0
+    ),
     "ladder_skipped": Mutant(
-        bug="the flatten ladder closes nothing", seen_by=("flat_at_close",), plant=_ladder_skipped
+        bug="the flatten ladder closes nothing",
+        seen_by=("flat_at_close",),
+        plant=_ladder_skipped,
+        first_seed=26,
     ),
-    "gate_skipped": Mutant(bug="a shut gate lets entries pass", seen_by=("entry_gate",), plant=_gate_skipped),
+    "gate_skipped": Mutant(
+        bug="a shut gate lets entries pass", seen_by=("entry_gate",), plant=_gate_skipped, first_seed=0
+    ),
     "job_deleted": Mutant(
-        bug="a job is deleted before its handler runs", seen_by=("queue_conserved",), plant=_job_deleted
+        bug="a job is deleted before its handler runs",
+        seen_by=("queue_conserved",),
+        plant=_job_deleted,
+        first_seed=0,
     ),
     "fills_twice": Mutant(
         bug="a fill told twice is folded twice",
         seen_by=("told_twice", "position_is_fills", "order_is_fills"),
         plant=_fills_twice,
+        first_seed=3,
     ),
     "reservation_freed_early": Mutant(
         bug="a reservation is given back while its entry works",
         seen_by=("reservation_held",),
         plant=_freed_early,
+        first_seed=0,
+    ),
+    "duplicate_is_rejection": Mutant(
+        bug="the answer that an id is there already is read as a rejection",
+        seen_by=("done_has_evidence",),
+        plant=decisions.duplicate_is_rejection,
+        first_seed=18,
+    ),
+    "not_found_is_rejection": Mutant(
+        bug="an order that is not found is read as rejected",
+        seen_by=("done_has_evidence",),
+        plant=decisions.not_found_is_rejection,
+        first_seed=18,
+    ),
+    "answers_uncompared": Mutant(
+        bug="an answer is stored without compare-and-set",
+        seen_by=("approval_once",),
+        plant=decisions.answers_uncompared,
+        first_seed=3,
+    ),
+    "expiry_unchecked": Mutant(
+        bug="an answer counts after its time is over",
+        seen_by=("yes_in_time", "entry_approved"),
+        plant=decisions.expiry_unchecked,
+        first_seed=43,
+    ),
+    "released_twice": Mutant(
+        bug="a reservation is given back twice",
+        seen_by=("reservation_held",),
+        plant=decisions.released_twice,
+        first_seed=3,
+    ),
+    "guard_unchecked": Mutant(
+        bug="the account's guard is not checked",
+        seen_by=("entry_gate", "limit_open_positions", "limit_trades", "limit_symbol", "limit_loss"),
+        plant=decisions.guard_unchecked,
+        first_seed=53,
+    ),
+    "missing_is_flat": Mutant(
+        bug="a position that one list does not show is read as closed",
+        seen_by=("manual_is_true",),
+        plant=decisions.missing_is_flat,
+        first_seed=24,
+    ),
+    "external_sold": Mutant(
+        bug="the ladder sells shares that are not ours",
+        seen_by=("external_untouched",),
+        plant=decisions.external_sold,
+        first_seed=0,
     ),
 }
-
-
-def caught_at(mutant: Mutant, seeds: range) -> int | None:
-    """The first seed that sees the bug, None when none does."""
-    from finagent.simulation.silence import quiet
-
-    with planted(mutant):
-        for seed in seeds:
-            with quiet() as keeper:
-                result = SimulatedWorld(seed, keeper=keeper).run()
-            if any(each.invariant in mutant.seen_by for each in result.violations):
-                return seed
-    return None
