@@ -110,6 +110,7 @@ class SimulatedBroker:
                 faults.happened(kind)
                 raise OutcomeUnknownError(words)
         if faults.strikes("late_arrival"):
+            faults.happened("late_arrival")
             self._arrive_late(order_id, arrive)
             await asyncio.sleep(TIMEOUT_S)
             raise OutcomeUnknownError("no answer in time")
@@ -136,7 +137,7 @@ class SimulatedBroker:
                 arrive()
             except (Refused, KeyError):
                 return
-            self._faults.happened("late_arrival")
+            self._faults.lasts()
             self._exchange.say(f"{order_id} arrived late")
 
         self._outside.at(self._outside.now_ms + self._rng.choice(LATE_S) * 1000, late)

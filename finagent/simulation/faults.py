@@ -33,7 +33,7 @@ RATES = (0.05, 0.2, 0.5)
 """How often a kind that is on strikes where it can."""
 FEW_OCCASIONS = (
     "answers_twice", "answers_late", "answers_replayed", "answers_raced", "answers_changed", "order_not_shown_yet",
-    "reply_lost", "late_arrival", "rejected_entry", "rejected_exit", "cancel_race",
+    "reply_lost", "late_arrival", "cancel_race",
 )  # fmt: skip
 OFTEN = (0.2, 0.5, 1.0)
 """How often a kind strikes that has few occasions in a session."""
@@ -102,4 +102,8 @@ class Faults:
     def happened(self, kind: str) -> None:
         """Count a fault that really took effect."""
         self.fired[kind] += 1
+        self.last_ms = self._now_ms()
+
+    def lasts(self) -> None:
+        """What has happened before still has consequences."""
         self.last_ms = self._now_ms()
