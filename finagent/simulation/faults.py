@@ -33,7 +33,7 @@ RATES = (0.05, 0.2, 0.5)
 """How often a kind that is on strikes where it can."""
 FEW_OCCASIONS = (
     "answers_twice", "answers_late", "answers_replayed", "answers_raced", "answers_changed", "order_not_shown_yet",
-    "reply_lost", "late_arrival", "cancel_race",
+    "late_arrival", "cancel_race",
 )  # fmt: skip
 OFTEN = (0.2, 0.5, 1.0)
 """How often a kind strikes that has few occasions in a session."""
