@@ -15,7 +15,7 @@ FIRST_SESSIONS = (
 MORNING = ("09:27", 36)
 CLOSE = ("15:43", 37)
 ACCOUNT = "drill"
-SYMBOLS = 100
+SYMBOLS = 300
 ZONE = "America/New_York"
 
 
