@@ -162,7 +162,7 @@ async def test_other_bytes_than_were_committed_never_leave(home: Path) -> None:
     async with OutsideStage(home) as stage:
         await stage.entered()
         sql = "UPDATE broker_order SET body_hash = 'other', state = 'intent', accepted_at = NULL WHERE leg = 'stop'"
-        await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
+        await stage.forge(sql)
         stop_id = stage.broker.the("stop")
         del stage.broker.book[stop_id]
         posts = len(stage.broker.posts)

@@ -364,9 +364,8 @@ async def test_plan_whose_body_was_changed_after_the_yes_sends_nothing(home: Pat
         await stage.until("09:33")
         plan = (await stage.plan()).plan
         assert (await stage.answer(plan.plan_id)).code == "approved"
-        body = encode(with_size(plan, 2 * plan.quantity_e4))
-        change = "UPDATE plan SET body = ? WHERE plan_id = ?"
-        await stage.engine.queue.call(lambda s: s.conn.execute(change, (body, plan.plan_id)).rowcount)
+        body = encode(with_size(plan, 2 * plan.quantity_e4)).replace("'", "''")
+        await stage.forge(f"UPDATE plan SET body = '{body}' WHERE plan_id = '{plan.plan_id}'")
         await stage.finish()
         assert await stage.states() == {"AAA": "refused plan_changed"}
         assert await stage.order_states() == {}
