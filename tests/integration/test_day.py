@@ -43,7 +43,7 @@ async def test_journal_tells_the_whole_way_in_order(home: Path) -> None:
         rows = await stage.engine.database.read("SELECT kind FROM journal ORDER BY seq")
         assert [kind for (kind,) in rows] == [
             *("scan", "score", "plan", "risk", "approved", "intent", "accepted", "fill"),
-            *("order_ended", "fill", "trade", "day_report"),
+            *("order_ended", "fill", "trade", "day_report", "state"),
         ]
 
 

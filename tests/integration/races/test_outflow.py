@@ -26,8 +26,7 @@ async def test_order_without_its_intent_is_stopped_and_halts_entries(home: Path,
         elif change == "quantity":
             intent = replace(intent, quantity_e4=10 * intent.quantity_e4)
         else:
-            sql = "UPDATE broker_order SET state = 'cancelled', ended_at = 1"
-            await stage.engine.queue.call(lambda ws: ws.conn.execute(sql).rowcount)
+            await stage.forge("UPDATE broker_order SET state = 'cancelled', ended_at = 1")
         outflow, posts = guard(stage), list(stage.broker.posts)
         with pytest.raises(OrderRejectedError, match="no_intent"):
             await outflow.submit([intent])
