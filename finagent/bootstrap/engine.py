@@ -46,6 +46,7 @@ from finagent.services import (
     exits,
     external,
     flatten,
+    halt,
     journal,
     planner,
     position,
@@ -65,7 +66,10 @@ LOG = logging.getLogger(__name__)
 ENTRY_TIME_TO_LIVE_MS = 60_000
 BY_HAND_MS = 24 * 3_600_000
 """A person types an entry when they get to it; it ends with its session."""
-HELD_BACK = ("exits", "flatten", "sender", "canceller", "position", "reconcile", "execution", "external")
+HELD_BACK = (
+    *("exits", "flatten", "halt", "sender", "canceller"),
+    *("position", "reconcile", "execution", "external"),
+)
 PROVIDED = ("queue", "market_data", "news", "broker")
 
 
@@ -408,6 +412,10 @@ class Engine:
             (canceller.CONTRACT, canceller.CancelService(store, broker)),
             (flatten.CONTRACT, flatten.FlattenService(store, clock)),
             (exits.CONTRACT, exits.ExitService(store, broker, clock, scope)),
+            (
+                halt.CONTRACT,
+                halt.HaltService(store, broker, self.world.market, self.world.calendar, clock),
+            ),
             (position.CONTRACT, position.PositionService(store, clock)),
             (catch_up.CONTRACT, self.catch_up()),
             (

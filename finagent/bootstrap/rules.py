@@ -161,7 +161,15 @@ def job_types() -> JobTypes:
     """
     patient = (
         *(Step.FLATTEN, Step.BROKER_EVENT, Step.EXIT, Step.SEND_EXIT, Step.REPLACE, Step.MOVE_STOP),
-        *(Step.CATCH_UP, Step.PROTECT, Step.SEND, Step.CANCEL_ENTRY, Step.RECORD_TRADE, Step.LIMIT),
+        *(
+            Step.CATCH_UP,
+            Step.PROTECT,
+            Step.HALT_CHECK,
+            Step.SEND,
+            Step.CANCEL_ENTRY,
+            Step.RECORD_TRADE,
+            Step.LIMIT,
+        ),
     )
     return JobTypes(
         {

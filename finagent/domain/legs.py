@@ -126,8 +126,9 @@ def exit_intent(
     now_ms: int,
     leg: str = EXIT,
     side: Side | None = None,
+    limit_e4: int | None = None,
 ) -> OrderIntent:
-    """A market order that closes what is open, whatever the minute's volume.
+    """A market order that closes what is open, whatever the minute's volume; with ``limit_e4`` a limit order.
 
     ``leg`` names the target it takes; ``side`` is given when more was closed than was open, and the rest must come
     back.
@@ -139,8 +140,9 @@ def exit_intent(
         leg=leg,
         generation=generation,
         side=exit_side(plan) if side is None else side,
-        type=OrderType.MARKET,
+        type=OrderType.MARKET if limit_e4 is None else OrderType.LIMIT,
         quantity_e4=quantity_e4,
+        limit_e4=limit_e4,
         ignores_participation=True,
         created_at_ms=now_ms,
         reason=reason,

@@ -11,6 +11,7 @@ class Step(StrEnum):
     CATCH_UP = "catch_up"
     EXIT = "exit"
     PROTECT = "protect"
+    HALT_CHECK = "halt_check"
     MOVE_STOP = "move_stop"
     REPLACE = "replace"
     SEND_EXIT = "send_exit"
@@ -38,6 +39,7 @@ PRIORITY: dict[Step, int] = {
     Step.CATCH_UP: 1,
     Step.EXIT: 2,
     Step.PROTECT: 2,
+    Step.HALT_CHECK: 2,
     Step.MOVE_STOP: 2,
     Step.REPLACE: 2,
     Step.SEND_EXIT: 2,

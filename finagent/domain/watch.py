@@ -96,10 +96,12 @@ class PositionWatch:
     orders: tuple[OwnOrder, ...] | None = None
     has_timed_keys: bool = False
     """A time exit is asked for again each minute until the position is gone."""
+    is_halt: bool = False
+    """Trading in the symbol is halted, or was a minute ago, and no order of the broker's own minds the position."""
 
     def decide(self) -> Due | None:
         """Targets that were reached, a stop that is missing, a time exit, a stop to move."""
-        jobs = [*self._exits(), *self._managed()]
+        jobs = [*self._exits(), *self._managed(), *self._halted()]
         if not jobs:
             return None
         told: list[JsonData] = [[job.step.value, *_reason(job)] for job in jobs]
@@ -147,6 +149,15 @@ class PositionWatch:
                 key = f"{plan_id}/{stop_e4}@{self.at_ms}"
                 jobs.append(DueJob(step=Step.MOVE_STOP, payload=payload, key=key, serial=plan_id))
         return jobs
+
+    def _halted(self) -> list[DueJob]:
+        """A look at the stop as soon as the symbol trades again."""
+        if not self.is_halt:
+            return []
+        plan_id = self.held.plan.plan_id
+        payload: dict[str, JsonData] = {"plan": plan_id, "since_ms": self.at_ms}
+        key = f"{plan_id}/halt@{self.at_ms}"
+        return [DueJob(step=Step.HALT_CHECK, payload=payload, key=key, serial=plan_id)]
 
     def _state(self) -> OpenState:
         """Best price since the entry, folded anew from the bars: nothing is remembered between ticks."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finagent.domain.book import OpenPosition, StoredOrder
-from finagent.domain.escalation import is_overdue, working_exit
+from finagent.domain.escalation import may_replace, working_exit
 from finagent.domain.facts import IntentRecorded, Journalled, OrderMoved, ReservationReleased
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY, EXIT, STOP, entry_side, exit_intent, exit_side, stop_intent
@@ -58,7 +58,8 @@ class ExitService:
     """Takes ``exit {plan, reason}``, ``protect {plan}`` and ``move_stop {plan, stop_e4, reason}`` jobs.
 
     An exit with ``legs`` takes these targets alone and protects the rest. One with ``rung`` is a step of the flatten
-    ladder: an exit that has worked for a minute is cancelled, and the next generation follows once it is over.
+    ladder: an exit that has worked for a minute is cancelled, and the next generation follows once it is over;
+    ``is_banded`` does the same after a halt, with a ``limit_e4`` as long as there is one.
     """
 
     store: Store
@@ -86,12 +87,15 @@ class ExitService:
     # ------------------------------------------------------------ all of it
     async def _exit(self, job: Job, held: OpenPosition, orders: Sequence[StoredOrder], tx: Tx) -> None:
         """Free the quantity at the broker, see that it is free, then commit the next exit generation."""
-        plan, reason = held.plan, str(job.payload["reason"])
+        plan, reason, limit_e4 = held.plan, str(job.payload["reason"]), job.payload.get("limit_e4")
+        if not isinstance(limit_e4, int | None):
+            raise GiveUpError(f"exit job {job.idem_key} has a limit that is no number: {dict(job.payload)}")
         live = [order for order in orders if order.state not in TERMINAL_ORDER_STATES]
         side = exit_side(plan) if _held_e4(held) > 0 else entry_side(plan)
         working = working_exit([order.own for order in live], side)
         if working is not None:
-            if "rung" not in job.payload or not is_overdue(working, now_ms=self.clock.now_ms()):
+            is_harder = "rung" in job.payload or "is_banded" in job.payload
+            if not is_harder or not may_replace(working, limit_e4=limit_e4, now_ms=self.clock.now_ms()):
                 self._look_again(held, orders, tx)
                 return
             reason = working.intent.reason  # why we leave has not changed, only how hard we try
@@ -107,6 +111,7 @@ class ExitService:
             scope=self.scope,
             now_ms=self.clock.now_ms(),
             side=side,
+            limit_e4=limit_e4,
         )
         if working is not None:
             self._tell_harder(working, intent, job, tx)
@@ -119,7 +124,7 @@ class ExitService:
             "old": old.intent.client_order_id,
             "order": new.client_order_id,
             "after_ms": self.clock.now_ms() - old.intent.created_at_ms,
-            "rung": str(job.payload["rung"]),
+            "rung": str(job.payload.get("rung", "band")),
         }
         tx.put(Journalled(kind="exit_escalated", ref=new.plan_id, data=data))
 
@@ -313,6 +318,8 @@ class ExitService:
             data["stop_e4"] = intent.stop_e4
         else:
             data["reason"] = intent.reason
+            if intent.limit_e4 is not None:
+                data["limit_e4"] = intent.limit_e4
         tx.put(Journalled(kind=kind, ref=plan.plan_id, data=data))
         tx.enqueue(NewJob(Step.SEND_EXIT, {"order": order_id}, idem_key=order_id, key=plan.plan_id))
 

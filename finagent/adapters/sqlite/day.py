@@ -19,7 +19,7 @@ from finagent.domain.manual import MANUAL
 from finagent.domain.market import MINUTE_MS, Bar, Session
 from finagent.domain.orders import BrokerFill, OrderState, OwnOrder
 from finagent.domain.plan import Plan
-from finagent.domain.protection import ON_THE_WAY, live_exits
+from finagent.domain.protection import ON_THE_WAY, is_attached, is_bare, live_exits
 from finagent.domain.risk import RiskProfile
 from finagent.domain.steps import Step
 from finagent.domain.watch import ArmedWatch, LimitWatch, PositionWatch, Watch, watch_evidence
@@ -85,6 +85,8 @@ class Minute:
     marks_e4: Mapping[str, int]
     spreads_e4: Mapping[str, int]
     halted: tuple[str, ...]
+    resumed: tuple[str, ...] = ()
+    """Halted a minute before, and not any more."""
     is_blind: bool = False
     """The feed did not answer: what is missing says nothing."""
 
@@ -249,6 +251,12 @@ class DayDriver:
             marks_e4={symbol: price.price_e4 for symbol, price in now.items()},
             spreads_e4={s: p.quote.ask_e4 - p.quote.bid_e4 for s, p in before.items() if p.quote is not None},
             halted=tuple(s for s in symbols if self._market.is_halted(session, s, T_ms)),
+            resumed=tuple(
+                s
+                for s in symbols
+                if self._market.is_halted(session, s, T_ms - MINUTE_MS)
+                and not self._market.is_halted(session, s, T_ms)
+            ),
         )
 
     def _commit_all(self, ws: WriteSession, backlog: Sequence[tuple[Minute, int]]) -> None:
@@ -312,6 +320,7 @@ class DayDriver:
                 at_ms=minute.at_ms,
                 orders=orders,
                 has_timed_keys=watches_exits,
+                is_halt=_is_halt(ws, held, minute),
             )
             self._leave(ws, watch)
 
@@ -348,6 +357,15 @@ class DayDriver:
         if not published or any(each.created for each in published):
             evidence = watch_evidence(watch, due, code=self._rules.code)
             ws.apply(Journalled(kind=due.kind, ref=due.ref, data=due.data, evidence=evidence))
+
+
+def _is_halt(ws: WriteSession, held: OpenPosition, minute: Minute) -> bool:
+    """Whether a halt, or its end, leaves a position to us: a venue that holds attached exits minds them itself."""
+    is_looked_at = minute.at_ms < minute.session.close_ms and minute.at_ms % MINUTE_MS == 0
+    if not is_looked_at or held.plan.symbol not in (*minute.halted, *minute.resumed):
+        return False
+    orders = [order.own for order in read_orders_of(ws.conn, held.plan.plan_id)]
+    return is_bare(orders) or not is_attached(orders)
 
 
 def _send_orphans(ws: WriteSession, plan_id: str, orders: Sequence[OwnOrder], at_ms: int) -> None:

@@ -4,12 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from finagent.domain.escalation import WORKED_MS, is_overdue, working_exit
+from finagent.domain.escalation import (
+    WORKED_MS,
+    band_limit_e4,
+    is_beyond_stop,
+    is_overdue,
+    may_replace,
+    working_exit,
+)
 from finagent.domain.legs import exit_intent
-from finagent.domain.market import Side
+from finagent.domain.market import Direction, Instrument, Side
 from finagent.domain.orders import OrderState, OwnOrder
 from finagent.domain.plan import Plan
-from tests.unit.domain.plan_builders import SCOPE, planned
+from tests.unit.domain.plan_builders import SCOPE, candidate, planned
 
 
 def leaving(state: OrderState = OrderState.ACCEPTED, leg: str = "exit") -> OwnOrder:
@@ -35,3 +42,47 @@ def test_working_exit_is_of_everything_on_that_side_and_not_over() -> None:
     assert working_exit([leaving(leg="target-1"), order], Side.SELL) == order
     assert working_exit([order], Side.BUY) is None
     assert working_exit([replace(order, state=OrderState.FILLED)], Side.SELL) is None
+
+
+def limits(number: int, side: Side = Side.SELL) -> list[OwnOrder]:
+    plan = planned()
+    assert isinstance(plan, Plan)
+    made = [
+        exit_intent(
+            plan, 10_000, generation=n + 1, reason="stop", scope=SCOPE, now_ms=5, side=side, limit_e4=900_000
+        )
+        for n in range(number)
+    ]
+    return [OwnOrder(intent=intent, state=OrderState.CANCELLED) for intent in made]
+
+
+def test_limits_after_a_halt_lie_a_wider_band_beyond_the_price_each_time_and_end_in_a_market_order() -> None:
+    instrument = Instrument(symbol="AAA")
+    sold = [band_limit_e4(limits(n), Side.SELL, 1_000_100, instrument) for n in range(4)]
+    assert sold == [990_000, 980_000, 960_000, None]
+    bought = [band_limit_e4(limits(n, Side.BUY), Side.BUY, 1_000_100, instrument) for n in range(4)]
+    assert bought == [1_010_200, 1_020_200, 1_040_200, None]
+
+
+def test_without_a_price_to_measure_from_the_exit_is_a_market_order() -> None:
+    assert band_limit_e4([], Side.SELL, None, Instrument(symbol="AAA")) is None
+    assert band_limit_e4([], Side.SELL, 1, Instrument(symbol="AAA")) is None, "no limit at nothing"
+
+
+def test_price_at_the_stop_is_beyond_it() -> None:
+    long, short = planned(), planned(of=candidate(Direction.SHORT))
+    assert isinstance(long, Plan)
+    assert isinstance(short, Plan)
+    assert [is_beyond_stop(long, 970_000, price) for price in (970_001, 970_000)] == [False, True]
+    assert [is_beyond_stop(short, 1_030_000, price) for price in (1_029_999, 1_030_000)] == [False, True]
+
+
+def test_exit_makes_room_for_one_that_is_no_softer() -> None:
+    market, (limit,) = leaving(), limits(1)
+    limit = replace(limit, state=OrderState.ACCEPTED)
+    late_ms = 5 + WORKED_MS
+    assert may_replace(limit, limit_e4=900_000, now_ms=late_ms)
+    assert may_replace(limit, limit_e4=None, now_ms=late_ms)
+    assert may_replace(market, limit_e4=None, now_ms=late_ms)
+    assert not may_replace(market, limit_e4=900_000, now_ms=late_ms)
+    assert not may_replace(limit, limit_e4=None, now_ms=late_ms - 1)

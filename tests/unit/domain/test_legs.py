@@ -145,3 +145,9 @@ def test_entry_of_the_auction_works_in_the_auction_alone() -> None:
         entry, *exits = entry_intents(plan, 100 * SHARE, scope=SCOPE, now_ms=5, time_to_live_ms=60_000)
         assert entry.time_in_force is expected
         assert {leg.time_in_force for leg in exits} == {TimeInForce.DAY}
+
+
+def test_exit_with_a_limit_is_a_limit_order_of_the_same_leg() -> None:
+    intent = exit_intent(made(), SHARE, generation=1, reason="stop", scope=SCOPE, now_ms=9, limit_e4=940_500)
+    assert (intent.leg, intent.type, intent.limit_e4) == (EXIT, OrderType.LIMIT, 940_500)
+    assert intent.ignores_participation

@@ -104,6 +104,13 @@ def test_targets_and_a_missing_stop_are_seen_where_the_broker_has_no_attached_ex
     assert _watched(entry(100), attached).decide() is None
 
 
+def test_halt_leaves_a_look_at_the_stop() -> None:
+    watch = replace(_watched(entry(100), stop(100), has_bar=False), is_halt=True)
+    due = decided(watch)
+    (job,) = due.jobs
+    assert (job.step, job.payload["since_ms"], due.data["due"]) == (Step.HALT_CHECK, at(5), [["halt_check"]])
+
+
 def test_loss_of_the_day_counts_fills_that_no_job_has_folded() -> None:
     plan = plan_of()
     bought, sold = fill(plan, 1_000, 1_000_000), fill(plan, 1_000, 970_000, opens=False)
