@@ -82,6 +82,8 @@ class GaugeService:
         self._observe(found)
         self._machine(found)
         self._day(found, marked)
+        over = [each for each in ledger.guarded if _is_over(each.held.plan.session, session, now_ms)]
+        self._engine.metrics.positions_held_over.set(len(over))
         self._account(found, marked)
 
     async def _marks(self, ledger: Ledger, session: Session, now_ms: int) -> Mapping[str, int]:
@@ -179,3 +181,8 @@ class GaugeService:
         for limit, used_e6 in limits_used(account, marked.profile).items():
             metrics.risk_limit_used_ratio.labels(limit=limit).set(used_e6 / RATIO_SCALE)
         metrics.kill_switch_active.set(int(account.is_killed))
+
+
+def _is_over(date: str, session: Session, now_ms: int) -> bool:
+    """Whether the session of a date has closed."""
+    return date < session.date or (date == session.date and now_ms >= session.close_ms)

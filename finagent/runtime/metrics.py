@@ -98,6 +98,9 @@ class Metrics:
         self.slippage_bps = self._histogram("slippage_bps", "Fill against reference price", BPS)
         self.positions_open = self._gauge("positions_open", "Open positions")
         self.unprotected_positions = self._gauge("unprotected_positions", "Positions without a resting stop")
+        self.positions_held_over = self._gauge(
+            "positions_held_over", "Positions that are open past their session's close"
+        )
         self.flatten_late = self._gauge("flatten_late", "Positions still open at the ladder's last rung")
         self._add_vendors()
         self.reconcile_last_success_timestamp_seconds = self._gauge(

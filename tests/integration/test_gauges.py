@@ -205,6 +205,7 @@ async def test_account_and_day_are_those_of_the_tables(copied: Path) -> None:
         last = "SELECT candidates FROM scan ORDER BY as_of DESC LIMIT 1"
         assert one(metrics, "scan_candidates") == await number(engine, last)
         assert one(metrics, "unprotected_positions") == 0
+        assert one(metrics, "positions_held_over") == 0
         assert one(metrics, "kill_switch_active") == 0
 
 
