@@ -161,7 +161,7 @@ async def run_agent(settings: Settings, home: Path, *, options: AgentOptions) ->
 
     A stop never flattens: it leaves stops at the broker and says what rests there.
     """
-    from finagent.bootstrap import start_agent
+    from finagent.bootstrap import resting, start_agent
 
     port = settings.api.port if options.port is None else options.port
     listening, is_other = bind(settings.api.host, port, is_fixed=options.port not in (None, 0))
@@ -247,7 +247,7 @@ async def act_until_flat(
     announce: Announce,
 ) -> CommandResult:
     """Start a headless agent, carry out a closing command, go on until all is closed or a signal comes."""
-    from finagent.bootstrap import start_agent
+    from finagent.bootstrap import resting, start_agent
 
     with stop_signals() as stop:
         agent = await start_agent(settings, home)
@@ -270,17 +270,6 @@ async def act_until_flat(
             code="interrupted", message=f"stopped before all was closed. {rest}", exit_code=ExitCode.ERROR
         )
     return CommandResult(code=result.code, message=f"{result.message} {rest}", data=result.data)
-
-
-async def resting(context: ApplicationContext) -> str:
-    """One line: what is open and what works at the broker while no agent looks."""
-    held = (await context.views.positions()).get("positions")
-    working = (await context.views.orders(open_only=True)).get("orders")
-    positions = len(held) if isinstance(held, list) else 0
-    orders = len(working) if isinstance(working, list) else 0
-    if not positions and not orders:
-        return "Nothing is open and nothing rests at the broker."
-    return f"Left as they are: {positions} open positions, {orders} orders resting at the broker."
 
 
 class StopSignal(asyncio.Event):

@@ -2,6 +2,7 @@
 
 from finagent.bootstrap.agent import Agent, open_local, start_agent
 from finagent.bootstrap.demo import Demo, DemoOptions, start_demo
+from finagent.bootstrap.left_open import resting
 from finagent.bootstrap.readers import open_reader
 from finagent.bootstrap.research import data_check, data_list, doctor, import_data, run_scan
 from finagent.bootstrap.runs import run_replay
@@ -17,6 +18,7 @@ __all__ = [
     "import_data",
     "open_local",
     "open_reader",
+    "resting",
     "run_replay",
     "run_scan",
     "start_agent",
