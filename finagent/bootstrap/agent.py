@@ -31,6 +31,7 @@ from finagent.bootstrap.homes import (
     secrets_of,
 )
 from finagent.bootstrap.journal_guard import JournalGuard
+from finagent.bootstrap.last_seen import refuse_older, remember
 from finagent.bootstrap.limits import settle_limits
 from finagent.bootstrap.live import LiveFeed, ProtectionWatch, ReconcileTimer
 from finagent.bootstrap.readers import engine_views
@@ -85,6 +86,7 @@ class Agent:
         self.flags = FlagWatch(home, self.control, engine.ticker)
         self._watchdog = LoopWatchdog(metrics=engine.metrics)
         self._running: asyncio.Task[str | None] | None = None
+        self._home, self._is_home = home, run_id is None
 
     def launch(self, *extra: object) -> "asyncio.Task[str | None]":
         """Start the services; the task ends with the reason of a halt, or None."""
@@ -125,6 +127,8 @@ class Agent:
             await asyncio.wait([self._running], timeout=self.engine.settings.ops.stop_timeout_s)
         self._watchdog.stop()
         try:
+            if self._running is not None and self._is_home:
+                await remember(self.engine, self._home)
             await self.engine.close()
         finally:
             if self._connection is not None:
@@ -172,6 +176,7 @@ async def start_agent(settings: Settings, home: Path, *, at: str | None = None, 
         if at is not None:
             remember_clock(home, clock)
         await settle_limits(engine, settings)
+        await refuse_older(engine, home)
         watches = await vet(engine, connection)
         await catch_up_and_compare(engine)
         compared_ms = clock.now_ms()

@@ -284,3 +284,66 @@ def test_backup_into_a_folder_that_is_not_there_is_refused_and_makes_none(tmp_pa
     assert refused.value.code == "backup"
     assert "there is no folder" in refused.value.message
     assert not (tmp_path / "typo").exists()
+
+
+async def copied_in(home: Path, *, entries: int = 0) -> Path:
+    """A backup of the first run, after whose end the home has run once more; copied over the database by hand."""
+    agent = await start_agent(Settings(), home)
+    backup = home / "by-hand.db"
+    back_up(home / "finagent.db", backup)
+    for number in range(entries):
+        await agent.control.note(f"later {number}", ref="", identity="ann")
+    await agent.stop()
+    if not entries:
+        agent = await start_agent(Settings(), home)
+        await agent.stop()
+    shutil.copy(backup, home / "finagent.db")
+    return backup
+
+
+@pytest.mark.parametrize("entries", [0, 3])
+async def test_backup_copied_in_by_hand_shuts_the_gate_until_it_is_restored(
+    tmp_path: Path, entries: int
+) -> None:
+    """One of an earlier run, and one of the very run whose later entries are gone."""
+    backup = await copied_in(tmp_path, entries=entries)
+    for _ in range(2):
+        agent = await start_agent(Settings(), tmp_path)
+        await agent.control.rearm(identity="ann")
+        assert (await agent.engine.store.control()).gate_reason == "older_database"
+        problems = (await agent.context.views.status())["problems"]
+        assert "finagent db restore FILE" in str(problems)
+        await agent.stop()
+    database_restore(tmp_path, backup, identity="test")
+    agent = await start_agent(Settings(), tmp_path)
+    control = await agent.engine.store.control()
+    await agent.stop()
+    assert (control.gate_reason, control.needs_rearm) == (None, True)
+
+
+async def test_home_that_runs_on_or_begins_anew_is_no_older_copy(tmp_path: Path) -> None:
+    for _ in range(2):
+        agent = await start_agent(Settings(), tmp_path)
+        await agent.control.note("on", ref="", identity="ann")
+        assert (await agent.engine.store.control()).gate_reason is None
+        await agent.stop()
+    (tmp_path / "last-seen.json").write_text("{", encoding="utf-8")
+    agent = await start_agent(Settings(), tmp_path)
+    await agent.stop()
+    for name in ("finagent.db", "generation"):
+        (tmp_path / name).unlink()
+    agent = await start_agent(Settings(), tmp_path)
+    assert (await agent.engine.store.control()).gate_reason is None
+    await agent.stop()
+
+
+async def test_rearm_waits_for_the_first_comparison_after_a_restore(tmp_path: Path) -> None:
+    agent = await start_agent(Settings(), tmp_path)
+    await agent.stop()
+    document = database_backup(tmp_path)
+    database_restore(tmp_path, Path(str(document["file"])), identity="test")
+    async with open_local(Settings(), tmp_path) as context:
+        assert context.commands is not None
+        refused = await context.commands.rearm(identity="ann")
+    assert refused.code == "not_rearmed"
+    assert "Start the agent" in refused.message

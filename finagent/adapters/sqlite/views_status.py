@@ -23,6 +23,7 @@ EXPIRES_SOON_MS = 120_000
 NEXT_SHOWN = 8
 LIMIT_WARNING_E6 = 800_000
 MOST_PROBLEMS = 5
+GATE_MENDS = {"older_database": "stop the agent, then finagent db restore FILE brings a backup back in order"}
 """Of one kind; the rest are summed up."""
 RANK = {"critical": 0, "warning": 1, "info": 2}
 
@@ -263,7 +264,9 @@ def _halts(found: MarkedLedger, problems: _Problems) -> None:
         problems.add("critical", "needs_rearm", words, mend="finagent rearm", since_ms=at_ms)
     gate = found.account.entry_gate_reason
     if gate is not None and gate not in ("rearm_needed", "unknown_orders"):
-        problems.add("critical", "gate", f"Entries are closed: {gate}", since_ms=at_ms)
+        problems.add(
+            "critical", "gate", f"Entries are closed: {gate}", mend=GATE_MENDS.get(gate, ""), since_ms=at_ms
+        )
 
 
 def _orders(scene: Scene, problems: _Problems) -> None:
