@@ -30,6 +30,7 @@ from finagent.domain.orders import (
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import Trade
 from finagent.domain.reconcile import Difference
+from finagent.domain.recovery import LostTime
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
 from finagent.domain.tie_out import AccountSnapshot
@@ -207,6 +208,9 @@ class Store(Protocol):
 
     async def external_orders(self) -> Sequence[ExternalOrder]:
         """Every order that closes or closed such a holding, by creation."""
+
+    async def lost_time(self) -> LostTime:
+        """What was taken over after a restore; empty where there was none."""
 
     async def account_before(self, session: str) -> AccountSnapshot | None:
         """The account at the newest close before a session that was seen."""

@@ -162,7 +162,13 @@ class EngineCommands:
         )
 
     async def rearm(self, *, identity: str) -> CommandResult:
-        await self._control.rearm(identity=identity)
+        if await self._control.rearm(identity=identity) is not None:
+            return CommandResult(
+                code="not_rearmed",
+                message="Not rearmed: orders from before the restore are still being compared with the broker, "
+                "cancelled and closed. Start the agent, wait until finagent status names none of them, and rearm.",
+                exit_code=ExitCode.REFUSED,
+            )
         still = await self._still_shut()
         words = f"but {still}" if still else "entries are possible again"
         return CommandResult(code="rearmed", message=f"Rearmed: {words}.")

@@ -137,6 +137,8 @@ class Book:
     """Orders stopped at the broker's door without their intent, since the last rearm."""
     rearmed_at_ms: int = 0
     """When a person last opened entries again after a limit; 0: never."""
+    recovered_symbols: tuple[str, ...] = ()
+    """Symbols that orders of a restore's lost time traded in the session: each is one of its trades, too."""
     unsettled_e8: int = 0
     """Proceeds of earlier sessions' sales that have not settled yet."""
     has_day_start: bool = True
@@ -192,6 +194,8 @@ def account_state(
     held_plans = {held.plan.plan_id for held in book.positions}
     waiting = [r for r in reservations if r.plan_id not in held_plans]
     own = {r.symbol for r in book.reservations if r.plan_id == without}
+    entered = [symbol for symbol in book.entered_symbols if symbol not in own]
+    also = [symbol for symbol in book.recovered_symbols if symbol not in entered]
     return AccountState(
         equity_e8=equity_e8,
         day_start_equity_e8=book.day_start_equity_e8,
@@ -203,8 +207,8 @@ def account_state(
         exposure_e8=exposure_e8,
         sector_exposure_e8=_by_sector(sectors),
         open_positions=len(book.positions) + len(waiting),
-        trades_today=book.trades - (1 if own else 0),
-        symbols_today=tuple(s for s in book.entered_symbols if s not in own),
+        trades_today=book.trades - (1 if own else 0) + len(also),
+        symbols_today=(*entered, *also),
         orders_last_minute=book.orders_last_minute,
         rejected_in_a_row=book.rejected_in_a_row,
         losses_in_a_row=book.losses_in_a_row,

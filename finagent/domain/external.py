@@ -63,7 +63,14 @@ def is_external_id(client_order_id: str) -> bool:
 
 
 def external_intent(
-    holding: ExternalHolding, *, session: str, generation: int, scope: Scope, now_ms: int, reason: str
+    holding: ExternalHolding,
+    *,
+    session: str,
+    generation: int,
+    scope: Scope,
+    now_ms: int,
+    reason: str,
+    leg: str = EXTERNAL_LEG,
 ) -> OrderIntent:
     """A market order that closes a whole external holding; its id is derived, as every other is."""
     return OrderIntent(
@@ -72,12 +79,12 @@ def external_intent(
             session=session,
             scan_tick=EXTERNAL_LEG,
             symbol=holding.symbol,
-            leg=EXTERNAL_LEG,
+            leg=leg,
             generation=generation,
         ),
         plan_id="",
         symbol=holding.symbol,
-        leg=EXTERNAL_LEG,
+        leg=leg,
         generation=generation,
         side=Side.SELL if holding.quantity_e4 > 0 else Side.BUY,
         type=OrderType.MARKET,

@@ -7,10 +7,11 @@ from finagent.domain.day_start import DayStart
 from finagent.domain.evidence import Evidence
 from finagent.domain.gap import GapScan
 from finagent.domain.journal import JsonData
-from finagent.domain.orders import BrokerCashFlow, BrokerFill, OrderIntent, OrderState
+from finagent.domain.orders import BrokerCashFlow, BrokerFill, BrokerOrder, OrderIntent, OrderState
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, Trade
 from finagent.domain.reconcile import Difference
+from finagent.domain.recovery import RecoveryState
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
 from finagent.domain.tie_out import AccountSnapshot, TieOut
@@ -252,6 +253,29 @@ class ExternalOrderMoved:
     to_state: OrderState
     filled_e4: int = 0
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRecovered:
+    """An order of ours that the restored database does not know, as the broker listed it."""
+
+    order: BrokerOrder
+    session: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillRecovered:
+    """An execution of such an order, or of what closed its shares; it counts for this session."""
+
+    fill: BrokerFill
+    session: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryMoved:
+    """A restore begins a recovery, each look says whether something is left of it, a rearm ends it."""
+
+    to_state: RecoveryState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

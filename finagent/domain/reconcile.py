@@ -1,7 +1,7 @@
 """Reconcile: what broker and journal say of the same orders, fills and shares, and what follows from it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from finagent.domain.book import OpenPosition, StoredOrder
@@ -32,6 +32,7 @@ class DifferenceKind(StrEnum):
     EXTERNAL = "external"
     ORPHAN_ORDER = "orphan_order"
     UNREACHABLE = "unreachable"
+    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class OwnLook:
     executions: Collection[str]
     positions: Sequence[OpenPosition]
     external: Sequence[ExternalHolding]
+    recovered: Collection[str] = ()
+    """Orders of a restore's lost time that were taken over."""
+    recovered_e4: Mapping[str, int] = field(default_factory=dict)
+    """Signed shares by symbol that their executions add up to."""
 
     def ours_e4(self, symbol: str) -> int:
         """Signed shares of a symbol that our fills add up to."""
@@ -136,6 +141,8 @@ def compare_orders(own: OwnLook, broker: BrokerLook) -> OrderFindings:
     for order_id, seen in sorted(broker.orders.items()):
         stored = own.orders.get(order_id)
         if stored is None:
+            if order_id in own.recovered:
+                continue
             if seen is not None and is_ours(order_id):
                 words = f"broker says {seen.state}"
                 differences.append(Difference(DifferenceKind.UNKNOWN_ORDER, order_id, words))
@@ -183,8 +190,9 @@ def compare_shares(own: OwnLook, broker: BrokerLook, orders: OrderFindings) -> t
         coming[fill.symbol] = coming.get(fill.symbol, 0) + fill.side.sign * fill.quantity_e4
     held = {each.plan.symbol for each in own.positions}
     found: list[ShareFinding] = []
-    for symbol in sorted(held | theirs.keys() | external.keys() | coming.keys()):
-        ours_e4 = own.ours_e4(symbol) + coming.get(symbol, 0)
+    known = held | external.keys() | coming.keys() | own.recovered_e4.keys()
+    for symbol in sorted(known | theirs.keys()):
+        ours_e4 = own.ours_e4(symbol) + coming.get(symbol, 0) + own.recovered_e4.get(symbol, 0)
         outside_e4, theirs_e4 = external.get(symbol, 0), theirs.get(symbol, 0)
         if ours_e4 + outside_e4 == theirs_e4:
             continue

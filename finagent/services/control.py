@@ -9,12 +9,14 @@ from finagent.domain.facts import (
     ControlChanged,
     ExternalAcknowledged,
     Journalled,
+    RecoveryMoved,
     SymbolLocked,
 )
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY
 from finagent.domain.market import Session
 from finagent.domain.orders import TERMINAL_ORDER_STATES
+from finagent.domain.recovery import LostTime, RecoveryState
 from finagent.domain.steps import Step
 from finagent.ports import CalendarPort, Clock, JobQueue, JsonValue, NewJob, Store, Tx
 
@@ -85,17 +87,23 @@ class ControlService:
         await self._commit_flatten(tx, symbol=None, identity=identity, reason="kill")
         return len(await self.store.open_positions())
 
-    async def rearm(self, *, identity: str) -> None:
-        """Open entries again after a kill or a loss limit; a gate shut for damage or a difference stays shut."""
-        await self._change(
-            ControlChanged(is_paused=False, is_killed=False, needs_rearm=False),
-            "rearm",
-            identity,
-            "",
-        )
+    async def rearm(self, *, identity: str) -> str | None:
+        """Open entries after a kill, a loss limit or a restore; a gate shut for damage or a difference stays shut.
+
+        Gives a reason when it is too early: the orders of a restore's lost time are not all taken over and closed.
+        """
+        lost = await self.store.lost_time()
+        if lost.is_open and not lost.is_settled:
+            return "recovering"
+        change = ControlChanged(is_paused=False, is_killed=False, needs_rearm=False)
+        await self._change(change, "rearm", identity, "", *self._ends(lost))
         tx = Tx()
         self._compare_again("rearm", tx)
         await self.queue.commit(tx)
+        return None
+
+    def _ends(self, lost: LostTime) -> tuple[RecoveryMoved, ...]:
+        return (RecoveryMoved(to_state=RecoveryState.ENDED),) if lost.is_open else ()
 
     async def lock(self, symbol: str, *, is_locked: bool, identity: str) -> None:
         """No entries in a symbol, or again."""
@@ -179,10 +187,16 @@ class ControlService:
         await self.queue.commit(tx)
 
     async def _change(
-        self, fact: ControlChanged | SymbolLocked, kind: str, identity: str, detail: str
+        self,
+        fact: ControlChanged | SymbolLocked,
+        kind: str,
+        identity: str,
+        detail: str,
+        *also: RecoveryMoved,
     ) -> None:
         tx = Tx()
-        tx.put(fact)
+        for each in (fact, *also):
+            tx.put(each)
         tx.put(Journalled(kind=kind, ref=self._session().date, data={"by": identity, "detail": detail}))
         tx.touch(ACCOUNT_ROW)
         await self.queue.commit(tx)

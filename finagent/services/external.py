@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finagent.domain.external import (
+    EXTERNAL_LEG,
     MOST_EXTERNAL_ORDERS,
     ExternalHolding,
     ExternalOrder,
@@ -12,6 +13,7 @@ from finagent.domain.external import (
 from finagent.domain.facts import ExternalIntended, ExternalOrderMoved, Journalled
 from finagent.domain.journal import JsonData
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerOrder, OrderState, Scope, body_hash
+from finagent.domain.recovery import RECOVERED, RECOVERED_LEG
 from finagent.domain.steps import Step
 from finagent.ports import (
     CalendarPort,
@@ -59,7 +61,7 @@ class ExternalService:
             await self._intend(symbol, reason, orders, tx)
 
     async def _intend(self, symbol: str, reason: str, orders: Sequence[ExternalOrder], tx: Tx) -> None:
-        quantity_e4 = await self._free_e4(symbol)
+        quantity_e4 = await self._free_e4(symbol, reason)
         session = self.calendar.session_at(self.clock.now_ms()).date
         generation = 1 + sum(each.session == session for each in orders)
         if quantity_e4 == 0:
@@ -74,6 +76,7 @@ class ExternalService:
             scope=self.scope,
             now_ms=self.clock.now_ms(),
             reason=reason,
+            leg=RECOVERED_LEG if reason == RECOVERED else EXTERNAL_LEG,
         )
         tx.put(ExternalIntended(intent=intent, session=session, body_hash=body_hash(intent)))
         data: dict[str, JsonData] = {
@@ -85,8 +88,11 @@ class ExternalService:
         tx.put(Journalled(kind="external_exit", ref=symbol, data=data))
         self._again(symbol, reason, f"{intent.client_order_id}/send", None, tx)
 
-    async def _free_e4(self, symbol: str) -> int:
-        """What is not ours by the journal, and no more than the broker holds beyond our own, signed."""
+    async def _free_e4(self, symbol: str, reason: str) -> int:
+        """What is not ours by the journal, and no more than the broker holds beyond our own, signed.
+
+        After a restore: what its lost time left, and no more than the broker holds beyond a plan's and a person's.
+        """
         known = {each.symbol: each.quantity_e4 for each in await self.store.external()}.get(symbol, 0)
         theirs = sum(each.quantity_e4 for each in await self.broker.positions() if each.symbol == symbol)
         ours = sum(
@@ -95,6 +101,11 @@ class ExternalService:
             if each.plan.symbol == symbol
         )
         rest = theirs - ours
+        if reason == RECOVERED:
+            rest -= known
+            known = (await self.store.lost_time()).shares_e4.get(symbol, 0)
+            if known * ours < 0:  # it closed what a plan still holds, and is no position
+                known = known + ours if abs(known) > abs(ours) else 0
         if known * rest <= 0:
             return 0
         return min(known, rest, key=abs)
@@ -141,6 +152,9 @@ class ExternalService:
             "reason": reason,
         }
         tx.put(Journalled(kind="external_order_ended", ref=order.intent.symbol, data=data))
+        if order.intent.leg == RECOVERED_LEG:
+            look: dict[str, JsonValue] = {"session": order.session, "reason": RECOVERED}
+            tx.enqueue(NewJob(Step.RECONCILE, look, idem_key=f"{order_id}/ended"))
 
     def _again(self, symbol: str, reason: str, key: str, due_ms: int | None, tx: Tx) -> None:
         payload: dict[str, JsonValue] = {"symbol": symbol, "reason": reason}

@@ -1,7 +1,7 @@
 """Reconcile: the broker against the journal; what can be adopted is, what cannot shuts the entry gate and pages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from finagent.domain.book import OpenPosition, position_pnl_e8
 from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
@@ -13,6 +13,7 @@ from finagent.domain.facts import (
     DayStarted,
     DifferencesFound,
     ExternalSeen,
+    FillRecovered,
     IntentRecorded,
     Journalled,
     OrderMoved,
@@ -38,6 +39,7 @@ from finagent.domain.reconcile import (
     is_believable,
     stranded,
 )
+from finagent.domain.recovery import LostTime, RecoveredFill, written_off
 from finagent.domain.steps import Step
 from finagent.ports import (
     CalendarPort,
@@ -52,6 +54,7 @@ from finagent.ports import (
     Tx,
 )
 from finagent.runtime.service import ServiceContract
+from finagent.services.recovery import Recovered, RecoveryDesk
 
 BETWEEN_LISTINGS_MS = 60_000
 BETWEEN_LOOKS_MS = 2_000
@@ -86,6 +89,8 @@ class Verdict:
 
     differences: list[Difference]
     again: bool = False
+    told: list[str] = field(default_factory=list)
+    """What of a restore's lost time the next look need not look at again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +121,30 @@ class ReconcileService:
         """
         version = await self.queue.row_version(ACCOUNT_ROW)
         session = self.calendar.session_at(self.clock.now_ms())
-        own, broker = await self._look(session)
+        lost = await self.store.lost_time()
+        own, broker = await self._look(session, lost)
+        recovered = await self._recovery.adopt(lost, own, broker, session, tx)
+        lost = recovered.lost
+        own = replace(own, recovered=lost.order_ids, recovered_e4=lost.shares_e4)
         orders = compare_orders(own, broker)
+        orders = replace(orders, doubtful=orders.doubtful | recovered.moving)
         shares = compare_shares(own, broker, orders)
         if shares:  # a list that was cut is rarely cut twice
             broker = replace(
                 broker, positions=await self.broker.positions(), account=await self.broker.account()
             )
             shares = compare_shares(own, broker, orders)
-        if self.is_outside and before is not None and not shares and not orders.fills:
+        is_known = recovered.is_quiet and not shares and not orders.fills
+        if self.is_outside and before is not None and is_known:
             await self._see_day_start(session, own, broker, tx)
         before = before or Before({}, ())
-        verdict = Verdict(list(orders.differences))
+        verdict = _begun(orders, recovered, before)
+        await self._book_lost_exits(own, broker, lost, tx)
         self._adopt_orders(own, orders, before, verdict, tx)
         await self._end_orphans(orders, before, verdict)
         await self._judge_shares(own, broker, shares, before, verdict, tx)
+        is_quiet = not (verdict.again or shares or orders.differences)
+        self._recovery.settle(recovered, is_quiet=is_quiet, tx=tx)
         left = [*verdict.differences, *stranded(own.positions, session.date)]
         self._look_again(session, orders, shares, verdict, tx)
         await self.keep_gate(session, left, tx)
@@ -138,14 +152,19 @@ class ReconcileService:
             tx.expect(ACCOUNT_ROW, version)
         return left
 
+    @property
+    def _recovery(self) -> RecoveryDesk:
+        return RecoveryDesk(self.store, self.broker, self.calendar, self.clock)
+
     async def differences(self) -> Sequence[Difference]:
         """What a first look finds now; nothing is stored."""
         return await self.compare(Tx())
 
     # ------------------------------------------------------------ looking
-    async def _look(self, session: Session) -> tuple[OwnLook, BrokerLook]:
+    async def _look(self, session: Session, lost: LostTime) -> tuple[OwnLook, BrokerLook]:
         live = {each.intent.client_order_id: each for each in await self.store.live_orders()}
-        dates = sorted({session.previous, session.date, *(each.session for each in live.values())})
+        asked = {session.previous, session.date, *self._recovery.dates(lost, session)}
+        dates = sorted(asked | {each.session for each in live.values()})
         closing = {each.intent.client_order_id for each in await self.store.external_orders()}
         listed = {
             order.client_order_id: order
@@ -290,11 +309,13 @@ class ReconcileService:
     async def _marks(
         self, own: OwnLook, broker: BrokerLook, shares: Sequence[ShareFinding]
     ) -> Mapping[str, int]:
-        """A price for each symbol in dispute: the broker's, else the market's last, else what ours cost."""
+        """A price for each symbol in dispute: the broker's, the market's last, or what ours cost."""
         symbols = sorted({found.symbol for found in shares})
         now_ms = self.clock.now_ms()
         last = await self.market.last_prices(symbols, self.calendar.session_at(now_ms), now_ms)
-        marks = {
+        executed = sorted(broker.fills, key=lambda each: (each.at_ms, each.execution_id))
+        marks = {fill.symbol: fill.price_e4 for fill in executed if fill.symbol in symbols}
+        marks |= {
             held.plan.symbol: entry_price_e4(held.position)
             for held in own.positions
             if held.plan.symbol in symbols
@@ -317,9 +338,33 @@ class ReconcileService:
             if held.plan.symbol == found.symbol and part_e4 > 0:
                 left_e4 -= part_e4
                 await self._close_by_hand(held, part_e4, broker, marks_e4[found.symbol], tx)
+        lost_e4 = own.recovered_e4.get(found.symbol, 0)
+        if left_e4 > 0 and lost_e4:
+            sign, now_ms = (1 if lost_e4 > 0 else -1), self.clock.now_ms()
+            quantity_e4 = sign * min(left_e4, abs(lost_e4))
+            gone = written_off(found.symbol, quantity_e4, mark_e4=marks_e4[found.symbol], now_ms=now_ms)
+            tx.put(FillRecovered(fill=gone, session=self.calendar.session_at(now_ms).date))
+            data = {"quantity_e4": quantity_e4, "price_e4": gone.price_e4}
+            tx.put(Journalled(kind="recovered_gone", ref=found.symbol, data=data))
+
+    async def _book_lost_exits(self, own: OwnLook, broker: BrokerLook, lost: LostTime, tx: Tx) -> None:
+        """An exit of the lost time closed a position the database still holds: its executions end that plan."""
+        for held in own.positions:
+            recovered_e4 = own.recovered_e4.get(held.plan.symbol, 0)
+            if recovered_e4 * held.position.quantity_e4 < 0:
+                part_e4 = min(abs(recovered_e4), abs(held.position.quantity_e4))
+                mark_e4 = entry_price_e4(held.position)
+                await self._close_by_hand(held, part_e4, broker, mark_e4, tx, evidence=lost.fills)
 
     async def _close_by_hand(
-        self, held: OpenPosition, quantity_e4: int, broker: BrokerLook, mark_e4: int, tx: Tx
+        self,
+        held: OpenPosition,
+        quantity_e4: int,
+        broker: BrokerLook,
+        mark_e4: int,
+        tx: Tx,
+        *,
+        evidence: Sequence[RecoveredFill] = (),
     ) -> None:
         plan, now_ms = held.plan, self.clock.now_ms()
         generation = next_generation(
@@ -330,7 +375,8 @@ class ReconcileService:
         if not isinstance(generation, int):
             return  # the one before is being recorded
         intent = manual_exit(plan, quantity_e4, generation=generation, scope=self.scope, now_ms=now_ms)
-        foreign = [fill for fill in broker.fills if not is_ours(fill.client_order_id)]
+        by_hand = [fill for fill in broker.fills if not is_ours(fill.client_order_id)]
+        foreign = [each.fill for each in evidence] or by_hand
         ids = [each for fill in foreign for each in (fill.execution_id, fill.execution_id + PART)]
         fills = manual_fills(
             intent,
@@ -366,6 +412,7 @@ class ReconcileService:
         adopted = [fill.execution_id for fill in orders.fills]
         adopted += [seen.client_order_id for _, seen in orders.ended]
         adopted += [seen.client_order_id for seen in orders.orphans]
+        adopted += verdict.told
         payload: dict[str, JsonValue] = {
             "session": session.date,
             "reason": "again",
@@ -438,3 +485,9 @@ class ReconcileService:
             tx.put(ReservationReleased(plan_id=plan_id))
         tx.put(Journalled(kind="never_arrived", ref=order_id, data={"listings": 2}))
         tx.touch(ACCOUNT_ROW)
+
+
+def _begun(orders: OrderFindings, recovered: Recovered, before: Before) -> Verdict:
+    """What the orders and the lost time say before the shares are judged."""
+    is_news = recovered.is_new or not set(recovered.told) <= set(before.adopted)
+    return Verdict([*orders.differences, *recovered.differences], again=is_news, told=list(recovered.told))

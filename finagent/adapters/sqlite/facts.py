@@ -3,7 +3,7 @@
 import json
 from functools import singledispatch
 
-from finagent.adapters.sqlite import facts_account
+from finagent.adapters.sqlite import facts_account, recovered
 from finagent.adapters.sqlite.codec import encode, pack
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.domain.book import GATE_COMMA
@@ -24,16 +24,19 @@ from finagent.domain.facts import (
     ExternalOrderMoved,
     ExternalSeen,
     FillRecorded,
+    FillRecovered,
     IntentRecorded,
     Journalled,
     LimitsAccepted,
     LiveAllowed,
     OrderMoved,
+    OrderRecovered,
     PlanMoved,
     PlanRecorded,
     PlanReopened,
     PlanSized,
     PositionRecorded,
+    RecoveryMoved,
     ReservationReduced,
     ReservationReleased,
     ScanRecorded,
@@ -427,6 +430,9 @@ _apply.register(ExternalIntended, facts_account.intend)
 _apply.register(ExternalOrderMoved, facts_account.move_external)
 _apply.register(AccountSeen, facts_account.see_account)
 _apply.register(DayStarted, facts_account.start_day)
+_apply.register(OrderRecovered, recovered.adopt_order)
+_apply.register(FillRecovered, recovered.recover_fill)
+_apply.register(RecoveryMoved, recovered.move_recovery)
 
 
 CONSENT = "INSERT INTO live_consent (account_id, is_allowed, given_by, given_at) VALUES (?, ?, ?, ?)"

@@ -29,7 +29,7 @@ TABLES: Sequence[tuple[str, int]] = (
     ("broker_order", 1), ("fill", 1), ("position", 1), ("trade", 1), ("day", 1), ("control", 1),
     ("symbol_lock", 1), ("account_binding", 1), ("external_holding", 1), ("reconcile_difference", 2),
     ("external_order", 1), ("live_consent", 1), ("accepted_limit", 1), ("account_snapshot", 1), ("cash_flow", 1),
-    ("day_start", 1),
+    ("day_start", 1), ("recovery", 1), ("recovered_order", 1), ("recovered_fill", 1),
 )  # fmt: skip
 """Tables that only facts write, with how many columns name a row."""
 NOT_JOURNALLED = {"scan": ("body",)}

@@ -24,7 +24,8 @@ from finagent.adapters.sqlite.faults import error_code
 from finagent.adapters.sqlite.migrate import check_version, migrate
 from finagent.adapters.sqlite.session import WriteSession
 from finagent.adapters.sqlite.swap import finish_restore, free_stamp, prepared_name
-from finagent.domain.facts import ControlChanged
+from finagent.domain.facts import ControlChanged, RecoveryMoved
+from finagent.domain.recovery import RecoveryState
 from finagent.domain.told import told
 from finagent.queue.job import JobTypes
 from finagent.runtime.failpoints import hit
@@ -179,7 +180,9 @@ def _mark(made: Path, backup: Path, *, wall_ms: int, identity: str, version: int
         session = WriteSession(
             connection, now_ms=now_ms, types=JobTypes({}), apply_fact=apply_fact, ready_types=set()
         )
-        for fact in told("restored", "database", {"by": identity}, [SHUT]):
+        for fact in told(
+            "restored", "database", {"by": identity}, [SHUT, RecoveryMoved(to_state=RecoveryState.BEGUN)]
+        ):
             session.apply(fact)
         data = json.dumps({"backup": str(backup), "by": identity, "schema_version": version}, sort_keys=True)
         leases.note(connection, wall_ms=wall_ms, kind="restore", data=data)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from finagent.adapters.sqlite.codec import decode
 from finagent.adapters.sqlite.database import Database
+from finagent.adapters.sqlite.recovered import read_lost_time
 from finagent.domain.binding import AccountBinding
 from finagent.domain.book import (
     Book,
@@ -23,6 +24,7 @@ from finagent.domain.orders import BrokerFill, OrderIntent, OrderState
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, Trade
 from finagent.domain.reconcile import Difference
+from finagent.domain.recovery import LostTime, recovered_day
 from finagent.domain.scoring import ScoredCandidate
 from finagent.domain.tie_out import AccountSnapshot
 
@@ -165,6 +167,9 @@ class SqliteStore:
             for body, session, state, filled, reason in rows
         ]
 
+    async def lost_time(self) -> LostTime:
+        return await self._database.read_fn(read_lost_time)
+
     async def account_before(self, session: str) -> AccountSnapshot | None:
         rows = await self._database.read(ACCOUNT_BEFORE, (session,))
         if not rows:
@@ -303,6 +308,7 @@ def read_book(
         realised += held.sold_e8 - held.bought_e8 - held.fees_e8
     held_since = conn.execute(HELD_SINCE, (unsettled_from or session, session)).fetchall()
     dealt = [decode(Position, body) for (body,) in held_since]
+    lost = recovered_day(read_lost_time(conn).fills, session)
     rearmed_at_ms = conn.execute(REARMED_AT).fetchone()[0]
     since = (session, rearmed_at_ms)
     return Book(
@@ -314,7 +320,7 @@ def read_book(
             Reservation(plan_id=p, symbol=s, notional_e8=n, worst_case_e8=w, sector=sector)
             for p, s, n, w, sector in conn.execute(RESERVED).fetchall()
         ),
-        realised_e8=realised,
+        realised_e8=realised + lost.realised_e8,
         entered_symbols=tuple(s for (s,) in conn.execute(SYMBOLS, (session,)).fetchall()),
         trades=conn.execute(TRADES, (session,)).fetchone()[0],
         orders_last_minute=conn.execute(RECENT, (now_ms - 60_000,)).fetchone()[0],
@@ -325,7 +331,8 @@ def read_book(
         unknown_symbols=tuple(s for (s,) in conn.execute(UNKNOWN).fetchall()),
         external_symbols=tuple(s for (s, _, _) in conn.execute(EXTERNAL).fetchall()),
         control=_control(conn),
-        spent_e8=sum(each.bought_e8 for each in dealt if each.session == session),
+        spent_e8=sum(each.bought_e8 for each in dealt if each.session == session) + lost.spent_e8,
+        recovered_symbols=lost.symbols,
         unsettled_e8=sum(each.sold_e8 for each in dealt if each.session < session),
         has_old_unknown=bool(conn.execute(OLD_UNKNOWN, (now_ms - 60_000,)).fetchone()[0]),
     )

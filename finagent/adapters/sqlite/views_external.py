@@ -19,6 +19,7 @@ COMPARE = "compare finagent orders and finagent positions with the broker's list
 MENDS = {
     DifferenceKind.STRANDED: "it is closed at the next open",
     DifferenceKind.UNREACHABLE: "finagent doctor",
+    DifferenceKind.RECOVERED: "the agent cancels and closes it while the market is open, then finagent rearm",
 }
 
 

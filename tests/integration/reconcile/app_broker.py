@@ -26,7 +26,7 @@ class AppBroker:
     """Market orders fill at once at ``price_e4``, others rest; ``by_hand`` and ``cancel_by_hand`` are the person's.
 
     ``empty_lists`` is how many times the list of positions comes back empty with status 200; ``is_silent`` lists no
-    execution made by hand.
+    execution made by hand; ``resting`` are symbols of which no order fills by itself.
     """
 
     clock: Clock
@@ -35,6 +35,7 @@ class AppBroker:
     is_down: bool = False
     is_silent: bool = False
     empty_lists: int = 0
+    resting: set[str] = field(default_factory=set)
     cash_e8: int = CASH_E8
     last_equity_e8: int | None = None
     submitted: list[str] = field(default_factory=list)
@@ -70,7 +71,7 @@ class AppBroker:
                 stop_e4=intent.stop_e4,
                 parent_id=intent.parent_id,
             )
-        if first.type is OrderType.MARKET:
+        if first.type is OrderType.MARKET and first.symbol not in self.resting:
             self.fill(first.client_order_id)
         return self.known[first.client_order_id]
 

@@ -70,6 +70,7 @@ class Stage:
         self.market = market if market is not None else ScriptedMarket(self.calendar)
         self.news = news or ScriptedNews()
         self.mode = mode
+        self.scope = Scope()
         self._dates, self._wrap, self._is_live, self._is_checked = dates, broker, is_live, is_checked
         self.engine: Engine
         self._running: asyncio.Task[str | None] | None = None
@@ -92,7 +93,7 @@ class Stage:
         self.clock = VirtualClock(max(begin_ms, _stored_ms(self.path)))
         options = EngineOptions(
             path=self.path,
-            scope=Scope(),
+            scope=self.scope,
             approval_mode=lambda: self.mode,
             is_virtual=True,
             last_session=self._dates[-1],

@@ -181,6 +181,20 @@ def test_reservations_count_as_exposure_positions_and_worst_case() -> None:
     assert account.cash_e8 == 90_000 * DOLLAR
 
 
+def test_symbol_of_a_restores_lost_time_is_a_trade_of_the_day_also_for_its_own_plan() -> None:
+    plan = plan_of()
+    lost = book(
+        reservations=(reserved(plan),),
+        entered_symbols=("OTH", plan.symbol),
+        trades=2,
+        recovered_symbols=("OTH", plan.symbol, "ZZZ"),
+    )
+    account = account_state(lost, {}, PROFILE)
+    assert (account.trades_today, account.symbols_today) == (3, ("OTH", plan.symbol, "ZZZ"))
+    again = account_state(lost, {}, PROFILE, without=plan.plan_id)
+    assert (again.trades_today, again.symbols_today) == (3, ("OTH", plan.symbol, "ZZZ"))
+
+
 def test_partly_filled_plan_is_one_open_position() -> None:
     plan = plan_of()
     both = book(positions=(held(plan, fill(plan, 50, 1_000_000)),), reservations=(reserved(plan),))

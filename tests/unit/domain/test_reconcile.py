@@ -186,3 +186,11 @@ def test_sale_of_ours_is_told_by_its_own_side() -> None:
     own = ours(positions=[holding(PLAN)])
     coming = dataclasses.replace(NOTHING, fills=(fill,))
     assert compare_shares(own, theirs(held={"WMT": 600_000}), coming) == ()
+
+
+def test_order_and_shares_of_a_restores_lost_time_are_known() -> None:
+    own = dataclasses.replace(ours(), recovered={ID}, recovered_e4={"WMT": SHARES_E4})
+    assert compare_orders(own, theirs(seen(ENTRY))) == NOTHING
+    assert compare_shares(own, theirs(held={"WMT": SHARES_E4}), NOTHING) == ()
+    (found,) = compare_shares(own, theirs(held={}), NOTHING)
+    assert (found.ours_before_e4, found.reduction_e4) == (SHARES_E4, SHARES_E4)
