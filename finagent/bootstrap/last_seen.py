@@ -37,7 +37,7 @@ async def refuse_older(engine: Engine, home: Path) -> str | None:
 async def remember(engine: Engine, home: Path) -> None:
     """Write down how far the database has come; what cannot be written only makes the next start less watchful."""
     try:
-        if (await engine.store.control()).gate_reason == OLDER:
+        if OLDER in (await engine.store.control()).gate_reasons:
             return
         ((entries, head),) = await engine.database.read(LAST)
         seen = {

@@ -264,9 +264,8 @@ def _halts(found: MarkedLedger, problems: _Problems) -> None:
         problems.add("critical", "needs_rearm", words, mend="finagent rearm", since_ms=at_ms)
     gate = found.account.entry_gate_reason
     if gate is not None and gate not in ("rearm_needed", "unknown_orders"):
-        problems.add(
-            "critical", "gate", f"Entries are closed: {gate}", mend=GATE_MENDS.get(gate, ""), since_ms=at_ms
-        )
+        mend = next((mend for reason, mend in GATE_MENDS.items() if reason in gate), "")
+        problems.add("critical", "gate", f"Entries are closed: {gate}", mend=mend, since_ms=at_ms)
 
 
 def _orders(scene: Scene, problems: _Problems) -> None:
