@@ -54,7 +54,7 @@ from finagent.ports import (
     Tx,
 )
 from finagent.runtime.service import ServiceContract
-from finagent.services.recovery import Recovered, RecoveryDesk
+from finagent.services.reconcile.recovery import Recovered, RecoveryDesk
 
 BETWEEN_LISTINGS_MS = 60_000
 BETWEEN_LOOKS_MS = 2_000
