@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from finagent.adapters.sqlite.database import Database
 from finagent.adapters.vendors.calendar import load_calendar
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
+from finagent.bootstrap.storage import FolderStorage
 from finagent.bootstrap.world import World
 from finagent.domain.facts import IntentRecorded, PlanRecorded, PlanSized
 from finagent.domain.legs import entry_intents
@@ -18,7 +20,7 @@ from finagent.domain.orders import Scope, body_hash, plan_id
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.risk import RiskDecision
 from finagent.domain.steps import Step
-from finagent.ports import LastPrice, NewJob, Tx
+from finagent.ports import Clock, LastPrice, NewJob, Tx
 from finagent.runtime.clock import SystemTicker, VirtualClock
 from finagent.runtime.tasks import spawn
 from tests.integration.services.market import ScriptedMarket, ScriptedNews
@@ -53,6 +55,17 @@ def _bar(end_ms: int) -> Bar:
     return Bar(end_ms - MINUTE_MS, PRICE_E4, PRICE_E4, PRICE_E4, PRICE_E4, 1_000_000)
 
 
+class InLineStorage(FolderStorage):
+    """The same file and the same statements on the loop's own thread: no time goes into changing threads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, is_virtual=True)
+        self._file = path
+
+    async def open_database(self, *, clock: Clock) -> Database:
+        return await Database.open(self._file, clock=clock, threaded=False)
+
+
 async def flatten_each(home: Path, first: str, last: str, exits: str) -> int:
     """Run the sessions; gives how many there were."""
     calendar = load_calendar(home)
@@ -67,6 +80,7 @@ async def flatten_each(home: Path, first: str, last: str, exits: str) -> int:
         approval_mode=lambda: "policy",
         is_virtual=True,
         last_session=sessions[-1].date,
+        storage=InLineStorage(folder / "finagent.db"),
     )
     clock = VirtualClock(sessions[0].open_ms - MINUTE_MS)
     engine = await open_engine(settings, world, options, clock=clock, ticker=SystemTicker())
