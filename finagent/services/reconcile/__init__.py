@@ -1,5 +1,5 @@
 """Reconcile: the broker against the journal, and the lost time of a restore."""
 
-from finagent.services.reconcile.compare import BETWEEN_LISTINGS_MS, CONTRACT, GATE, ReconcileService
+from finagent.services.reconcile.compare import BETWEEN_LISTINGS_MS, CONTRACT, GATE, Before, ReconcileService
 
-__all__ = ["BETWEEN_LISTINGS_MS", "CONTRACT", "GATE", "ReconcileService"]
+__all__ = ["BETWEEN_LISTINGS_MS", "CONTRACT", "GATE", "Before", "ReconcileService"]
