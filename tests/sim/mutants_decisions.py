@@ -11,10 +11,9 @@ from finagent.domain.orders import OrderState
 from finagent.domain.plan import PlanState
 from finagent.domain.steps import Step
 from finagent.ports import DuplicateClientOrderIdError, NewJob, OrderRejectedError
-from finagent.services import reconcile
 from finagent.services.approval import ApprovalService
 from finagent.services.flatten import FlattenService
-from finagent.services.reconcile import Before, ReconcileService
+from finagent.services.reconcile import Before, ReconcileService, compare
 from finagent.services.sender import SenderService
 from tests.sim.garden import Garden
 
@@ -172,7 +171,7 @@ def missing_is_flat(garden: Garden) -> None:
 
         return judge
 
-    garden.replace(reconcile, "is_believable", believing)
+    garden.replace(compare, "is_believable", believing)
     garden.replace(ReconcileService, "_judge_shares", judging)
 
 
