@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from finagent.domain.book import OpenPosition, StoredOrder
 from finagent.domain.external import ExternalHolding, attribute
+from finagent.domain.legs import ENTRY
 from finagent.domain.orders import (
     TERMINAL_ORDER_STATES,
     BrokerAccount,
@@ -82,7 +83,8 @@ class OrderFindings:
     """What the orders say: executions to record, ends to record (order and what the broker has), disagreements.
 
     ``orphans`` still work at the broker while the journal has ended them: they could open what nobody watches.
-    ``doubtful`` are symbols of which nothing can be told yet: an order's fate or its executions are under way.
+    ``doubtful`` are symbols of which nothing can be told yet: an order's fate or its executions are under way. An exit
+    under way that the broker does not have has sold nothing; the second look sees one that came in between.
     """
 
     fills: tuple[BrokerFill, ...]
@@ -137,7 +139,11 @@ def compare_orders(own: OwnLook, broker: BrokerLook) -> OrderFindings:
     ended: list[tuple[StoredOrder, BrokerOrder]] = []
     orphans: list[BrokerOrder] = []
     differences: list[Difference] = []
-    doubtful = {each.intent.symbol for each in own.orders.values() if each.state in UNDER_WAY}
+    doubtful = {
+        each.intent.symbol
+        for order_id, each in own.orders.items()
+        if each.state in UNDER_WAY and (each.intent.leg == ENTRY or broker.orders.get(order_id) is not None)
+    }
     for order_id, seen in sorted(broker.orders.items()):
         stored = own.orders.get(order_id)
         if stored is None:

@@ -309,8 +309,11 @@ class ReconcileService:
     async def _marks(
         self, own: OwnLook, broker: BrokerLook, shares: Sequence[ShareFinding]
     ) -> Mapping[str, int]:
-        """A price for each symbol in dispute: the broker's, the market's last, or what ours cost."""
-        symbols = sorted({found.symbol for found in shares})
+        """A price for each symbol held or in dispute: the broker's, else the market's last, else what ours cost.
+
+        The account's money is that of all shares: one left out would speak for or against those in dispute.
+        """
+        symbols = sorted({found.symbol for found in shares} | broker.held_e4.keys())
         now_ms = self.clock.now_ms()
         last = await self.market.last_prices(symbols, self.calendar.session_at(now_ms), now_ms)
         executed = sorted(broker.fills, key=lambda each: (each.at_ms, each.execution_id))

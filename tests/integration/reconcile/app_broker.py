@@ -26,7 +26,7 @@ class AppBroker:
     """Market orders fill at once at ``price_e4``, others rest; ``by_hand`` and ``cancel_by_hand`` are the person's.
 
     ``empty_lists`` is how many times the list of positions comes back empty with status 200; ``is_silent`` lists no
-    execution made by hand; ``resting`` are symbols of which no order fills by itself.
+    execution made by hand; without ``has_marks`` positions carry no prices; no order fills by itself of ``resting``.
     """
 
     clock: Clock
@@ -34,6 +34,7 @@ class AppBroker:
     is_attached: bool = True
     is_down: bool = False
     is_silent: bool = False
+    has_marks: bool = True
     empty_lists: int = 0
     resting: set[str] = field(default_factory=set)
     cash_e8: int = CASH_E8
@@ -101,7 +102,9 @@ class AppBroker:
             self.empty_lists -= 1
             return []
         return [
-            BrokerPosition(symbol=symbol, quantity_e4=quantity_e4, mark_e4=self.price_e4)
+            BrokerPosition(
+                symbol=symbol, quantity_e4=quantity_e4, mark_e4=self.price_e4 if self.has_marks else None
+            )
             for symbol, quantity_e4 in sorted(self.held().items())
         ]
 

@@ -75,6 +75,20 @@ async def test_sale_by_hand_that_is_not_listed_is_closed_at_the_last_price(home:
         assert fill.fill.price_e4 == 1_000_000
 
 
+async def test_sale_by_hand_is_believed_beside_shares_that_nobody_disputes(home: Path) -> None:
+    """Found in the simulated world (seed 166): the account's money is that of the other shares, too."""
+    async with AppStage(home) as stage:
+        shares = await stage.bought()
+        stage.app.has_marks = False
+        stage.market.day("BBB", DAY)
+        stage.app.by_hand("BBB", Side.BUY, shares)
+        await stage.confirmed("a")
+        stage.app.by_hand("AAA", Side.SELL, shares)
+        await stage.confirmed("b")
+        assert await stage.shares() == 0
+        assert await stage.states() == {"AAA": "closed manual"}
+
+
 async def test_part_sold_by_hand_shrinks_the_position(home: Path) -> None:
     async with AppStage(home) as stage:
         shares = await stage.bought()

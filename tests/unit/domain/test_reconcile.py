@@ -70,6 +70,15 @@ def test_order_whose_sending_is_under_way_is_left_to_its_sender(state: OrderStat
         assert found.doubtful == {"WMT"}
 
 
+def test_exit_under_way_is_in_doubt_only_where_the_broker_has_it() -> None:
+    """What it does not have has sold nothing: shares that are gone went another way."""
+    stop = dataclasses.replace(ENTRY, client_order_id=f"{ID}-stop", leg="stop", side=Side.SELL)
+    for state in (OrderState.INTENT, OrderState.UNKNOWN):
+        absent = theirs(missing=[stop.client_order_id])
+        assert compare_orders(ours(stored(stop, state)), absent).doubtful == set()
+        assert compare_orders(ours(stored(stop, state)), theirs(seen(stop))).doubtful == {"WMT"}
+
+
 def test_execution_that_is_not_recorded_is_told_once_and_then_its_order_ends() -> None:
     fill = execution(ID)
     broker = theirs(seen(ENTRY, OrderState.FILLED, SHARES_E4), fills=[fill])
