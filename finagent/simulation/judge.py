@@ -27,6 +27,8 @@ SIGNED = (
 EXTERNAL = "SELECT 1 FROM external_order WHERE client_order_id = ?"
 BY_HAND = f"""
 SELECT coalesce(-sum({SIGNED}), 0) FROM fill WHERE leg = 'manual' AND json_extract(body, '$.symbol') = ?"""
+SHUTS = ("pause", "kill", "flatten", "lock", "limit", "reconcile")
+"""Rows of the journal that may shut the gate."""
 MOST_OPEN, MOST_TRADES = 3, 5
 SLACK = 50
 """A plan is sized at its reference and filled where the market is: so much of the limit is the stated bound."""
@@ -59,12 +61,15 @@ class Judge:
         self._hash, self._at_ms = "0" * 64, 0
         self._sends: dict[str, tuple[int, bool]] = {}
         self._told: set[tuple[str, str]] = set()
+        self._rows: Sequence[tuple[int, int, str, str, str, str, str]] = ()
+        self._gates_before = self._gates()
 
     # ------------------------------------------------------------ after each commit
     def committed(self) -> Commit:
         """Look at what the last commit changed."""
         commit = self._observer.take()
         self._journal(commit)
+        self._rows = commit.journal
         plans: dict[str, None] = {}
         orders: dict[str, None] = {}
         for change in commit.changes:
@@ -88,6 +93,7 @@ class Judge:
             self._position(plan_id)
         for order_id in orders:
             self._filled(order_id)
+        self._gates_before = self._gates()
         return commit
 
     def _journal(self, commit: Commit) -> None:
@@ -182,11 +188,10 @@ class Judge:
         plan_id, symbol, session, digest, is_approved = row
         if not is_approved:
             self.break_once("entry_approved", order_id, "risk has not approved its plan")
-        control = self._row("SELECT is_paused, is_killed, needs_rearm, gate_reason FROM control")
-        if any(control):
-            self.break_once("entry_gate", order_id, f"paused, killed, rearm, gate: {tuple(control)}")
-        if self._value("SELECT count(*) FROM symbol_lock WHERE symbol = ?", symbol):
-            self.break_once("entry_gate", order_id, f"{symbol} is locked")
+        control, locked = self._gates()
+        if (any(control) or symbol in locked) and not self._was_shut_later(plan_id, symbol):
+            detail = f"paused, killed, rearm, gate: {control}, locked: {sorted(locked)}"
+            self.break_once("entry_gate", order_id, detail)
         said_yes = self._value("SELECT count(*) FROM journal WHERE kind = 'approved' AND ref = ?", plan_id)
         if not said_yes:
             self.break_once("entry_approved", order_id, "nobody said yes")
@@ -196,6 +201,20 @@ class Judge:
         if asked and (asked[0] != "approved" or asked[1] != digest or asked[2] >= asked[3]):
             self.break_once("entry_approved", order_id, f"the question was {tuple(asked)}, the plan {digest}")
         self._limits(order_id, session)
+
+    def _gates(self) -> tuple[tuple[Any, ...], frozenset[str]]:
+        """What shuts every entry, and the symbols that are locked, as the last commit left it."""
+        control = self._row("SELECT is_paused, is_killed, needs_rearm, gate_reason FROM control")
+        locked = self._connection.execute("SELECT symbol FROM symbol_lock").fetchall()
+        return control, frozenset(symbol for (symbol,) in locked)
+
+    def _was_shut_later(self, plan_id: str, symbol: str) -> bool:
+        """Whether one commit holds an entry's intent and, behind it in the journal, what shut the gate."""
+        control, locked = self._gates_before
+        rows = [(kind, ref) for _, _, kind, ref, *_ in self._rows]
+        intended = rows.index(("intent", plan_id)) if ("intent", plan_id) in rows else 0
+        shut = [place for place, (kind, _) in enumerate(rows) if kind in SHUTS]
+        return bool(shut) and min(shut) > intended and not any(control) and symbol not in locked
 
     def _limits(self, order_id: str, session: str) -> None:
         busy = self._value(
