@@ -2,6 +2,10 @@
 
 import json
 import sqlite3
+from collections.abc import Iterable
+from itertools import accumulate
+
+from finagent.domain.orders import BrokerCashFlow
 
 FLATTEN_SHARE = 50
 """The flatten tier is a fiftieth (2 %) of the equity at the start of the day."""
@@ -29,9 +33,17 @@ def spent_e8(connection: sqlite3.Connection, session: str) -> int:
     return -booked + reserved + open_e8
 
 
-def allowed_e8(connection: sqlite3.Connection, session: str, start_e8: int) -> int:
-    """The flatten tier of a session, in 1e-8."""
+def allowed_e8(
+    connection: sqlite3.Connection, session: str, start_e8: int, flows: Iterable[tuple[str, BrokerCashFlow]]
+) -> int:
+    """The flatten tier of a session, in 1e-8, by what was there at first, what was won and lost, and the flows since.
+
+    When in a session its capital is taken is the agent's affair: the most there was on its day is allowed.
+    """
     before: int = connection.execute(
         "SELECT coalesce(sum(pnl), 0) FROM trade WHERE exit_session < ?", (session,)
     ).fetchone()[0]
-    return (start_e8 + before) // FLATTEN_SHARE
+    moved = list(flows)
+    capital_e8 = start_e8 + before + sum(flow.amount_e8 for date, flow in moved if date < session)
+    today = accumulate((flow.amount_e8 for date, flow in moved if date == session), initial=capital_e8)
+    return max(today) // FLATTEN_SHARE

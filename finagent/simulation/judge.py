@@ -239,7 +239,7 @@ class Judge:
             self.break_once("limit_symbol", order_id, f"{same} entries of one symbol in {session}")
         spent, allowed = (
             spent_e8(self._connection, session),
-            allowed_e8(self._connection, session, self.start_e8),
+            allowed_e8(self._connection, session, self.start_e8, self._books.flows),
         )
         if spent > allowed + allowed // SLACK:
             self.break_once("limit_loss", order_id, f"at risk {spent}, allowed {allowed} (1e-8)")
