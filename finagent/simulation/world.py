@@ -129,6 +129,7 @@ class SimulatedWorld:
         self._started_ms = 0
         self._alike: dict[str, int] = {}
         self._down_until_ms = 0
+        self._is_asleep = False
         self._cut: str | None = None
         self._keeper = keeper
         self._grave: list[Process] = []
@@ -281,8 +282,9 @@ class SimulatedWorld:
 
     @property
     def alive_since_ms(self) -> int | None:
-        """When the present life began."""
-        return None if self.process is None or self.process.control is None else self._started_ms
+        """When the present life began; None while it is down or its machine sleeps."""
+        is_up = self.process is not None and self.process.control is not None and not self._is_asleep
+        return self._started_ms if is_up else None
 
     @property
     def steps(self) -> int:
@@ -354,7 +356,9 @@ class SimulatedWorld:
         if process is None:
             return False
         self.trace.say(self.now_ms, "machine", f"sleeps {for_ms} ms")
+        self._is_asleep = True
         self.outside.run_until(self.outside.now_ms + for_ms)
+        self._is_asleep = False
         process.loop.base_ms += for_ms
         return True
 
