@@ -84,11 +84,13 @@ class RunFile:
     def broken_links(self) -> list[int]:
         """Sequence numbers of the journal rows whose hash their content and predecessor do not give.
 
-        Each hash is SHA-256 over the JSON list ["journal", hash before, seq, at, kind, ref, text], compact.
+        Each hash is SHA-256 over the JSON list ["journal", hash before, seq, at, kind, ref, text], compact, with
+        the hash of the inputs behind it where the row has any.
         """
         broken, previous, expected = [], GENESIS, 1
         for row in self.rows("SELECT * FROM journal ORDER BY seq"):
             parts = ["journal", previous, row["seq"], row["at"], row["kind"], row["ref"], row["data"]]
+            parts += [row["inputs"]] if row["inputs"] else []
             text = json.dumps(parts, separators=(",", ":"), ensure_ascii=True)
             previous = hashlib.sha256(text.encode("ascii")).hexdigest()
             canonical = json.dumps(json.loads(row["data"]), sort_keys=True, separators=(",", ":"))
