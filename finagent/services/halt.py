@@ -57,8 +57,8 @@ class HaltService:
             return
         now_ms = self.clock.now_ms()
         session = self.calendar.session_at(now_ms)
-        if now_ms >= session.close_ms:
-            return
+        if now_ms >= session.close_ms or held.plan.session < session.date:
+            return  # what an earlier session left is closed at the open as stranded
         since_ms, resumed_ms = _ms(job, "since_ms"), _ms(job, "resumed_ms")
         if self.market.is_halted(session, held.plan.symbol, now_ms):
             if since_ms is not None and now_ms + LOOK_MS < since_ms + MINUTE_MS:
