@@ -28,6 +28,10 @@ def cases_of(test: Callable[..., object]) -> list[tuple[Any, ...]]:
     return list(next(mark for mark in test.pytestmark if mark.name == "parametrize").args[1])  # type: ignore[attr-defined]
 
 
+TRIES = 8
+"""A property that meets its case in most runs meets it in one of so many."""
+
+
 def caught(check: Callable[[], object]) -> bool:
     """Whether a check fails now."""
     try:
@@ -129,7 +133,7 @@ def test_property_of_g5_or_of_sizing_misses_the_cap(cap: str, monkeypatch: pytes
     monkeypatch.setattr(risk, "_caps", without(cap)(risk._caps))
     of_the_day = test_risk.test_realised_loss_and_worst_cases_stay_within_the_daily_limit
     check = of_the_day if cap == "daily_loss" else test_risk.test_sizing_never_exceeds_any_cap
-    assert caught(check)
+    assert any(caught(check) for _ in range(TRIES))  # examples are drawn anew each time
 
 
 def test_worst_case_without_its_half_r_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
