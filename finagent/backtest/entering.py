@@ -13,7 +13,7 @@ from finagent.domain.legs import ENTRY, STOP, entry_intents
 from finagent.domain.market import MINUTE_MS, Direction, Instrument
 from finagent.domain.order_check import Circumstances, order_check
 from finagent.domain.orders import OrderState
-from finagent.domain.plan import AUCTION_NOTE, NoPlan, NotYet, Plan, PlanState, with_size
+from finagent.domain.plan import AUCTION_LEAD_MS, AUCTION_NOTE, NoPlan, NotYet, Plan, PlanState, with_size
 from finagent.domain.planning import make_plan
 from finagent.domain.risk import RiskDecision, reserve
 from finagent.domain.scoring import ScoredCandidate
@@ -22,7 +22,6 @@ from finagent.domain.shorts import ShortRules
 from finagent.domain.steps import Step
 
 WAITING = (PlanState.APPROVED, PlanState.ARMED)
-AUCTION_LEAD_MS = 3 * MINUTE_MS
 ENTRY_LIFE_MS = 60_000
 """An entry that was not sent within this time is not sent any more; here it is always sent at once."""
 DAILY_ALONE = "open_assumed_known"

@@ -31,6 +31,7 @@ from finagent.domain.journal import JsonData
 from finagent.domain.market import MINUTE_MS
 from finagent.domain.orders import Scope
 from finagent.domain.plan import (
+    AUCTION_LEAD_MS,
     AUCTION_NOTE,
     NoPlan,
     Plan,
@@ -50,8 +51,6 @@ CONTRACT = ServiceContract(
     name="approval", consumes=(Step.APPROVE, Step.APPROVAL_EXPIRY), needs=("queue", "risk")
 )
 GUARD_TRIES = 20
-AUCTION_LEAD_MS = 3 * MINUTE_MS
-"""Two minutes of the exchange's cut-off and one of our own before the open."""
 DONE = ("approved", "rejected")
 
 
