@@ -1,10 +1,14 @@
 """What every test may ask for: the real market data, and a loud word where it is absent."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from finagent.runtime.logs import EventFormatter
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # how fast an example runs here says nothing about the code
@@ -20,6 +24,19 @@ def real_data() -> Path:
     if not (REAL_DATA / "manifest.json").is_file():
         pytest.skip(f"{ABSENT}: no manifest.json in {REAL_DATA}; set FINAGENT_REAL_DATA")
     return REAL_DATA
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """What a test sends its logs to ends with it: the next one's lines must not go to a stream that is closed."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    for handler in list(root.handlers):
+        if isinstance(handler.formatter, EventFormatter):
+            root.removeHandler(handler)
+            handler.close()
+    root.setLevel(level)
 
 
 @pytest.hookimpl(tryfirst=True)
