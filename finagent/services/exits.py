@@ -149,7 +149,9 @@ class ExitService:
                 tx.enqueue(NewJob(Step.EXIT, out, idem_key=key, key=plan_id))
             case FreeQuantity(freed):
                 for order in freed:
-                    await self._freed(by_id[order.intent.client_order_id], tx)
+                    stored = by_id[order.intent.client_order_id]
+                    if not await self._may_yet_arrive(stored, held):
+                        await self._freed(stored, tx)
                 self._look_again(held, orders, tx)
             case PlaceStop(quantity_e4, free):
                 for order in free:
@@ -330,6 +332,15 @@ class ExitService:
             found = await self.broker.find(order_id)
             if found is not None and found.filled_e4 != order.filled_e4:
                 raise RetryError(f"{order_id}: fills are on their way", retry_after_s=1)
+
+    async def _may_yet_arrive(self, order: StoredOrder, held: OpenPosition) -> bool:
+        """Whether an exit of unknown fate is not at the broker, and nothing is held that would wait for its end.
+
+        Its sender goes on looking and asks for this again once it is there; else the evidence after the close ends it.
+        """
+        if held.position.quantity_e4 != 0 or order.state is not OrderState.UNKNOWN:
+            return False
+        return await self.broker.find(order.intent.client_order_id) is None
 
     async def _freed(self, order: StoredOrder, tx: Tx) -> None:
         """See that an order can fill no more, then record it; RetryError as long as nobody can know."""

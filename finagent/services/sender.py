@@ -46,7 +46,8 @@ class SenderService:
 
     The claim of a send job is its sending mark: with more than one attempt the id is looked up before anything is
     sent. An outcome nobody knows makes the order unknown; the same id and the same bytes are sent again, an entry's
-    only within its time to live, an exit's for as long as it has something to close.
+    only within its time to live, an exit's for as long as it has something to close; one with nothing left to close
+    is looked for until it is there or the evidence ends it.
     """
 
     store: Store
@@ -128,7 +129,7 @@ class SenderService:
             return True
         if not is_doubtful:
             self._withdraw(order, free, tx)
-        elif held_e4 > 0:
+        else:
             self._doubt(job, order, legs, f"{free} free in 1e-4 shares", tx)
         return False
 
@@ -194,8 +195,9 @@ class SenderService:
         tx.put(Journalled(kind="accepted", ref=ref, data={"broker_at_ms": at_ms}))
         if order.intent.leg == STOP and order.intent.stop_e4 is not None:
             tx.put(StopMoved(plan_id=plan_id, stop_e4=order.intent.stop_e4))
-            if order.intent.parent_id is None:
-                tx.enqueue(NewJob(Step.PROTECT, {"plan": plan_id}, idem_key=f"{ref}/rests", key=plan_id))
+        is_exit_alone = order.intent.leg != ENTRY and order.intent.parent_id is None
+        if is_exit_alone and (order.intent.leg == STOP or order.state is OrderState.UNKNOWN):
+            tx.enqueue(NewJob(Step.PROTECT, {"plan": plan_id}, idem_key=f"{ref}/rests", key=plan_id))
         if found.state in TERMINAL_ORDER_STATES and found.state is not OrderState.FILLED:
             self._tell_end(found, plan_id, tx)
         if order.intent.leg == ENTRY:

@@ -5,40 +5,27 @@ from datetime import date
 
 import pytest
 
-from finagent.simulation.seeds import SeedsReport, run_seed, run_seeds
+from finagent.simulation.seeds import SeedsReport, run_seeds
 
 WORKERS = 2
 IN_CI = int(os.environ.get("FINAGENT_SIM_SEEDS", "200"))
 """Fewer for a quick look while working."""
-OPEN = (111,)
-"""Seeds with a defect that nobody has mended yet: see regressions/README.md."""
 NEW_IN_FULL = 100
 
 
 def test_no_promise_is_broken_in_the_first_seeds_and_some_new_ones() -> None:
     """The same two hundred each time, and twenty that change with the day and are printed."""
-    report = run_seeds([*_but_open(IN_CI), *_rotating(IN_CI // 10)], workers=WORKERS)
+    report = run_seeds([*range(IN_CI), *_rotating(IN_CI // 10)], workers=WORKERS)
     assert not report.violations, _told(report)
     assert report.crashes
-    assert report.seeds == len(_but_open(IN_CI)) + IN_CI // 10
-
-
-@pytest.mark.xfail(strict=False, reason="open: a job about an exit that never arrived dies")
-@pytest.mark.parametrize("seed", OPEN)
-def test_open_seed_breaks_no_promise(seed: int) -> None:
-    """Fails when it is mended, so that the seed goes back among the others."""
-    assert not run_seed(seed).violations
+    assert report.seeds == IN_CI + IN_CI // 10
 
 
 @pytest.mark.full
 def test_no_promise_is_broken_in_a_thousand_seeds_and_a_rotating_range() -> None:
     """0..999, then a hundred that change with the day and are printed."""
-    report = run_seeds([*_but_open(1_000), *_rotating(NEW_IN_FULL)], workers=WORKERS)
+    report = run_seeds([*range(1_000), *_rotating(NEW_IN_FULL)], workers=WORKERS)
     assert not report.violations, _told(report)
-
-
-def _but_open(count: int) -> list[int]:
-    return [seed for seed in range(count) if seed not in OPEN]
 
 
 def _rotating(count: int) -> range:

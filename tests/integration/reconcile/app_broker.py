@@ -16,7 +16,7 @@ from finagent.domain.orders import (
     OrderState,
     OrderType,
 )
-from finagent.ports import Clock, DuplicateClientOrderIdError, RetryError
+from finagent.ports import Clock, DuplicateClientOrderIdError, OutcomeUnknownError, RetryError
 
 CASH_E8 = 100_000 * 10**8
 
@@ -27,6 +27,7 @@ class AppBroker:
 
     ``empty_lists`` is how many times the list of positions comes back empty with status 200; ``is_silent`` lists no
     execution made by hand; without ``has_marks`` positions carry no prices; no order fills by itself of ``resting``.
+    While it ``is_deaf`` an order is under way and nobody answers: it never arrives, or it does when a test says so.
     """
 
     clock: Clock
@@ -34,12 +35,14 @@ class AppBroker:
     is_attached: bool = True
     is_down: bool = False
     is_silent: bool = False
+    is_deaf: bool = False
     has_marks: bool = True
     empty_lists: int = 0
     resting: set[str] = field(default_factory=set)
     cash_e8: int = CASH_E8
     last_equity_e8: int | None = None
     submitted: list[str] = field(default_factory=list)
+    under_way: dict[str, OrderIntent] = field(default_factory=dict)
     known: dict[str, BrokerOrder] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     executions: list[BrokerFill] = field(default_factory=list)
@@ -58,6 +61,13 @@ class AppBroker:
         if first.client_order_id in self.known:
             raise DuplicateClientOrderIdError(first.client_order_id)
         self.submitted += [each.client_order_id for each in intents]
+        if self.is_deaf:
+            self.under_way[first.client_order_id] = first
+            raise OutcomeUnknownError("no answer")
+        return self._take(intents)
+
+    def _take(self, intents: Sequence[OrderIntent]) -> BrokerOrder:
+        first = intents[0]
         for intent in intents:
             self.known[intent.client_order_id] = BrokerOrder(
                 client_order_id=intent.client_order_id,
@@ -142,6 +152,10 @@ class AppBroker:
         state = OrderState.FILLED if is_over else OrderState.PARTIALLY_FILLED
         self.known[order_id] = replace(order, filled_e4=filled_e4, state=state)
         return self._execute(order_id, order.symbol, order.side, taken_e4)
+
+    def arrive(self, order_id: str) -> None:
+        """What was under way for long is here."""
+        self._take([self.under_way.pop(order_id)])
 
     def by_hand(self, symbol: str, side: Side, shares: int) -> BrokerFill:
         """The account's holder trades in the app."""
