@@ -2,7 +2,8 @@
 
 `FINAGENT_FAILPOINTS="writer.before_commit@3=kill,processor.after_effect[score]@1=raise"` arms points for a whole
 process; `arm` does it from a test. A point with a kind in brackets counts only the passes that are about that
-kind (a job type). Without an armed point a pass costs one look at an empty table.
+kind (a job type). Without an armed point a pass costs one look at an empty table. Which point killed the process is
+appended to the file that `FINAGENT_FAILPOINT_LOG` names, if it names one.
 """
 
 import os
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 VARIABLE = "FINAGENT_FAILPOINTS"
+LOG_VARIABLE = "FINAGENT_FAILPOINT_LOG"
 EXIT_CODE = 77
 Action = Literal["kill", "raise", "exit"]
 ITEM = re.compile(r"(?P<point>[^\[\]@=]+(\[[^\[\]@=]+\])?)@(?P<count>[1-9][0-9]*)=(?P<action>\w+)")
@@ -89,7 +91,17 @@ def _pass(points: dict[str, _Point], name: str) -> None:
     if point.hits_left != 0:
         return
     if point.action == "kill":
+        _write_down(name)
         os.kill(os.getpid(), signal.SIGKILL)
     if point.action == "exit":
         os._exit(EXIT_CODE)
     raise FailpointError(f"failpoint {name} was reached")
+
+
+def _write_down(name: str) -> None:
+    path = os.environ.get(LOG_VARIABLE)
+    if not path:
+        return
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(file, f"{name}\n".encode())
+    os.close(file)

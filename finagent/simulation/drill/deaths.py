@@ -32,14 +32,7 @@ class Death:
 
     after_s: float
     in_recovery: bool = False
-    failpoint: str = ""
-
-    @property
-    def kind(self) -> str:
-        """What the report counts it under."""
-        if self.failpoint:
-            return self.failpoint.partition("@")[0]
-        return "recovery" if self.in_recovery else "random instant"
+    failpoints: str = ""
 
 
 def named_steps() -> list[str]:
@@ -48,19 +41,50 @@ def named_steps() -> list[str]:
     return inside + [f"{point}[{method}]" for method in METHODS for point in BROKER_POINTS]
 
 
-def deaths(chance: random.Random, count: int, *, start_s: float) -> Iterator[Death]:
-    """So many deaths: half at random instants, a quarter in recovery, a quarter at the named steps in turn.
+class Deaths:
+    """So many deaths: half at random instants, a quarter in recovery, a quarter at the named steps.
+
+    For the last kind all steps are armed at which no agent has died yet: whichever it passes first ends it. After
+    ``PATIENCE`` lives without any, and when none is left, all are armed again.
 
     ``start_s`` is how long a start takes here.
     """
-    points = named_steps()
-    chance.shuffle(points)
-    for number in range(count):
-        kind = number % 4
+
+    PATIENCE = 2
+
+    def __init__(self, chance: random.Random, count: int, *, start_s: float) -> None:
+        self._chance, self._left, self._start_s = chance, count, start_s
+        self._number = 0
+        self._reached: set[str] = set()
+        self._in_vain = 0
+
+    @property
+    def not_reached(self) -> list[str]:
+        """The steps at which nobody has died yet."""
+        return [point for point in named_steps() if point not in self._reached]
+
+    def reached(self, point: str) -> None:
+        """An agent died at this step; "" where it was killed before it came to any."""
+        if point:
+            self._reached.add(point)
+        self._in_vain = 0 if point else self._in_vain + 1
+
+    def __iter__(self) -> Iterator[Death]:
+        return self
+
+    def __next__(self) -> Death:
+        if self._number >= self._left:
+            raise StopIteration
+        kind = self._number % 4
+        self._number += 1
         if kind == 3:
-            point = points[number // 4 % len(points)]
-            yield Death(2 * start_s + LONGEST_LIFE_S, failpoint=f"{point}@{chance.randint(1, 2)}=kill")
-        elif kind == 1:
-            yield Death(chance.uniform(0.3, 1.2) * start_s, in_recovery=True)
-        else:
-            yield Death(chance.uniform(0.02, 1.6))
+            return Death(2 * self._start_s + LONGEST_LIFE_S, failpoints=self._armed())
+        if kind == 1:
+            return Death(self._chance.uniform(0.3, 1.2) * self._start_s, in_recovery=True)
+        return Death(self._chance.uniform(0.02, 1.6))
+
+    def _armed(self) -> str:
+        points = self.not_reached
+        if not points or self._in_vain >= self.PATIENCE:
+            self._in_vain, points = 0, named_steps()
+        return ",".join(f"{point}@{self._chance.randint(1, 2)}=kill" for point in points)

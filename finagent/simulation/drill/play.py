@@ -5,14 +5,14 @@ import contextlib
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from finagent.context import SurfaceError
 from finagent.runtime.clock import PacedClock, SystemClock, SystemTicker
 from finagent.runtime.tasks import spawn
-from finagent.simulation.drill.deaths import Death, deaths
+from finagent.simulation.drill.deaths import Death, Deaths
 from finagent.simulation.drill.judge import Verdict, judge
 from finagent.simulation.drill.market import Feeder
 from finagent.simulation.drill.person import Person
@@ -45,7 +45,8 @@ class Tally:
 
     kills: Counter[str] = field(default_factory=Counter)
     points: Counter[str] = field(default_factory=Counter)
-    unreached: Counter[str] = field(default_factory=Counter)
+    recovering: Counter[str] = field(default_factory=Counter)
+    not_reached: list[str] = field(default_factory=list)
     ready_s: list[float] = field(default_factory=list)
     starts: int = 0
     clean_stops: int = 0
@@ -79,7 +80,7 @@ class Drill:
         self._home = request.folder / "home"
         self._ticker = SystemTicker()
         self._tally = Tally()
-        self._deaths: Iterator[Death] = iter(())
+        self._deaths = Deaths(self._chance, 0, start_s=1.0)
         self._start_s = 1.0
         self._clock = PacedClock(at_ms=0, since_ms=0, pace=1)
 
@@ -97,7 +98,7 @@ class Drill:
             tasks: list[asyncio.Task[None]] = []
             try:
                 self._start_s = await self._first_start(call, venue)
-                self._deaths = deaths(self._chance, self._request.kills, start_s=self._start_s)
+                self._deaths = Deaths(self._chance, self._request.kills, start_s=self._start_s)
                 tasks += [
                     spawn(person.run(), "drill-person"),
                     spawn(feeder.run(), "drill-feeder"),
@@ -114,6 +115,7 @@ class Drill:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+            self._tally.not_reached = self._deaths.not_reached
             self._tally.acknowledged = len(person.acknowledged)
             evidence = await venue.evidence(sorted(person.acknowledged))
             self._tally.faults = await venue.faults()
@@ -192,10 +194,10 @@ class Drill:
     async def _life(self, call: AgentCall, death: Death, scene: Scene) -> None:
         """From a start to its death; a failpoint that was not passed in time counts as not reached."""
         self._tally.starts += 1
-        process = await AgentProcess.start(call, failpoint=death.failpoint)
+        process = await AgentProcess.start(call, failpoints=death.failpoints)
         began_ms = self._ticker.monotonic_ms()
         longest_s = min(death.after_s, max(0.0, self._left_s(scene)))
-        if not death.in_recovery and not death.failpoint:
+        if not death.in_recovery and not death.failpoints:
             await process.ready()
             self._tally.ready_s.append((self._ticker.monotonic_ms() - began_ms) / 1000)
         died_alone = await process.wait(longest_s)
@@ -203,11 +205,13 @@ class Drill:
             raise AgentBrokenError(f"exit {process.status}: {process.last_words()}")
         if not died_alone:
             await process.kill()
-            if death.failpoint:
-                self._tally.unreached[death.kind] += 1
-        if died_alone and death.failpoint:
-            self._tally.points[death.kind] += 1
-        self._tally.kills["named step" if died_alone and death.failpoint else _plain(death)] += 1
+        point = process.died_at() if died_alone else ""
+        if death.failpoints:
+            self._deaths.reached(point)
+        if point:
+            self._tally.points[point] += 1
+            self._tally.recovering[point] += not process.was_announced
+        self._tally.kills["named step" if point else _plain(death)] += 1
         self._request.progress(self._line())
 
     async def _last_life(self, call: AgentCall, scene: Scene) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import httpx
 
+from finagent.runtime.failpoints import LOG_VARIABLE, VARIABLE
+
 KILLED = -signal.SIGKILL
+DIED_AT = "drill-died-at"
 READY_LOOK_S = 0.03
 START_LIMIT_S = 90.0
 STOP_LIMIT_S = 30.0
@@ -37,12 +40,18 @@ class AgentProcess:
         self._process, self._home, self._log = process, home, log
 
     @classmethod
-    async def start(cls, call: AgentCall, *, failpoint: str = "") -> "AgentProcess":
+    async def start(cls, call: AgentCall, *, failpoints: str = "") -> "AgentProcess":
         """Start ``finagent orchestrate``; its clock is the one that the home remembers."""
         words = ["--home", str(call.home), "--config", str(call.config), "orchestrate", "--port", "0"]
         log = call.home / "drill-agent.log"
         (call.home / "agent.json").unlink(missing_ok=True)
-        environment = {**os.environ, **call.environment, "FINAGENT_FAILPOINTS": failpoint}
+        (call.home / DIED_AT).unlink(missing_ok=True)
+        environment = {
+            **os.environ,
+            **call.environment,
+            VARIABLE: failpoints,
+            LOG_VARIABLE: str(call.home / DIED_AT),
+        }
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "finagent", *words,
@@ -98,6 +107,18 @@ class AgentProcess:
             raise AgentBrokenError(f"SIGTERM was not obeyed within {STOP_LIMIT_S:.0f} s")
         if self._process.returncode != 0:
             raise AgentBrokenError(f"exit {self._process.returncode}: {self.last_words()}")
+
+    def died_at(self) -> str:
+        """The failpoint that killed it; "" where none did."""
+        try:
+            return (self._home / DIED_AT).read_text(encoding="utf-8").strip()
+        except OSError:
+            return ""
+
+    @property
+    def was_announced(self) -> bool:
+        """Whether it had come so far as to say where it listens: before that it was still recovering."""
+        return (self._home / "agent.json").exists()
 
     @property
     def status(self) -> int | None:

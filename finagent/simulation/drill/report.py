@@ -44,7 +44,8 @@ def document(outcome: DrillOutcome) -> Document:
         "fills": verdict.fills,
         "plans": _counts(verdict.plans),
         "steps_killed_at": _counts(tally.points),
-        "steps_not_reached": _counts(tally.unreached),
+        "steps_killed_at_in_recovery": _counts(+tally.recovering),
+        "steps_not_reached": list(tally.not_reached),
         "broker_faults": _counts(tally.faults),
         "ready_s": _spread(tally),
         "elapsed_s": round(tally.elapsed_s, 1),
@@ -88,7 +89,7 @@ def page(document: Document) -> str:
         f"was acknowledged. Seed {document['seed']}, sessions {html.escape(_names(document['sessions']))}, "
         f"{document['elapsed_s']} s.</p><table>{rows}</table>"
         f"{'<h2>Findings</h2><ul>' + ''.join(told) + '</ul>' if told else ''}"
-        f"<h2>Where it was killed</h2>{_bars(deaths)}"
+        f"<h2>Where it was killed</h2>{_bars(deaths)}<p>{html.escape(_steps(document))}</p>"
         f"<h2>How its plans ended</h2>{_bars(_map(document['plans']))}"
         f"<h2>Ready again</h2><p>{html.escape(_spread_text(document['ready_s']))} from the start of the process.</p>"
         f"<p>finagent {document['version']}, Python {document['python']}, SQLite {document['sqlite']}, "
@@ -109,6 +110,7 @@ def summary(document: Document) -> str:
     lines = [
         f"Crash drill {'passed' if document['passed'] else 'FAILED'} (seed {document['seed']})",
         f"  kills      {document['kills']} ({kinds})",
+        f"  steps      {_steps(document)}",
         (
             f"  lost {document['lost']}, duplicate {document['duplicate']}, orphan {document['orphan']}, "
             f"other {document['other']}"
@@ -121,6 +123,16 @@ def summary(document: Document) -> str:
         f"  took       {document['elapsed_s']} s",
     ]
     return "\n".join([*lines, *(["Findings", *told] if told else [])])
+
+
+def _steps(document: Document) -> str:
+    """How many of the named steps an agent died at, and which are left."""
+    died, left = _map(document["steps_killed_at"]), _names(document["steps_not_reached"])
+    again = _map(document["steps_killed_at_in_recovery"])
+    others = document["steps_not_reached"]
+    whole = len(died) + (len(others) if isinstance(others, list) else 0)
+    text = f"{len(died)} of {whole} named steps, {len(again)} of them in a recovery"
+    return f"{text}; never came to {left}" if left else text
 
 
 def _bars(counts: Mapping[str, int]) -> str:

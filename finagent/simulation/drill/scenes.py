@@ -8,9 +8,11 @@ from pathlib import Path
 from finagent.context import Json
 from finagent.services.schedule import local_ms
 
-FIRST_SESSIONS = (
+SESSIONS = (
     *("2026-11-03", "2026-11-04", "2026-11-05", "2026-11-06", "2026-11-09", "2026-11-10", "2026-11-11"),
     *("2026-11-12", "2026-11-13", "2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19", "2026-11-20"),
+    *("2026-11-23", "2026-11-24", "2026-11-25", "2026-11-30", "2026-12-01", "2026-12-02", "2026-12-03"),
+    *("2026-12-04", "2026-12-07", "2026-12-08", "2026-12-09", "2026-12-10", "2026-12-11", "2026-12-14"),
 )
 MORNING = ("09:27", 36)
 CLOSE = ("15:43", 37)
@@ -40,7 +42,7 @@ class Scene:
 
 def scenes() -> Iterator[Scene]:
     """A morning in which much is entered and closed, then the close with its ladder; session after session."""
-    for session in FIRST_SESSIONS:
+    for session in SESSIONS:
         yield Scene(session, *MORNING)
         yield Scene(session, *CLOSE)
 

@@ -1,6 +1,11 @@
 """Failpoints of one kind: a pass counts for a job type only when it is about that type."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +63,12 @@ def test_kinds_are_read_from_the_variable() -> None:
 def test_item_that_cannot_be_read_is_named(wrong: str) -> None:
     with pytest.raises(ValueError, match="FINAGENT_FAILPOINTS has"):
         parse(f"good@1=kill,{wrong}")
+
+
+def test_process_writes_down_which_point_killed_it(tmp_path: Path) -> None:
+    log = tmp_path / "died-at"
+    armed = {"FINAGENT_FAILPOINTS": "a@2=kill,b[send]@1=kill,c@1=kill", "FINAGENT_FAILPOINT_LOG": str(log)}
+    code = "from finagent.runtime.failpoints import hit; hit('a'); hit('b', ['send']); hit('c')"
+    child = subprocess.run([sys.executable, "-c", code], env={**os.environ, **armed}, check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert log.read_text() == "b[send]\n"
