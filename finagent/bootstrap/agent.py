@@ -205,6 +205,7 @@ def _options(settings: Settings, home: Path, connection: Connection | None) -> E
         is_virtual=False,
         broker=None if connection is None else connection.broker,
         stream=None if connection is None else connection.stream,
+        borrow=None if connection is None else connection.borrow,
     )
 
 

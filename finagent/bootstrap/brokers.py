@@ -51,6 +51,14 @@ class Connection:
     facts: AlpacaFacts
     kind: str
 
+    async def borrow(self, symbol: str) -> bool | None:
+        """Whether the broker finds a stock easy to borrow now; no answer is None, which refuses a short."""
+        try:
+            return await self.facts.easy_to_borrow(symbol)
+        except RetryError as error:
+            LOG.warning("broker.borrow_unknown", extra={"symbol": symbol, "error": str(error)})
+            return None
+
     async def close(self) -> None:
         """Close its connections."""
         await self.broker.close()

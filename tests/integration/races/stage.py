@@ -1,6 +1,7 @@
 """A day on a broker outside: the engine is real, time is the test's, and the broker tells when the test listens."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,6 +50,7 @@ class OutsideStage(Stage):
     """One gap in AAA, entered at 09:31 by a market order at 100 with its stop at 97 and its target at 109."""
 
     broker: ExternalBroker
+    borrow: Callable[[str], Awaitable[bool | None]] | None = None
 
     def __init__(self, path: Path, *, has_opposite_orders: bool = True, **more: Any) -> None:
         super().__init__(path, **{"settings": PATIENT, **more})
@@ -66,6 +68,7 @@ class OutsideStage(Stage):
             is_virtual=True,
             last_session=self._dates[-1],
             broker=self.broker,
+            borrow=self.borrow,
         )
         world = World(calendar=self.calendar, market=self.market, news=self.news, data_id="scripted")
         self.engine = await open_engine(

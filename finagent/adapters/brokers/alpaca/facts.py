@@ -82,6 +82,12 @@ class AlpacaFacts:
                 is_fractionable=_flag(answer.body, "fractionable"),
             )
 
+    async def easy_to_borrow(self, symbol: str) -> bool | None:
+        """Whether shares are there to be sold short now; None where Alpaca knows no such stock or does not say."""
+        found = await self.stock(symbol)
+        answers = (None,) if found is None else (found.is_shortable, found.is_easy_to_borrow)
+        return False if False in answers else None if None in answers else True
+
     async def blocks(self) -> tuple[str, ...]:
         """Why the account may not trade, in Alpaca's words; empty when it may."""
         return blocks((await asked(self._http, "account", "/v2/account")).body)
