@@ -27,6 +27,7 @@ MENDS: Mapping[str, str] = {
     "busy": "try again",
 }
 MOST_REF = 64
+ACCEPT = "finagent limits accept, while no agent runs"
 NOBODY_SENDS = "No agent runs here: nothing is sent until finagent orchestrate does"
 
 STATES: Mapping[JobStatus, str] = {JobStatus.LEASED: "running", JobStatus.READY: "ready already"}
@@ -181,9 +182,17 @@ class EngineCommands:
         if gate is not None:
             return f"entries stay shut: {gate}"
         tier = found.get("loss_tier")
-        return (
-            f"the day's loss is still at its {tier} limit: no entry before the next session" if tier else ""
+        if not tier:
+            return ""
+        words = f"the day's loss is still at its {tier} limit: no entry before the next session"
+        waiting = found.get("waiting_limits")
+        rows = [each for each in waiting if isinstance(each, dict)] if isinstance(waiting, list) else []
+        raised = ", ".join(
+            f"{each['limit']} {each['accepted']} -> {each['wanted']}"
+            for each in rows
+            if str(each["limit"]).startswith(("pause_loss", "flatten_loss"))
         )
+        return f"{words}. Raised and not in force ({ACCEPT}): {raised}" if raised else words
 
     async def lock(self, symbol: str, *, identity: str, force: bool = False) -> CommandResult:
         known = self._symbols()

@@ -7,8 +7,15 @@ from finagent.bootstrap.engine import Engine
 from finagent.bootstrap.going_live import home_engine
 from finagent.bootstrap.homes import DATABASE
 from finagent.bootstrap.readers import open_stored
-from finagent.bootstrap.risk_rules import accepted_limits, auto_limits, full_profile, shown_limit
-from finagent.context import Document, Json
+from finagent.bootstrap.risk_rules import (
+    accepted_limits,
+    auto_limits,
+    full_profile,
+    limit_key,
+    shown_limit,
+    waiting_rows,
+)
+from finagent.context import Document
 from finagent.domain.accepted_limits import RaisedLimit, limits_of, raised, stricter
 from finagent.domain.facts import Journalled, LimitsAccepted
 from finagent.queue.port import Tx
@@ -31,8 +38,12 @@ async def settle_limits(engine: Engine, settings: Settings) -> tuple[RaisedLimit
         await _accept(engine, news, identity=FIRST if not accepted else "lowered in the settings")
     found = raised(accepted, wanted)
     for each in found:
-        told = {"limit": each.name, "accepted": each.accepted, "asked": each.wanted}
-        LOG.error("limits.raised", extra={**told, "mend": "finagent limits accept"})
+        told = {"limit": limit_key(each.name), "mend": "finagent limits accept"}
+        told |= {
+            "accepted": shown_limit(each.name, each.accepted),
+            "asked": shown_limit(each.name, each.wanted),
+        }
+        LOG.error("limits.raised", extra=told)
     return found
 
 
@@ -46,7 +57,7 @@ async def limits_document(settings: Settings, home: Path) -> Document:
         accepted = await accepted_limits(database)
     finally:
         await database.close()
-    return {"raised": _rows(raised(accepted, wanted)), "is_settled": bool(accepted)}
+    return {"raised": waiting_rows(raised(accepted, wanted)), "is_settled": bool(accepted)}
 
 
 async def accept_limits(settings: Settings, home: Path, *, identity: str) -> Document:
@@ -55,7 +66,7 @@ async def accept_limits(settings: Settings, home: Path, *, identity: str) -> Doc
         wanted = limits_of(full_profile(settings), auto_limits(settings))
         found = raised(await accepted_limits(engine.database), wanted)
         await _accept(engine, wanted, identity=identity)
-        return {"accepted": _rows(found)}
+        return {"accepted": waiting_rows(found)}
 
 
 async def _accept(engine: Engine, values: dict[str, int | None], *, identity: str) -> None:
@@ -63,14 +74,3 @@ async def _accept(engine: Engine, values: dict[str, int | None], *, identity: st
     tx.put(LimitsAccepted(values=tuple(sorted(values.items())), by=identity))
     tx.put(Journalled(kind="limits_accepted", ref=identity[:64], data={"limits": dict(values)}))
     await engine.queue.commit(tx)
-
-
-def _rows(found: tuple[RaisedLimit, ...]) -> list[Json]:
-    return [
-        {
-            "limit": each.name,
-            "accepted": shown_limit(each.name, each.accepted),
-            "wanted": shown_limit(each.name, each.wanted),
-        }
-        for each in found
-    ]

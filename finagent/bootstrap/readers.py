@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from finagent import __version__
@@ -14,6 +14,7 @@ from finagent.bootstrap.by_hand import tickets_document
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.engine import Engine
 from finagent.bootstrap.homes import HOME_HINT, database_path, openable, stored_clock
+from finagent.bootstrap.risk_rules import accepted_limits, profile_in_force, standing_limits
 from finagent.context import EVERY_JOB, ApplicationContext, Document, ExitCode, SurfaceError, Views
 from finagent.domain.market import Session
 from finagent.domain.tickets import Ticket
@@ -131,8 +132,18 @@ def engine_views(
         marks=marks,
         health=health,  # type: ignore[arg-type]
         next_ticks=next_ticks,
+        limits=None if run_id is not None else _standing(engine.settings, engine.database),
     )
     return SurfaceViews(engine.database, facts)
+
+
+def _standing(settings: Settings, database: Database) -> Callable[[], Awaitable[Document]]:
+    """What was raised, asked anew each time."""
+
+    async def limits() -> Document:
+        return standing_limits(settings, await accepted_limits(database))
+
+    return limits
 
 
 async def _reader_views(settings: Settings, home: Path, database: Database, *, run: str | None) -> Views:
@@ -148,7 +159,9 @@ async def _reader_views(settings: Settings, home: Path, database: Database, *, r
         broker=settings.broker.name,
         clock=clock,
         calendar=calendar,
-        profile=rules.risk_profile(settings, is_run=run is not None),
+        profile=rules.risk_profile(settings, is_run=True)
+        if run is not None
+        else profile_in_force(settings, await accepted_limits(database)),
         start_equity_e8=rules.start_equity_e8(settings),
         is_outside=run is None and settings.broker.is_outside,
         run_id=run,
@@ -157,5 +170,6 @@ async def _reader_views(settings: Settings, home: Path, database: Database, *, r
         next_ticks=None
         if run is not None
         else DaySchedule(calendar, rules.schedule_rules(settings)).upcoming,
+        limits=None if run is not None else _standing(settings, database),
     )
     return SurfaceViews(database, facts)

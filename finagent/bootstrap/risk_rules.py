@@ -1,12 +1,20 @@
 """The limits that settings give: the profile's own, what a key replaces, and the smaller ones of ``auto``."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from finagent.adapters.sqlite.database import Database
 from finagent.bootstrap.scales import percent_e6, scaled
-from finagent.domain.accepted_limits import RULES_BY_FREEDOM, in_force, limits_of, with_limits
+from finagent.context import Document, Json
+from finagent.domain.accepted_limits import (
+    RULES_BY_FREEDOM,
+    RaisedLimit,
+    in_force,
+    limits_of,
+    raised,
+    with_limits,
+)
 from finagent.domain.errors import SettingsValueError
 from finagent.domain.money import MONEY_SCALE
 from finagent.domain.risk import RiskProfile, micro_profile, standard_profile, validate_profile
@@ -56,6 +64,50 @@ def profile_in_force(settings: Settings, accepted: Mapping[str, int | None]) -> 
     return validate_profile(auto_profile(full, auto) if settings.account.mode == "auto" else full)
 
 
+def standing_limits(settings: Settings, accepted: Mapping[str, int | None]) -> Document:
+    """``{raised_limits: [{limit, profile, in_force}], waiting_limits: [{limit, accepted, wanted}]}``.
+
+    Raised are those in force that allow more than the profile does by itself; waiting those that the settings raise
+    and nobody has accepted. The limits of ``auto`` count as in force in that mode alone.
+    """
+    wanted, is_auto = (
+        limits_of(full_profile(settings), auto_limits(settings)),
+        settings.account.mode == "auto",
+    )
+    held = {
+        name: value
+        for name, value in in_force(accepted, wanted).items()
+        if is_auto or not name.startswith(AUTO)
+    }
+    above: list[Json] = [
+        {
+            "limit": limit_key(e.name),
+            "profile": shown_limit(e.name, e.accepted),
+            "in_force": shown_limit(e.name, e.wanted),
+        }
+        for e in raised(limits_of(_base(settings), _auto_base(settings)), held)
+    ]
+    return {"raised_limits": above, "waiting_limits": waiting_rows(raised(accepted, wanted))}
+
+
+def waiting_rows(found: Iterable[RaisedLimit]) -> list[Json]:
+    """``{limit, accepted, wanted}`` of each, by the key of the settings and in its unit."""
+    return [
+        {
+            "limit": limit_key(each.name),
+            "accepted": shown_limit(each.name, each.accepted),
+            "wanted": shown_limit(each.name, each.wanted),
+        }
+        for each in found
+    ]
+
+
+def limit_key(name: str) -> str:
+    """The key of settings.yaml for a limit, in whose unit it is shown; a limit without one is named alike."""
+    prefix, plain = (AUTO, name.removeprefix(AUTO)) if name.startswith(AUTO) else ("", name)
+    return prefix + KEYS.get(plain, plain.replace("_e6", "_pct").replace("_e8", "_usd"))
+
+
 def risk_profile(settings: Settings, *, is_run: bool = False) -> RiskProfile:
     """The limits in force: where nobody looks at a plan (``auto``) the smaller ones.
 
@@ -70,8 +122,7 @@ def risk_profile(settings: Settings, *, is_run: bool = False) -> RiskProfile:
 def full_profile(settings: Settings) -> RiskProfile:
     """The limits of a plan that a person approves; SettingsValueError for a value that cannot work."""
     risk = settings.risk
-    base = standard_profile() if risk.profile == "standard" else micro_profile()
-    profile = dataclasses.replace(base, **_given(settings, ""), allow_shorts=risk.allow_shorts)  # type: ignore[arg-type]
+    profile = dataclasses.replace(_base(settings), **_given(settings, ""), allow_shorts=risk.allow_shorts)  # type: ignore[arg-type]
     if risk.day_trade_rule is not None:
         profile = dataclasses.replace(profile, day_trade_rule=risk.day_trade_rule)
     if settings.universe.fractional:
@@ -81,14 +132,21 @@ def full_profile(settings: Settings) -> RiskProfile:
 
 def auto_limits(settings: Settings) -> AutoLimits:
     """What ``auto`` may do at most; SettingsValueError where a key asks for more than a person may approve."""
-    base = standard_auto() if settings.risk.profile == "standard" else micro_auto()
     given, profile = _given(settings, AUTO), full_profile(settings)
     for name, value in given.items():
         most = getattr(profile, name)
         if most is not None and value > most:
             key, seen, bound = KEYS[name], shown(name, value), shown(name, most)
             raise SettingsValueError(f"risk.{AUTO}{key} is {seen}; set it to at most risk.{key} ({bound})")
-    return dataclasses.replace(base, **given)
+    return dataclasses.replace(_auto_base(settings), **given)
+
+
+def _base(settings: Settings) -> RiskProfile:
+    return standard_profile() if settings.risk.profile == "standard" else micro_profile()
+
+
+def _auto_base(settings: Settings) -> AutoLimits:
+    return standard_auto() if settings.risk.profile == "standard" else micro_auto()
 
 
 def shown(name: str, value: int) -> str:

@@ -1,10 +1,10 @@
-"""Reading verbs of the day: scan, plans, positions, orders, trades, pnl, status."""
+"""Reading verbs of the day: scan, plans, positions, orders, trades, pnl, risk, status."""
 
 from typing import Annotated
 
 import typer
 
-from finagent.cli import render_day, render_ops
+from finagent.cli import render_day, render_ops, render_risk
 from finagent.cli.invocation import answer, invocation, read, wait_for
 from finagent.cli.options import AsJson, At, Run, Session
 
@@ -75,6 +75,12 @@ def pnl(context: typer.Context, run: Run = None, as_json: AsJson = False) -> Non
     """Profit and loss by session."""
     document = read(invocation(context), lambda views: views.pnl(), run=run)
     answer(document, as_json=as_json, render=render_day.pnl)
+
+
+def risk(context: typer.Context, run: Run = None, as_json: AsJson = False) -> None:
+    """Limits with what is used and left, the day's loss, breakers, raised limits, reservations and locks."""
+    document = read(invocation(context), lambda views: views.risk(), run=run)
+    answer(document, as_json=as_json, render=render_risk.risk)
 
 
 def status(context: typer.Context, as_json: AsJson = False) -> None:

@@ -58,6 +58,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "tickets": tickets.tickets,
     "trades": day.trades,
     "pnl": day.pnl,
+    "risk": day.risk,
     "status": day.status,
     "pause": controls.pause,
     "resume": controls.resume,

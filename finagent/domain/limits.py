@@ -32,6 +32,11 @@ class Limit:
     reopens: Reopens
 
     @property
+    def left(self) -> int:
+        """What is not used; never negative."""
+        return max(0, self.limit - self.used)
+
+    @property
     def used_e6(self) -> int:
         """The part that is used in 1e-6; a limit of nothing is all used by anything."""
         if self.limit > 0:

@@ -11,7 +11,7 @@ from finagent.adapters.sqlite.views import (
     SqliteViews,
     UnknownRecordError,
 )
-from finagent.context import Views
+from finagent.context import Document, Views
 from finagent.domain.facts import (
     ControlChanged,
     IntentRecorded,
@@ -193,12 +193,13 @@ async def test_risk_shows_each_limit_with_the_part_used(desk: Desk) -> None:
     limits = document["limits"]
     assert (document["profile"], document["loss_tier"]) == ("standard", None)
     assert limits["flatten_loss"] == {
-        "limit": "2000.00", "used": "310.60", "used_ratio": 0.1553, "unit": "money", "reopens": "rearm",
+        "limit": "2000.00", "used": "310.60", "left": "1689.40", "used_ratio": 0.1553, "unit": "money",
+        "reopens": "rearm",
     }  # fmt: skip
     assert (limits["pause_loss"]["limit"], limits["worst_case"]["used"]) == ("1500.00", "760.60")
     assert (limits["exposure"]["limit"], limits["exposure"]["used"]) == ("100000.00", "10000.00")
     assert limits["trades_per_day"] == {
-        "limit": 5, "used": 2, "used_ratio": 0.4, "unit": "count", "reopens": "next session",
+        "limit": 5, "used": 2, "left": 3, "used_ratio": 0.4, "unit": "count", "reopens": "next session",
     }  # fmt: skip
     (reservation,) = document["reservations"]
     assert reservation == {
@@ -250,6 +251,7 @@ async def test_a_quiet_status_has_the_account_the_session_and_no_problem(desk: D
     assert status["counts"] == {
         "positions_open": 1, "positions_unprotected": 0, "plans_pending": 0, "orders_open": 2,
         "trades_today": 0, "jobs_waiting": 0, "jobs_dead": 0, "orders_unknown": 0,
+        "flatten_late": 0,
     }  # fmt: skip
     assert (status["services"], status["engine_state"]) == ([], "stopped")
 
@@ -325,6 +327,52 @@ async def test_a_loss_limit_and_a_position_held_over_are_critical(desk: Desk) ->
         ("critical", "loss_flatten"),
     ]
     assert (status["engine_state"], part(status, "control", "gate_reason")) == ("halted", "rearm_needed")
+
+
+async def test_position_that_the_last_rung_found_open_is_critical_until_it_is_closed(desk: Desk) -> None:
+    plan = a_plan()
+    for minute in range(2):
+        late = Journalled(kind="flatten_late", ref=plan.plan_id, data={"rung": str(minute)})
+        await desk.put(late)
+    assert codes(await desk.status()) == []
+    await opened(desk, plan)
+    desk.marks_e4["WMT"] = 100_0000
+    status = await desk.status()
+    assert codes(status) == [("critical", "flatten_late")]
+    words = "WMT is still open after the last rung of the flatten ladder"
+    assert part(status, "problems", 0, "text") == words
+    assert part(status, "counts", "flatten_late") == 1
+    sold = "UPDATE position SET quantity = 0"
+    await desk.queue.call(lambda ws: ws.conn.execute(sold).rowcount)
+    assert part(await desk.status(), "counts", "flatten_late") == 0
+
+
+async def test_raised_limits_are_told_whether_they_wait_or_are_in_force(desk: Desk) -> None:
+    standing: Document = {
+        "raised_limits": [{"limit": "max_open_positions", "profile": "3", "in_force": "5"}],
+        "waiting_limits": [{"limit": "risk_per_trade_pct", "accepted": "0.5", "wanted": "1"}],
+    }
+
+    async def limits() -> Document:
+        return standing
+
+    status = await desk.status(limits=limits)
+    assert codes(status) == [("warning", "waiting_limit"), ("info", "raised_limit")]
+    assert [part(status, "problems", n, "text") for n in range(2)] == [
+        "risk_per_trade_pct is raised from 0.5 to 1 and not in force",
+        "max_open_positions is 5, above the profile's 3",
+    ]
+    risk = await desk.views(limits=limits).risk()
+    for document in (status, risk):
+        assert {name: document[name] for name in standing} == standing
+    assert (await desk.views().risk())["raised_limits"] == []
+
+
+async def test_risk_names_the_breakers_that_stand_open(desk: Desk) -> None:
+    profile = replace(standard_profile(), max_losses_in_a_row=1)
+    await closed(desk, a_plan())
+    assert (await desk.views(profile=profile).risk())["breakers"] == ["losses_in_a_row"]
+    assert (await desk.views().risk())["breakers"] == []
 
 
 async def test_a_position_that_is_being_closed_is_no_alarm(desk: Desk) -> None:

@@ -41,6 +41,7 @@ EVERY_JOB = JobQuery()
 Marks = Callable[[Sequence[str], Session, int], Awaitable[Mapping[str, int]]]
 HealthReport = Callable[[], Mapping[str, Mapping[str, Json]]]
 NextTicks = Callable[[int, int], Sequence[tuple[str, int]]]
+StandingLimits = Callable[[], Awaitable[Document]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class ViewFacts:
     ``mode`` is alert, approve, auto, replay or demo. ``marks(symbols, session, now_ms)`` gives last prices in
     1e-4 of those symbols that have one; ``health()`` gives state, last_error and restarts by service and is
     None where no agent runs in this process; ``next_ticks(after_ms, count)`` gives names and instants of the
-    next schedule lines.
+    next schedule lines; ``limits()`` gives ``{raised_limits, waiting_limits}`` and is None for a run.
     """
 
     home: str
@@ -68,6 +69,7 @@ class ViewFacts:
     marks: Marks | None = None
     health: HealthReport | None = None
     next_ticks: NextTicks | None = None
+    limits: StandingLimits | None = None
 
 
 class SqliteViews:
@@ -88,6 +90,7 @@ class SqliteViews:
         ledger, scene = await self._database.read_fn(look)
         found = await self._marked(ledger, session, now_ms)
         services = facts.health() if facts.health is not None else None
+        standing = await self._standing()
         ticks = facts.next_ticks(now_ms, views_status.NEXT_SHOWN) if facts.next_ticks is not None else ()
         return {
             "mode": facts.mode,
@@ -107,6 +110,7 @@ class SqliteViews:
             "control": views_account.control_document(found),
             "services": views_status.services_document(services),
             "counts": views_status.counts_document(found, scene),
+            **standing,
             "problems": views_status.problems(
                 found,
                 scene,
@@ -115,6 +119,7 @@ class SqliteViews:
                 now_ms=now_ms,
                 needs_agent=facts.run_id is None,
                 broker=facts.broker,
+                standing=standing,
             ),
             "next_jobs": views_status.next_jobs(scene, ticks),
             "journal_head": scene.journal_head,
@@ -181,8 +186,9 @@ class SqliteViews:
         return await self._database.read_fn(views_external.read_external)
 
     async def risk(self) -> Document:
-        """Profile, limits with the part used, loss tier, reservations, locks."""
-        return views_account.risk_document(await self._account(), self._facts.currency)
+        """Profile, limits with the part used, loss tier, open breakers, raised limits, reservations, locks."""
+        found = views_account.risk_document(await self._account(), self._facts.currency)
+        return {**found, **await self._standing()}
 
     async def jobs(self, query: JobQuery = EVERY_JOB) -> Document:
         """Jobs that match, newest first, and how many do; QueryError for a filter that is none."""
@@ -204,6 +210,12 @@ class SqliteViews:
         return await views_journal.verify(self._database)
 
     # ------------------------------------------------------------ inside
+    async def _standing(self) -> Document:
+        """``{raised_limits, waiting_limits}``; nothing is raised in a run, which has the limits of the settings."""
+        if self._facts.limits is None:
+            return {"raised_limits": [], "waiting_limits": []}
+        return await self._facts.limits()
+
     async def _account(self) -> MarkedLedger:
         now_ms = self._facts.clock.now_ms()
         session = self._facts.calendar.session_at(now_ms)

@@ -18,7 +18,7 @@ from finagent.adapters.sqlite.views_values import (
     texts,
 )
 from finagent.domain.book import Book, account_state
-from finagent.domain.limits import flatten_limit_e8, limits, limits_used, loss_tier, pause_limit_e8
+from finagent.domain.limits import breakers, flatten_limit_e8, limits, limits_used, loss_tier, pause_limit_e8
 from finagent.domain.money import money_text, quantity_number
 from finagent.domain.risk import AccountState, RiskProfile
 
@@ -138,7 +138,7 @@ def control_document(found: MarkedLedger) -> Document:
 
 
 def risk_document(found: MarkedLedger, currency: str) -> Document:
-    """Profile, limits with the part used, reservations and locks."""
+    """Profile, limits with the part used, open breakers, reservations and locks."""
     ledger = found.ledger
     return {
         "session": ledger.book.session,
@@ -146,6 +146,7 @@ def risk_document(found: MarkedLedger, currency: str) -> Document:
         "settings": _settings(found.profile),
         "account": account_document(found, currency),
         "loss_tier": loss_tier(found.account, found.profile),
+        "breakers": texts(breakers(found.account, found.profile)),
         "limits": _limits(found),
         "reservations": listed(
             {
@@ -162,11 +163,12 @@ def risk_document(found: MarkedLedger, currency: str) -> Document:
 
 
 def _limits(found: MarkedLedger) -> Document:
-    """By name ``{limit, used, used_ratio, unit, reopens}``; limits that are off miss."""
+    """By name ``{limit, used, left, used_ratio, unit, reopens}``; limits that are off miss."""
     return {
         NAMES.get(each.name, each.name): {
             "limit": money_text(each.limit) if each.is_money else each.limit,
             "used": money_text(each.used) if each.is_money else each.used,
+            "left": money_text(each.left) if each.is_money else each.left,
             "used_ratio": ratio(each.used_e6),
             "unit": "money" if each.is_money else "count",
             "reopens": each.reopens.value,

@@ -46,6 +46,9 @@ COUNT_NAMES = ("orders_open", "trades_today", "jobs_waiting", "jobs_dead")
 SKIPPED = """
 SELECT at, data FROM journal WHERE kind = 'scan_skipped' AND ref >= ?1 || '/' AND ref < ?1 || '0'
 ORDER BY seq DESC LIMIT 3"""
+LATE = """
+SELECT p.symbol, max(j.at) FROM position p JOIN journal j ON j.kind = 'flatten_late' AND j.ref = p.plan_id
+WHERE p.quantity <> 0 GROUP BY p.plan_id ORDER BY p.symbol"""
 BOOT = "SELECT pid, stopped_at FROM boot ORDER BY epoch DESC LIMIT 1"
 
 
@@ -62,6 +65,8 @@ class Scene:
     counts: Mapping[str, int]
     boot: tuple[int, int | None] | None
     journal_head: str | None
+    late: Sequence[tuple[str, int]]
+    """Symbols that the last rung of the flatten ladder found open and that are open yet, each with when."""
 
 
 @dataclass(slots=True)
@@ -116,6 +121,7 @@ def read_scene(conn: sqlite3.Connection, session: str) -> Scene:
         counts=counts,
         boot=conn.execute(BOOT).fetchone(),
         journal_head=journal_head(conn),
+        late=conn.execute(LATE).fetchall(),
     )
 
 
@@ -186,6 +192,7 @@ def counts_document(found: MarkedLedger, scene: Scene) -> Document:
         "positions_unprotected": sum(1 for each in guarded if not each.is_protected),
         **scene.counts,
         "orders_unknown": len(scene.unknown_orders),
+        "flatten_late": len(scene.late),
     }
 
 
@@ -207,9 +214,13 @@ def problems(
     session: Session,
     now_ms: int,
     needs_agent: bool,
-    broker: str = "",
+    broker: str,
+    standing: Document,
 ) -> list[Json]:
-    """What is wrong, worst first; ``needs_agent``: the day is the agent's own, not a run that was played."""
+    """What is wrong, worst first; ``needs_agent``: the day is the agent's own, not a run that was played.
+
+    ``standing`` has the ``raised_limits`` in force and the ``waiting_limits`` that nobody accepted.
+    """
     problems = _Problems()
     if needs_agent and engine_state(scene, services) == "stopped":
         _no_agent(found, scene, problems)
@@ -218,6 +229,9 @@ def problems(
         words, mend = difference_words(kind, ref, detail)
         problems.add("critical", f"differs_{kind}", words, mend=mend, since_ms=since_ms)
     _orders(scene, problems)
+    for symbol, at_ms in scene.late:
+        words, mend = f"{symbol} is still open after the last rung of the flatten ladder", "finagent orders"
+        problems.add("critical", "flatten_late", words, mend=mend, since_ms=at_ms)
     for guarded in found.ledger.guarded:
         _position(guarded, session, problems)
     _services(services, problems)
@@ -233,6 +247,7 @@ def problems(
             mend = "They open again with the next session"
         problems.add("warning", "paused", f"Entries are paused{by}{why}", mend=mend, since_ms=at_ms)
     _plans(scene, problems, now_ms)
+    _standing(standing, problems)
     for symbol in found.unmarked:
         problems.add("warning", "no_price", f"No price of {symbol} is known: it counts at its stop")
     if broker == "manual" and needs_agent:
@@ -311,6 +326,22 @@ def _limits(found: MarkedLedger, problems: _Problems) -> None:
         problems.add(severity, f"loss_{tier}", f"The day's loss has reached the {tier} limit")
     elif used_e6 >= LIMIT_WARNING_E6:
         problems.add("warning", "loss_near", f"{used_e6 // 10_000} % of the day's loss limit is used")
+
+
+def _standing(standing: Document, problems: _Problems) -> None:
+    """Limits that were raised: those that wait to be accepted, and those in force above the profile's own."""
+    for row in _rows(standing, "waiting_limits"):
+        words = f"{row['limit']} is raised from {row['accepted']} to {row['wanted']} and not in force"
+        mend = "finagent limits accept, while no agent runs"
+        problems.add("warning", "waiting_limit", words, mend=mend)
+    for row in _rows(standing, "raised_limits"):
+        words = f"{row['limit']} is {row['in_force']}, above the profile's {row['profile']}"
+        problems.add("info", "raised_limit", words)
+
+
+def _rows(document: Document, name: str) -> list[dict[str, Json]]:
+    found = document.get(name)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
 def _queue(scene: Scene, problems: _Problems) -> None:

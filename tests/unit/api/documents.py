@@ -174,6 +174,30 @@ RISK: Document = {
         "flatten_loss": {"limit": "2019.94", "used": "743.67", "used_ratio": 0.37},
     },
 }
+RISK_IN_FULL: Document = {
+    "session": "2018-03-01",
+    "profile": "standard",
+    "account": {"currency": "USD", "day_pnl": "-1987.30", "pause_at": "-1500.00", "flatten_at": "-2000.00"},
+    "loss_tier": "pause",
+    "breakers": ["losses_in_a_row"],
+    "limits": {
+        "flatten_loss": {
+            "limit": "2000.00", "used": "1987.30", "left": "12.70", "used_ratio": 0.99365, "unit": "money",
+            "reopens": "rearm",
+        },
+        "trades_per_day": {
+            "limit": 5, "used": 2, "left": 3, "used_ratio": 0.4, "unit": "count", "reopens": "next session",
+        },
+    },
+    "raised_limits": [{"limit": "max_open_positions", "profile": "3", "in_force": "5"}],
+    "waiting_limits": [{"limit": "risk_per_trade_pct", "accepted": "0.5", "wanted": "1"}],
+    "reservations": [
+        {"plan_id": "pl_amd001", "symbol": "AMD", "notional": "10000.00", "worst_case": "450.00"}
+    ],
+    "locks": [{"symbol": "GME", "since": "2018-03-01T14:31:00Z"}],
+    "control": {"paused": True, "gate_reason": "paused"},
+}  # fmt: skip
+
 SCAN: Document = {
     "session": "2018-03-01",
     "as_of": "2018-03-01T14:31:00Z",

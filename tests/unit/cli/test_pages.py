@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finagent.cli import render_day, render_jobs, render_ops, report
+from finagent.cli import render_day, render_jobs, render_ops, render_risk, report
 from finagent.cli.fields import flag, number, rows, section, text, words
 from finagent.cli.page import Column, Page, shortened, sparkline, visible, wrap
 from finagent.cli.values import left, moment, money, multiple, percent, price, quantity, seconds, short
@@ -29,6 +29,22 @@ PAGES: list[tuple[str, Render, Document, list[str]]] = [
     ("positions", render_day.positions, day.POSITIONS, ["MU", "+273.34", "yes", "NO"]),
     ("trades", render_day.trades, day.TRADES, ["SQ", "+499.74", "target", "-1.02 R", "2 trades, 1 won"]),
     ("pnl", render_day.pnl, day.PNL, ["2018-02-28", "-120.50", "Win rate", "40 %"]),
+    (
+        "risk",
+        render_risk.risk,
+        day.RISK_IN_FULL,
+        [
+            "profile standard",
+            "flatten loss    1,987.30  2,000.00  12.70",
+            "trades per day         2         5",
+            "losses_in_a_row",
+            "the pause limit is reached",
+            "max_open_positions 5 (profile 3)",
+            "risk_per_trade_pct 0.5 -> 1 (finagent limits accept",
+            "AMD",
+            "450.00",
+        ],
+    ),
     ("explanation", render_day.explanation, day.EXPLANATION, ["AAPL", "1.6 % is below 4 %", "7:1"]),
     (
         "plan",
@@ -138,7 +154,7 @@ JSON = st.recursive(
 @given(st.data())
 def test_no_document_crashes_a_page_or_moves_the_cursor(data: st.DataObject) -> None:
     """Whatever the values are: no exception, and no control character reaches the terminal."""
-    _, render, document, _ = data.draw(st.sampled_from(PAGES[:17]))
+    _, render, document, _ = data.draw(st.sampled_from(PAGES[:18]))
     key = data.draw(st.sampled_from(sorted(document)))
     value = document[key]
     changed = data.draw(JSON)

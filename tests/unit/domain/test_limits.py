@@ -61,6 +61,12 @@ def test_limits_used_are_ratios_by_name():
     }
 
 
+def test_what_is_left_of_a_limit_is_never_negative():
+    over = account(equity_e8=97_000 * USD, realised_pnl_e8=-3_000 * USD, open_positions=1)
+    left = {each.name: each.left for each in limits(over, standard_profile())}
+    assert (left["daily_loss_flatten"], left["daily_loss_pause"], left["open_positions"]) == (0, 0, 2)
+
+
 def test_limits_that_are_off_miss():
     off = replace(
         standard_profile(),
