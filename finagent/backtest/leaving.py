@@ -107,7 +107,7 @@ def _closed(desk: Desk, order: OrderRow, position: Position, fills: int) -> None
         if other_id == order.intent.client_order_id or not other.is_live:
             continue
         if other.intent.leg == ENTRY:
-            task = Task(step=Step.CANCEL_ENTRY, of=other_id)
+            task = Task(step=Step.CANCEL_ENTRY, of=other_id, reason="position_closed")
             desk.agenda.add(task, f"{other_id}/closed", now_ms=desk.now_ms, priority=2)
         else:
             desk.ledger.move_order(other, OrderState.CANCELLED, now_ms=desk.now_ms, reason="position_closed")
@@ -133,7 +133,7 @@ def cancel_entry(desk: Desk, task: Task) -> None:
     if not order.is_live:
         return
     desk.venue.cancel(task.of)
-    now_ms, plan_id, reason = desk.now_ms, order.intent.plan_id, "entry_ttl"
+    now_ms, plan_id, reason = desk.now_ms, order.intent.plan_id, task.reason or "entry_ttl"
     desk.ledger.move_order(order, OrderState.CANCELLED, now_ms=now_ms, reason=reason)
     desk.ledger.tell(now_ms, "cancelled", task.of, reason=reason, filled_e4=order.filled_e4)
     desk.ledger.release(plan_id)
@@ -167,7 +167,7 @@ def flatten(desk: Desk, task: Task) -> None:
     for order in desk.ledger.live_orders():
         if order.intent.leg == ENTRY:
             entry_id = order.intent.client_order_id
-            cancel = Task(step=Step.CANCEL_ENTRY, of=entry_id)
+            cancel = Task(step=Step.CANCEL_ENTRY, of=entry_id, reason=task.reason)
             desk.agenda.add(cancel, f"{entry_id}/{key}", now_ms=desk.now_ms, priority=1)
     for held in desk.ledger.open_positions():
         plan_id = held.plan.plan_id

@@ -12,13 +12,16 @@ from finagent.ports import GiveUpError, Job, NewJob, OrderExecutionPort, RetryEr
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(name="canceller", consumes=(Step.CANCEL_ENTRY,), needs=("queue", "broker"))
+TIMED_OUT = "entry_ttl"
+"""The reason of a cancel that names none: the entry's own timer."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancelService:
-    """Takes ``cancel_entry {order}`` jobs: its time is over, its position is closed, or a flatten wants it gone.
+    """Takes ``cancel_entry {order, reason}`` jobs: its time is over, its position is closed, or flatten wants it gone.
 
-    One with ``is_stray`` is of an order that is over here and alive at the broker.
+    ``reason`` is what the order and its plan end with; the timer's job names none. One with ``is_stray`` is of an order
+    that is over here and alive at the broker.
     """
 
     store: Store
@@ -30,18 +33,18 @@ class CancelService:
         if order is None:
             raise GiveUpError(f"{job.type} job {job.idem_key} names no order that was committed")
         if order.state not in TERMINAL_ORDER_STATES:
-            await self._cancel_rest(order, tx)
+            await self._cancel_rest(order, str(job.payload.get("reason", TIMED_OUT)), tx)
         elif job.payload.get("is_stray") is True:
             await self.broker.cancel(order.intent.client_order_id)
 
-    async def _cancel_rest(self, order: StoredOrder, tx: Tx) -> None:
+    async def _cancel_rest(self, order: StoredOrder, reason: str, tx: Tx) -> None:
         """Cancel what an entry did not get in time; fills under way come first.
 
         What may have been sent and is not shown may still arrive: only the evidence after the close ends it.
         """
         entry_id = order.intent.client_order_id
         if order.state is OrderState.INTENT and not await self.store.was_sent(entry_id):
-            await self._record(order, tx)
+            await self._record(order, reason, tx)
             return
         await self.broker.cancel(entry_id)
         found = await self.broker.find(entry_id)
@@ -51,11 +54,11 @@ class CancelService:
             raise RetryError(f"{entry_id}: its end is on its way", retry_after_s=1)
         if found.filled_e4 != order.filled_e4:
             raise RetryError(f"{entry_id}: fills are on their way", retry_after_s=1)
-        await self._record(order, tx)
+        await self._record(order, reason, tx)
 
-    async def _record(self, order: StoredOrder, tx: Tx) -> None:
+    async def _record(self, order: StoredOrder, reason: str, tx: Tx) -> None:
         """The entry is over at the broker: with no fill its legs and its plan end with it."""
-        entry_id, plan_id, reason = order.intent.client_order_id, order.intent.plan_id, "entry_ttl"
+        entry_id, plan_id = order.intent.client_order_id, order.intent.plan_id
         tx.put(OrderMoved(client_order_id=entry_id, to_state=OrderState.CANCELLED, reason=reason))
         data: dict[str, JsonData] = {"reason": reason, "filled_e4": order.filled_e4}
         tx.put(Journalled(kind="cancelled", ref=entry_id, data=data))

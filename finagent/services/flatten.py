@@ -46,7 +46,7 @@ class FlattenService:
                 await self._end(stored, reason, tx)
         for order in await self.store.live_orders():
             if order.intent.leg == ENTRY and (symbol is None or order.intent.symbol == symbol):
-                _leave_cancel(order, job, tx)
+                _leave_cancel(order, reason, job, tx)
         held_now = [h for h in await self.store.open_positions() if symbol in (None, h.plan.symbol)]
         for held in held_now:
             _leave_exit(held, reason, job, tx)
@@ -100,9 +100,9 @@ class FlattenService:
             )
 
 
-def _leave_cancel(order: StoredOrder, job: Job, tx: Tx) -> None:
+def _leave_cancel(order: StoredOrder, reason: str, job: Job, tx: Tx) -> None:
     entry_id, plan_id = order.intent.client_order_id, order.intent.plan_id
-    payload, key = {"order": entry_id}, f"{entry_id}/{job.idem_key}"
+    payload, key = {"order": entry_id, "reason": reason}, f"{entry_id}/{job.idem_key}"
     tx.enqueue(NewJob(Step.CANCEL_ENTRY, payload, idem_key=key, key=plan_id, priority=1))
 
 

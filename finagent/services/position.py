@@ -118,7 +118,7 @@ class PositionService:
             if other.intent.leg == ENTRY:
                 job = NewJob(
                     Step.CANCEL_ENTRY,
-                    {"order": other_id},
+                    {"order": other_id, "reason": "position_closed"},
                     idem_key=f"{other_id}/closed",
                     key=plan_id,
                     priority=2,

@@ -1,6 +1,9 @@
 """What stops trading: people's switches, the day's loss, limits in rank; entries end, exits never do."""
 
+import json
 from pathlib import Path
+
+import pytest
 
 from tests.integration.services.invariants import violations
 from tests.integration.services.world import DAY, NEXT, Stage
@@ -167,13 +170,18 @@ async def test_kill_survives_the_day_even_where_nobody_rearms(home: Path) -> Non
     assert violations(stage.path, is_day_over=True) == []
 
 
-async def test_kill_takes_back_an_entry_that_has_not_filled(home: Path) -> None:
+@pytest.mark.parametrize("verb", ["kill", "flatten"])
+async def test_entry_that_a_person_takes_back_ends_with_the_persons_word(home: Path, verb: str) -> None:
     async with Stage(home) as stage:
         stage.market.day("AAA", DAY)
         await stage.until("09:31")
-        await stage.control.kill(reason="fire", identity="ann")
+        if verb == "kill":
+            await stage.control.kill(reason="fire", identity="ann")
+        else:
+            await stage.control.flatten(symbol=None, identity="ann")
         await stage.quiet()
-        assert (await stage.states())["AAA"].startswith("not_filled")
+        assert await stage.states() == {"AAA": f"not_filled {verb}"}
+        assert [json.loads(data)["reason"] for _, data in await stage.journal("cancelled")] == [verb]
         assert set((await stage.venue_states()).values()) == {"cancelled"}
         await stage.finish()
     assert violations(stage.path, is_day_over=True) == []

@@ -1,5 +1,6 @@
 """Cancels that come late, fills that come first, replacements that are refused, lost or overtaken."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,18 @@ async def test_entrys_rest_is_over_only_when_the_broker_says_so(home: Path) -> N
         assert (orders["entry-1"].state, orders["entry-1"].filled_e4) == ("cancelled", PART + 100_000)
         resting = [o for n, o in orders.items() if n.startswith("stop") and o.state == "accepted"]
         assert [o.intent.quantity_e4 for o in resting] == [PART + 100_000]
+
+
+async def test_rest_of_an_entry_whose_position_is_closed_ends_for_that_reason(home: Path) -> None:
+    async with OutsideStage(home) as stage:
+        await stage.entered(PART)
+        stage.broker.fill(stage.broker.the("stop"))
+        await stage.hear()
+        await stage.wait(3)
+        assert await stage.states() == {"AAA": "closed stop"}
+        assert [json.loads(data)["reason"] for _, data in await stage.journal("cancelled")] == [
+            "position_closed"
+        ]
 
 
 async def test_end_that_knows_of_more_fills_waits_for_them(home: Path) -> None:
