@@ -106,7 +106,7 @@ class Views(Protocol):
         """``{by_status, by_type, oldest_ready_s, dead: [...], attempts, times}``."""
 
     async def verify_journal(self) -> Document:
-        """``{entries, valid, first_bad_seq, detail}``."""
+        """``{entries, valid, first_bad_seq, detail, head, inputs, state, anchor}`` of all that the journal holds."""
 
 
 class Commands(Protocol):

@@ -75,7 +75,7 @@ def reads_router(views: Views) -> APIRouter:
 
     @router.get("/journal/verification")
     async def verification() -> Response:
-        """Whether the hash chain holds."""
+        """Whether the journal is whole: chain, inputs, and the state that they lead to."""
         return reply(await views.verify_journal())
 
     return router

@@ -1,8 +1,10 @@
 """The journal put to the proof: verified against itself and an anchor from outside, and decided again."""
 
 import contextlib
+import itertools
 import json
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,15 +22,20 @@ from finagent.adapters.sqlite.journal_check import (
 )
 from finagent.adapters.sqlite.journal_reader import FOREVER, InputFaultError, JournalReader, Step
 from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabaseError, check_version
+from finagent.adapters.sqlite.views_journal import check_kind
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.homes import HOME_HINT, database_path
 from finagent.bootstrap.recording import code_identity
 from finagent.context import Document, ExitCode, Json, SurfaceError
 from finagent.domain.journal import JsonData
+from finagent.queue.query import QueryError
 
 Progress = Callable[[str, int, int], None]
 NO_INPUTS = "it was written without its inputs"
 MOST_SHOWN = 200
+REST_EVERY = 100
+REST_S = 0.02
+"""A thread that reads beside the day leaves it most of a core: a short rest after each so many entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +137,17 @@ def replay_journal(path: Path, selection: Selection, *, progress: Progress | Non
     """Decide entries again from their stored inputs and compare with what was decided.
 
     ``{entries, steps, same, different, told, not_replayable, kinds, reasons, differences, code, head}``; ``told``
-    entries say what happened outside, where nothing was decided. Works beside a running agent.
+    entries say what happened outside, where nothing was decided. Works beside a running agent. SurfaceError names the
+    nearest for a kind that is none.
     """
     tally = _Tally()
-    with _open(path) as (_, reader):
+    with _open(path) as (connection, reader):
+        try:
+            check_kind(connection, selection.kind)
+        except QueryError as error:
+            raise SurfaceError(
+                error.message, hint=error.hint, code="usage", exit_code=ExitCode.USAGE
+            ) from None
         last, digest = reader.head()
         for step in _chosen(reader, selection):
             tally.steps += 1
@@ -215,6 +229,17 @@ def _open(path: Path) -> Iterator[tuple[sqlite3.Connection, JournalReader]]:
         raise SurfaceError(str(error), code="database_too_new") from None
     except ForeignDatabaseError as error:
         raise SurfaceError(str(error), code="foreign_database") from None
+
+
+def resting() -> Progress:
+    """What a thread beside a running day gives as its progress: it sleeps a moment now and then."""
+    turns = itertools.count(1)
+
+    def rest(_name: str, _done: int, _total: int) -> None:
+        if next(turns) % REST_EVERY == 0:
+            time.sleep(REST_S)
+
+    return rest
 
 
 def _told(progress: Progress | None, name: str) -> Callable[[int, int], None]:

@@ -1,5 +1,6 @@
 """Readers of a home: views over its database or a run's, beside a running agent or without one."""
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,10 @@ from finagent.settings import Settings
 
 class SurfaceViews(SqliteViews):
     """Views whose unknown records are errors a surface shows."""
+
+    def __init__(self, database: Database, facts: ViewFacts) -> None:
+        super().__init__(database, facts)
+        self._verifying = asyncio.Lock()
 
     async def plan(self, plan_id: str) -> Document:
         """One plan by id or unique prefix."""
@@ -67,6 +72,22 @@ class SurfaceViews(SqliteViews):
         """Jobs that match."""
         with _shown():
             return await super().jobs(query)
+
+    async def journal(
+        self, *, after_seq: int = 0, limit: int = 200, kind: str | None = None, ref: str | None = None
+    ) -> Document:
+        """A page of the journal."""
+        with _shown():
+            return await super().journal(after_seq=after_seq, limit=limit, kind=kind, ref=ref)
+
+    async def verify_journal(self) -> Document:
+        """The same as ``journal verify``, one at a time and beside the day: a thread reads, with rests."""
+        from finagent.bootstrap.journal_proof import resting, verify_journal
+
+        path = self._database.path
+        assert path is not None, "a surface's views are of a file"
+        async with self._verifying:
+            return await asyncio.to_thread(verify_journal, path, progress=resting())
 
 
 @contextlib.contextmanager

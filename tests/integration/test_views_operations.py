@@ -83,36 +83,17 @@ async def test_the_journal_is_read_page_by_page(desk: Desk) -> None:
     )
 
 
-TAMPER = (
-    ("UPDATE journal SET data = '{\"n\":9}' WHERE seq = 3", 3, "was changed"),
-    ("DELETE FROM journal WHERE seq = 3", 3, "is missing"),
-    ("DELETE FROM journal WHERE seq = 1", 1, "was changed"),
-)
-
-
-@pytest.mark.parametrize(("tamper", "bad", "word"), TAMPER)
-async def test_a_broken_chain_names_its_first_bad_entry(desk: Desk, tamper: str, bad: int, word: str) -> None:
-    for number in range(5):
-        await desk.put(Journalled(kind="note", ref="r", data={"n": number}))
-    whole = await desk.views().verify_journal()
-    assert str(whole.pop("head")).startswith("5:")
-    assert whole == {"entries": 5, "valid": True, "first_bad_seq": None, "detail": None}
-
-    def change(connection: object) -> None:
-        for name in ("journal_no_update", "journal_no_delete"):
-            connection.execute(f"DROP TRIGGER {name}")  # type: ignore[attr-defined]
-        connection.execute(tamper)  # type: ignore[attr-defined]
-
-    await desk.database.write_fn(change)
-    broken = await desk.views().verify_journal()
-    assert (broken["valid"], broken["first_bad_seq"]) == (False, bad)
-    assert word in str(broken["detail"])
-
-
-async def test_a_long_journal_is_checked_chunk_by_chunk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finagent.adapters.sqlite.views_journal.CHUNK", 2)
-    await desk.put(*(Journalled(kind="note", ref="r", data={"n": n}) for n in range(5)))
-    assert (await desk.views().verify_journal())["entries"] == 5
+async def test_kind_that_no_entry_has_is_refused_with_the_nearest(desk: Desk) -> None:
+    """One that the program knows may have no entry yet; one that it forgot may stand in an old journal."""
+    await desk.put(Journalled(kind="scan", ref="r", data={}), Journalled(kind="antique", ref="r", data={}))
+    for kind, count in (("scan", 1), ("antique", 1), ("kill", 0)):
+        assert len((await desk.views().journal(kind=kind))["entries"]) == count  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="of a kind 'antiqe'") as error:
+        await desk.views().journal(kind="antiqe")
+    assert error.value.hint.startswith("the nearest: antique")
+    with pytest.raises(QueryError) as error:
+        await desk.views().journal(kind="0")
+    assert error.value.hint.startswith("the nearest: ")
 
 
 # ---------------------------------------------------------------- jobs

@@ -174,7 +174,7 @@ class SqliteViews:
     async def journal(
         self, *, after_seq: int = 0, limit: int = 200, kind: str | None = None, ref: str | None = None
     ) -> Document:
-        """A page of entries, in order."""
+        """A page of entries, in order; QueryError for a kind that is none."""
         return await self._database.read_fn(
             lambda conn: views_journal.read_journal(
                 conn, after_seq=after_seq, limit=limit, kind=kind, ref=ref
@@ -204,10 +204,6 @@ class SqliteViews:
         """Counts by state and type, the oldest that waits, what is dead."""
         now_ms = self._facts.clock.now_ms()
         return await self._database.read_fn(lambda conn: views_jobs.read_jobs_stats(conn, now_ms=now_ms))
-
-    async def verify_journal(self) -> Document:
-        """Whether the hash chain holds from the first entry to the last."""
-        return await views_journal.verify(self._database)
 
     # ------------------------------------------------------------ inside
     async def _standing(self) -> Document:

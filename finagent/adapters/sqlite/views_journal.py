@@ -1,13 +1,14 @@
-"""The journal as documents: pages of entries, and whether the chain holds."""
+"""The journal as documents: pages of entries, those of some things, the head."""
 
+import difflib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.views_values import Document, bounded, instant, listed, loads
-from finagent.domain.errors import ChainBrokenError
-from finagent.domain.journal import GENESIS, JournalRow, verify_chain
+from finagent.domain.journal import JournalRow
+from finagent.domain.kinds import KINDS
+from finagent.queue.query import QueryError
 
 ENTRIES = """
 SELECT seq, at, kind, ref, data, inputs, hash FROM journal
@@ -21,15 +22,29 @@ WHERE ref = ?3 AND seq > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY seq LIMIT ?4"
 OF_REFS = """
 SELECT seq, at, kind, ref, data, inputs, hash FROM journal
 WHERE ref IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT 500"""
-CHAIN = "SELECT seq, at, kind, ref, data, inputs, hash FROM journal WHERE seq > ? ORDER BY seq LIMIT ?"
-CHUNK = 5_000
+ANY_OF_KIND = "SELECT 1 FROM journal WHERE kind = ? LIMIT 1"
+EVERY_KIND = "SELECT DISTINCT kind FROM journal"
+
+
+def check_kind(conn: sqlite3.Connection, kind: str | None) -> None:
+    """QueryError with the nearest for a kind that no entry has, here or anywhere."""
+    if kind is None or kind in KINDS or conn.execute(ANY_OF_KIND, (kind,)).fetchone() is not None:
+        return
+    known = sorted({*KINDS, *(str(name) for (name,) in conn.execute(EVERY_KIND))})
+    near = difflib.get_close_matches(kind, known, n=3, cutoff=0.6)
+    near = near or difflib.get_close_matches(kind, known, n=1, cutoff=0.0)
+    raise QueryError(f"no entry of the journal is of a kind {kind!r}", f"the nearest: {', '.join(near)}")
 
 
 def read_journal(
     conn: sqlite3.Connection, *, after_seq: int, limit: int, kind: str | None, ref: str | None
 ) -> Document:
-    """Entries after one, in order; ``next_after`` is where the next page begins, null on the last one."""
+    """Entries after one, in order; ``next_after`` is where the next page begins, null on the last one.
+
+    QueryError for a kind that is none.
+    """
     limit = bounded(limit)
+    check_kind(conn, kind)
     query = OF_REF if ref is not None else OF_KIND if kind is not None else ENTRIES
     rows = conn.execute(query, (after_seq, kind, ref, limit + 1)).fetchall()
     shown = rows[:limit]
@@ -65,41 +80,3 @@ def entry_document(row: JournalRow) -> Document:
         "inputs": inputs or None,
         "hash": digest,
     }
-
-
-async def verify(database: Database) -> Document:
-    """Check the whole chain, chunk by chunk, so that other readers get their turn; entries never change."""
-    count, last, previous = 0, 0, GENESIS
-    while True:
-        rows: list[JournalRow] = await database.read_fn(
-            lambda conn, last=last: conn.execute(CHAIN, (last, CHUNK)).fetchall()  # type: ignore[misc]
-        )
-        if not rows:
-            head = f"{last}:{previous}" if last else None
-            return {"entries": count, "valid": True, "first_bad_seq": None, "detail": None, "head": head}
-        watched = _Watched(rows, expected=last + 1)
-        try:
-            count += verify_chain(watched, previous_hash=previous)
-        except ChainBrokenError as error:
-            total = (await database.read("SELECT count(*) FROM journal"))[0][0]
-            return {
-                "entries": int(str(total)),
-                "valid": False,
-                "first_bad_seq": watched.first_bad_seq,
-                "detail": str(error),
-                "head": None,
-            }
-        last, previous = rows[-1][0], rows[-1][6]
-
-
-class _Watched:
-    """Rows on their way through the check: where it stops is the first bad one, present or missing."""
-
-    def __init__(self, rows: Iterable[JournalRow], *, expected: int) -> None:
-        self._rows = rows
-        self.first_bad_seq = expected
-
-    def __iter__(self) -> Iterator[JournalRow]:
-        for row in self._rows:
-            yield row
-            self.first_bad_seq = row[0] + 1
