@@ -1,6 +1,6 @@
 """What a simulation showed, as a page."""
 
-from finagent.cli.fields import number, rows, section, text
+from finagent.cli.fields import number, rows, section, text, words
 from finagent.cli.page import Page
 from finagent.context import Document
 
@@ -19,8 +19,12 @@ def sim(document: Document, page: Page) -> str:
         lines.append(f"and {len(found) - VIOLATIONS_SHOWN} more")
     if found:
         lines += [f"Again, line by line: finagent sim --seed {text(found[0], 'seed')} --trace", ""]
-    else:
+    elif not document.get("partial"):
         lines.append(page.paint("No promise was broken.", "green"))
+    if document.get("partial"):
+        done = ", ".join(words(document, "seeds_done")) or "none"
+        said = f"PARTIAL: stopped after {text(document, 'seeds')} of {text(document, 'asked')} seeds ({done})"
+        lines.append(page.paragraph(f"{said}; the others were not run.", "yellow"))
     facts = [
         ("Seeds", f"{text(document, 'seeds')}, {number(document, 'seeds_per_s') or 0:.1f} a second"),
         ("Crashes", text(document, "crashes")),

@@ -1,19 +1,24 @@
 """The proof by simulation: ``finagent sim`` runs seeds of a world in which everything fails."""
 
 import re
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from finagent.cli import render_sim
 from finagent.cli.failures import usage
-from finagent.cli.invocation import answer
+from finagent.cli.invocation import answer, tell
 from finagent.cli.options import AsJson
 from finagent.cli.progress import steps
 from finagent.context import Document
 
 MOST_SEEDS = 1_000_000
+SIGNALLED = 128
+"""The exit status of what a signal ended is this and its number: 130 for Ctrl-C, 143 for SIGTERM."""
 
 
 def sim(
@@ -38,31 +43,58 @@ def sim(
 
         result = run_seed(chosen[0], keep_trace=True)
         print("\n".join(result.lines), file=sys.stderr if as_json else sys.stdout, flush=True)
-    document = _run(chosen, workers)
+    with _signals() as heard:
+        document = _run(chosen, workers, lambda: bool(heard))
     answer(document, as_json=as_json, render=render_sim.sim)
+    if document["partial"]:
+        raise typer.Exit(SIGNALLED + heard[0])
     if document["violations"]:
         raise typer.Exit(1)
 
 
-def _run(chosen: range, workers: int | None) -> Document:
+def _run(chosen: range, workers: int | None, is_stopped: Callable[[], bool]) -> Document:
+    """Run the seeds; each broken promise is told as its seed ends."""
     from finagent.simulation.seeds import default_workers, run_seeds, shape
+    from finagent.simulation.world import SeedResult
 
     with steps("sim", sys.stderr) as progress:
-        told = 0
+        told = -1
 
-        def tell(seed: int, number: int, count: int) -> None:
+        def tell_seed(result: SeedResult, number: int, count: int) -> None:
             nonlocal told
+            for each in result.violations:
+                tell(f"sim: BROKEN seed {each.seed} step {each.step}  {each.invariant}  {each.detail}")
             percent = number * 20 // count
             if percent > told or count <= 20:
                 told = percent
-                progress(f"seed {seed}", number, count)
+                progress(f"seed {result.seed}", number, count)
 
         report = run_seeds(
-            chosen,
-            workers=workers or default_workers(),
-            told=lambda result, number, count: tell(result.seed, number, count),
+            chosen, workers=workers or default_workers(), told=tell_seed, is_stopped=is_stopped
         )
     return shape(report)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The Ctrl-C or SIGTERM that was heard: it ends the run between two seeds; a second one ends it as usual."""
+    heard: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def put_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def hear(number: int, frame: object) -> None:
+        heard.append(number)
+        put_back()
+
+    for number in before:
+        signal.signal(number, hear)
+    try:
+        yield heard
+    finally:
+        put_back()
 
 
 def _chosen(seed: int | None, seeds: str | None) -> range:

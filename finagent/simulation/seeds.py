@@ -1,15 +1,14 @@
 """Many seeds: one after the other, or one process a core; and what they showed together."""
 
-import gc
-import multiprocessing
+import contextlib
 import os
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from finagent.context import Json
+from finagent.simulation.fleet import Fleet
 from finagent.simulation.silence import quiet
 from finagent.simulation.world import SeedResult, SimulatedWorld, Violation
 
@@ -20,7 +19,8 @@ Told = Callable[[SeedResult, int, int], None]
 class SeedsReport:
     """What seeds showed together."""
 
-    seeds: int = 0
+    asked: int = 0
+    done: list[int] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     faults_fired: Counter[str] = field(default_factory=Counter)
     crashes: int = 0
@@ -32,7 +32,7 @@ class SeedsReport:
 
     def add(self, result: SeedResult) -> None:
         """One seed more."""
-        self.seeds += 1
+        self.done.append(result.seed)
         self.violations += result.violations
         self.faults_fired.update(result.faults)
         self.crashes += result.crashes
@@ -40,6 +40,16 @@ class SeedsReport:
         self.steps += result.steps
         self.commits += result.commits
         self.virtual_hours += result.virtual_ms / 3_600_000
+
+    @property
+    def seeds(self) -> int:
+        """How many were run."""
+        return len(self.done)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it was stopped before all that were asked for."""
+        return self.seeds < self.asked
 
     @property
     def seeds_per_s(self) -> float:
@@ -54,21 +64,25 @@ def run_seed(seed: int, *, keep_trace: bool = False) -> SeedResult:
 
 
 def run_seeds(
-    seeds: Sequence[int], *, workers: int, told: Told | None = None, until_violation: bool = False
+    seeds: Sequence[int],
+    *,
+    workers: int,
+    told: Told | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> SeedsReport:
-    """Run seeds and tell each as it ends; ``until_violation`` stops at the first one that breaks a promise."""
-    report = SeedsReport()
+    """Run seeds and tell each as it ends; once ``is_stopped``, what is done so far is the report."""
+    report = SeedsReport(asked=len(seeds))
     began = time.perf_counter()
-    results = _here(seeds) if workers <= 1 or len(seeds) < 2 else _apart(seeds, workers)
-    try:
+    results = (
+        _here(seeds, is_stopped)
+        if workers <= 1 or len(seeds) < 2
+        else Fleet(_play, _unplayed).results(seeds, workers=min(workers, len(seeds)), is_stopped=is_stopped)
+    )
+    with contextlib.closing(results):
         for result in results:
             report.add(result)
             if told is not None:
                 told(result, report.seeds, len(seeds))
-            if until_violation and result.violations:
-                break
-    finally:
-        results.close()
     report.seconds = time.perf_counter() - began
     report.violations.sort(key=lambda each: (each.seed, each.step))
     return report
@@ -79,27 +93,43 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _here(seeds: Sequence[int]) -> Generator[SeedResult, None, None]:
+def _here(seeds: Sequence[int], is_stopped: Callable[[], bool]) -> Generator[SeedResult, None, None]:
     for seed in seeds:
-        yield run_seed(seed)
+        if is_stopped():
+            return
+        yield _play(seed)
 
 
-def _apart(seeds: Sequence[int], workers: int) -> Generator[SeedResult, None, None]:
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(seeds)), initializer=_begin_worker) as pool:
-        yield from pool.imap_unordered(run_seed, seeds, chunksize=max(1, min(10, len(seeds) // workers // 4)))
+def _play(seed: int) -> SeedResult:
+    """One seed of many: what cannot be played to its end is no proof, and stops no other."""
+    try:
+        return run_seed(seed)
+    except Exception as error:
+        return _unplayed(seed, f"{type(error).__name__}: {error}")
 
 
-def _begin_worker() -> None:
-    """Ctrl-C is the parent's to handle; what is imported by now is no garbage."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
+def _unplayed(seed: int, reason: str) -> SeedResult:
+    return SeedResult(seed=seed, violations=[Violation(seed=seed, invariant="played", step=0, detail=reason)])
+
+
+def ranges(numbers: Iterable[int]) -> list[str]:
+    """Numbers in order as ranges: ``0..3``, ``7..7``."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return [f"{first}..{last}" for first, last in found]
 
 
 def shape(report: SeedsReport) -> dict[str, Json]:
     """The document of ``finagent sim --json``."""
     return {
         "seeds": report.seeds,
+        "asked": report.asked,
+        "partial": report.is_partial,
+        "seeds_done": [*ranges(report.done)],
         "violations": [
             {"seed": each.seed, "invariant": each.invariant, "step": each.step, "detail": each.detail}
             for each in report.violations
