@@ -122,6 +122,11 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         _close_quietly()
         return BROKEN_PIPE
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _close_quietly()  # Typer ends with 1 where a verb's own write met the closed pipe
+        return BROKEN_PIPE
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except typer.TyperException as error:

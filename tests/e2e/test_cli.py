@@ -71,6 +71,23 @@ def test_pipe_that_closes_is_quiet(home: Path) -> None:
     assert (done.stdout, done.stderr) == ("{", "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("verb", ["version", "config schema", "--help"])
+def test_pipe_that_is_closed_ends_the_verb_with_141(home: Path, verb: str, unbuffered: str) -> None:
+    """Whether the verb's own write meets it (a long answer, an unbuffered one) or the last flush."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [*FINAGENT, *verb.split()],
+            env={**environment(home), "PYTHONUNBUFFERED": unbuffered},
+            cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 READS = [
     "status",
     "plans",
