@@ -80,6 +80,8 @@ class StoredOrder:
     accepted_at_ms: int | None
     reason: str
     body_hash: str
+    unwanted: str = ""
+    """Why an entry on its way is wanted gone; empty where it is wanted."""
 
     @property
     def own(self) -> OwnOrder:

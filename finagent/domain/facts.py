@@ -155,6 +155,14 @@ class OrderMoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EntryUnwanted:
+    """A flatten or a kill wants a live entry gone: it never leaves (again), and what it fills is closed."""
+
+    client_order_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FillRecorded:
     """One execution, folded into its order and position; recording it again changes nothing."""
 

@@ -1,4 +1,4 @@
-"""Flatten: ends what has not entered, and leaves a cancel for each working entry and an exit for each position."""
+"""Flatten: ends what has not entered, and leaves a cancel for each entry under way and an exit for each position."""
 
 import logging
 from collections.abc import Sequence
@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from finagent.domain.approvals import ApprovalState
 from finagent.domain.book import OpenPosition, StoredOrder, StoredPlan
-from finagent.domain.facts import ACCOUNT_ROW, ApprovalAnswered, Journalled, PlanMoved, ReservationReleased
+from finagent.domain.facts import (
+    ACCOUNT_ROW,
+    ApprovalAnswered,
+    EntryUnwanted,
+    Journalled,
+    PlanMoved,
+    ReservationReleased,
+)
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY, EXIT
 from finagent.domain.market import MINUTE_MS
@@ -46,6 +53,7 @@ class FlattenService:
                 await self._end(stored, reason, tx)
         for order in await self.store.live_orders():
             if order.intent.leg == ENTRY and (symbol is None or order.intent.symbol == symbol):
+                tx.put(EntryUnwanted(client_order_id=order.intent.client_order_id, reason=reason))
                 _leave_cancel(order, reason, job, tx)
         held_now = [h for h in await self.store.open_positions() if symbol in (None, h.plan.symbol)]
         for held in held_now:

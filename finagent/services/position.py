@@ -75,6 +75,8 @@ class PositionService:
         is_complete = order.filled_e4 + fill.quantity_e4 >= order.intent.quantity_e4
         if leg == ENTRY:
             self._entered(order, fill, stored, is_complete, tx)
+            if order.unwanted:
+                _leave(plan.plan_id, fill.execution_id, tx, reason=order.unwanted)
         surprise = _surprise(order, fill)
         if surprise:
             _differ(order, fill, surprise, tx)
@@ -204,9 +206,9 @@ def _differ(order: StoredOrder, fill: BrokerFill, kind: str, tx: Tx) -> None:
     LOG.error("order.difference", extra={"order": order_id, "difference": kind})
 
 
-def _leave(plan_id: str, cause: str, tx: Tx) -> None:
-    """Attached exits are over, or were cut to what was expected: what came beyond it has none."""
-    payload = {"plan": plan_id, "reason": ExitReason.FLATTEN.value}
+def _leave(plan_id: str, cause: str, tx: Tx, *, reason: str = ExitReason.FLATTEN.value) -> None:
+    """Close what came beyond what was expected (attached exits were cut to that), or of an entry wanted gone."""
+    payload = {"plan": plan_id, "reason": reason}
     tx.enqueue(NewJob(Step.EXIT, dict(payload), idem_key=f"{cause}/beyond", key=plan_id))
 
 

@@ -36,6 +36,8 @@ MOST_EXITS = 20
 MOST_BUSY_STOPS = 3
 AGAIN_MS = 1_000
 LONGEST_AGAIN_MS = 15_000
+COMPARISON = "reconcile"
+"""The reason for which a comparison with the broker shuts the entry gate."""
 BUSY = ("insufficient_quantity",)
 """Refusals that say no more than that the shares are not free yet."""
 
@@ -46,8 +48,9 @@ class SenderService:
 
     The claim of a send job is its sending mark: with more than one attempt the id is looked up before anything is
     sent. An outcome nobody knows makes the order unknown; the same id and the same bytes are sent again, an entry's
-    only within its time to live, an exit's for as long as it has something to close; one with nothing left to close
-    is looked for until it is there or the evidence ends it.
+    only within its time to live and while nothing shuts entries, an exit's for as long as it has something to close;
+    one with nothing left to close is looked for until it is there or the evidence ends it. An entry that a flatten
+    wants gone is cancelled when it is found.
     """
 
     store: Store
@@ -77,6 +80,13 @@ class SenderService:
         if order.intent.leg == ENTRY and age_ms > order.intent.time_to_live_ms:
             self._too_late(order, legs, is_doubtful, "time_to_live_over", tx)
             return
+        shut = await self._shut(order, is_doubtful) if order.intent.leg == ENTRY else ""
+        if shut and is_doubtful:
+            self._doubt(job, order, legs, f"not sent again: {shut}", tx)
+            return
+        if shut:
+            self._not_sent(order, legs, shut, tx)
+            return
         if not await self._may_leave(job, order, legs, is_doubtful, old_id, tx):
             return
         try:
@@ -105,6 +115,31 @@ class SenderService:
         return await self.broker.submit([order.intent, *(leg.intent for leg in legs)])
 
     # ------------------------------------------------------------ before it leaves
+    async def _shut(self, order: StoredOrder, is_doubtful: bool) -> str:
+        """Why an entry must not leave now, though its intent is committed; empty when it may.
+
+        A difference between broker and journal keeps back only what never left: an entry in doubt is one itself.
+        """
+        if order.unwanted:
+            return order.unwanted
+        control = await self.store.control()
+        gates = set(control.gate_reasons) - ({COMPARISON} if is_doubtful else set())
+        found = (
+            ("killed", control.is_killed),
+            ("rearm_needed", control.needs_rearm),
+            ("paused", control.is_paused),
+            ("symbol_locked", order.intent.symbol in control.locked_symbols),
+            ("entry_gate", bool(gates)),
+        )
+        return next((name for name, is_true in found if is_true), "")
+
+    def _not_sent(self, order: StoredOrder, legs: Sequence[StoredOrder], reason: str, tx: Tx) -> None:
+        """An entry that never left and must not: it ends here, and its plan with it."""
+        for each in (order, *legs):
+            tx.put(_moved(each, OrderState.CANCELLED, reason))
+        tx.put(Journalled(kind="withdrawn", ref=order.intent.client_order_id, data={"reason": reason}))
+        _end_plan(order, PlanState.NOT_FILLED, reason, tx)
+
     async def _may_leave(
         self,
         job: Job,
@@ -214,8 +249,12 @@ class SenderService:
     def _start_timer(self, order: StoredOrder, working_from_ms: int, tx: Tx) -> None:
         """The unfilled rest of an entry is cancelled in time; a second timer of one entry changes nothing."""
         order_id, plan_id = order.intent.client_order_id, order.intent.plan_id
-        due_ms = max(working_from_ms, self.clock.now_ms()) + self.entry_ttl_ms
         payload = {"order": order_id}
+        if order.unwanted:
+            unwanted = {**payload, "reason": order.unwanted}
+            key = f"{order_id}/unwanted"
+            tx.enqueue(NewJob(Step.CANCEL_ENTRY, dict(unwanted), idem_key=key, key=plan_id, priority=1))
+        due_ms = max(working_from_ms, self.clock.now_ms()) + self.entry_ttl_ms
         tx.enqueue(NewJob(Step.CANCEL_ENTRY, payload, idem_key=order_id, key=plan_id, run_at_ms=due_ms))
 
     # ------------------------------------------------------------ refused

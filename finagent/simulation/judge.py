@@ -19,7 +19,6 @@ from finagent.simulation.witness import SHARE_E4, Witness
 OVER = ("filled", "cancelled", "rejected", "expired", "never_arrived")
 PLAN_OVER = ("closed", "refused", "rejected", "expired", "cancelled", "not_filled", "superseded")
 BEFORE_ENTRY = ("planned", "pending", "approved", "armed")
-STARTS = {"plan": ("planned", "pending"), "order": ("intent",)}
 BUSINESS = ("plan", "order", "approval", "position")
 SIGNED = (
     "CASE json_extract(body, '$.side') WHEN 'buy' THEN 1 ELSE -1 END * json_extract(body, '$.quantity_e4')"
@@ -27,9 +26,14 @@ SIGNED = (
 EXTERNAL = "SELECT 1 FROM external_order WHERE client_order_id = ?"
 BY_HAND = f"""
 SELECT coalesce(-sum({SIGNED}), 0) FROM fill WHERE leg = 'manual' AND json_extract(body, '$.symbol') = ?"""
+UNWANTED = """
+SELECT client_order_id FROM broker_order
+WHERE unwanted <> '' AND state IN ('intent', 'accepted', 'partially_filled', 'unknown')"""
 SHUTS = ("pause", "kill", "flatten", "lock", "limit", "reconcile")
 """Rows of the journal that may shut the gate."""
 MOST_OPEN, MOST_TRADES = 3, 5
+REQUEST_MS = 1_000
+"""An order that is on its way while entries are shut, or while it becomes unwanted, is not called back."""
 SLACK = 50
 """A plan is sized at its reference and filled where the market is: so much of the limit is the stated bound."""
 Broken = Callable[[str, str], None]
@@ -63,6 +67,7 @@ class Judge:
         self._told: set[tuple[str, str]] = set()
         self._rows: Sequence[tuple[int, int, str, str, str, str, str]] = ()
         self._gates_before = self._gates()
+        self._shut_ms: dict[str, int] = {}
 
     # ------------------------------------------------------------ after each commit
     def committed(self) -> Commit:
@@ -94,7 +99,17 @@ class Judge:
         for order_id in orders:
             self._filled(order_id)
         self._gates_before = self._gates()
+        self._shut_ms = {what: self._shut_ms.get(what, self._now_ms()) for what in self._shut()}
         return commit
+
+    def _shut(self) -> list[str]:
+        """Whatever keeps entries back now: flags, locked symbols, entries that a flatten wants gone."""
+        (paused, killed, rearm, gates), locked = self._gates_before
+        flags = [
+            name for name, is_set in (("paused", paused), ("killed", killed), ("rearm", rearm)) if is_set
+        ]
+        flags += [f"gate {name}" for name in (gates or "").split(", ") if name]
+        return [*flags, *locked, *(order_id for (order_id,) in self._connection.execute(UNWANTED))]
 
     def _journal(self, commit: Commit) -> None:
         """The chain holds, time does not run back, and a change of the business has a row in its commit."""
@@ -284,7 +299,8 @@ class Judge:
             self._sends[order_id] = (self._sends[order_id][0], True)
 
     def _entry_leaves(self, intent: OrderIntent, now_ms: int) -> None:
-        """A person's yes covers it: this plan, no more shares, no worse price, given in time."""
+        """Nothing shuts entries, and a person's yes covers it: this plan, no more shares, no worse price, in time."""
+        self._entry_is_free(intent, now_ms)
         plan_id = self._witness.sent.get(intent.client_order_id, "")
         yes = self._witness.yes.get(plan_id)
         if yes is None:
@@ -306,6 +322,18 @@ class Judge:
             self.break_once(
                 "yes_in_time", intent.client_order_id, f"yes at {yes.at_ms}, asked until {shown.expires_ms}"
             )
+
+    def _entry_is_free(self, intent: OrderIntent, now_ms: int) -> None:
+        """No entry leaves, or leaves again, while it is shut out; one in doubt is itself a difference."""
+        own = {"paused", "killed", "rearm", intent.symbol, intent.client_order_id}
+        sql = "SELECT state FROM broker_order WHERE client_order_id = ?"
+        is_first = self._row(sql, intent.client_order_id)[0] == "intent"
+        for what, since_ms in self._shut_ms.items():
+            is_meant = what in own or (what.startswith("gate ") and (is_first or what != "gate reconcile"))
+            if is_meant and now_ms - since_ms > REQUEST_MS:
+                self.break_once(
+                    "entry_shut_out", intent.client_order_id, f"{what} since {now_ms - since_ms} ms"
+                )
 
     # ------------------------------------------------------------ at the broker
     def executed(self, fill: BrokerFill) -> None:

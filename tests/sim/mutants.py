@@ -125,7 +125,22 @@ def _freed_early(garden: Garden) -> None:
     garden.replace(Disk, "__init__", making)
 
 
+def _sent_when_shut(garden: Garden) -> None:
+    from finagent.services.sender import SenderService
+
+    async def never(*parts: Any) -> str:
+        return ""
+
+    garden.replace(SenderService, "_shut", lambda original: never)
+
+
 MUTANTS: dict[str, Mutant] = {
+    "sent_when_shut": Mutant(
+        bug="an entry of unknown fate is sent again after a pause, a kill or a flatten",
+        seen_by=("entry_shut_out",),
+        plant=_sent_when_shut,
+        first_seed=30,
+    ),
     "new_id_on_retry": Mutant(
         bug="what is sent again has another id",
         seen_by=("order_has_intent",),

@@ -19,6 +19,7 @@ from finagent.domain.facts import (
     DayClosed,
     DayStarted,
     DifferencesFound,
+    EntryUnwanted,
     ExternalAcknowledged,
     ExternalIntended,
     ExternalOrderMoved,
@@ -323,6 +324,17 @@ def _(fact: OrderMoved, session: WriteSession) -> None:
     ended = session.now_ms if to_state in TERMINAL_ORDER_STATES else None
     values = (to_state.value, fact.reason, ended, fact.client_order_id)
     session.conn.execute(MOVE_ORDER, values)
+
+
+WANT_NO_MORE = """
+UPDATE broker_order SET unwanted = ?1 WHERE client_order_id = ?2 AND unwanted = ''
+    AND state IN ('intent', 'accepted', 'partially_filled', 'unknown')"""
+
+
+@_apply.register
+def _(fact: EntryUnwanted, session: WriteSession) -> None:
+    """The first reason stays; what has ended meanwhile is left as it is."""
+    session.conn.execute(WANT_NO_MORE, (fact.reason, fact.client_order_id))
 
 
 PUT_FILL = """

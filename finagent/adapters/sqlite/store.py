@@ -29,7 +29,7 @@ from finagent.domain.scoring import ScoredCandidate
 from finagent.domain.tie_out import AccountSnapshot
 
 PLAN = "SELECT body, state, plan_hash, reason FROM plan"
-ORDER = "SELECT body, session, state, filled, accepted_at, reason, body_hash FROM broker_order"
+ORDER = "SELECT body, session, state, filled, accepted_at, reason, body_hash, unwanted FROM broker_order"
 POSITION = "SELECT p.body, plan.body, p.stop FROM position p JOIN plan USING (plan_id)"
 # Keys of a send begin with the order's id; further tries carry a suffix behind a slash ("0" follows "/").
 WAS_SENT = """
@@ -351,7 +351,7 @@ def _plan(row: Sequence[object]) -> StoredPlan:
 
 
 def _order(row: Sequence[object]) -> StoredOrder:
-    body, session, state, filled, accepted_at, reason, body_hash = row
+    body, session, state, filled, accepted_at, reason, body_hash, unwanted = row
     return StoredOrder(
         intent=decode(OrderIntent, body),
         session=str(session),
@@ -360,6 +360,7 @@ def _order(row: Sequence[object]) -> StoredOrder:
         accepted_at_ms=None if accepted_at is None else _int(accepted_at),
         reason=str(reason),
         body_hash=str(body_hash),
+        unwanted=str(unwanted),
     )
 
 

@@ -151,8 +151,8 @@ async def test_never_sent_entry_is_withdrawn_without_the_broker(home: Path) -> N
         assert (await stage.states())["AAA"].startswith("not_filled")
 
 
-async def test_entry_that_may_have_left_is_not_cancelled_on_a_404(home: Path) -> None:
-    """The post is under way when the process dies; a flatten finds no order: it may still arrive."""
+async def test_entry_that_may_have_left_is_cancelled_when_it_shows_and_not_on_a_404(home: Path) -> None:
+    """The post is under way; a flatten finds no order: it may still arrive."""
     async with OutsideStage(home) as stage:
         stage.market.day("AAA", DAY)
         stage.broker.line += ["late", *["dropped"] * 50]
@@ -162,7 +162,8 @@ async def test_entry_that_may_have_left_is_not_cancelled_on_a_404(home: Path) ->
         stage.broker.line.clear()
         stage.broker.deliver()
         await stage.wait(2)
-        assert (await stage.order_states())["entry-1"] == "accepted"
+        assert (await stage.order_states())["entry-1"] == "cancelled"
+        assert not any(order.is_open for order in stage.broker.book.values())
 
 
 # ---------------------------------------------------------------- replacements
