@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
-from finagent.adapters.sqlite.measures import Cursor, Measures, read_measures
+from finagent.adapters.sqlite.measures import Cursor, Measures, read_earned_e8, read_measures
 from finagent.adapters.sqlite.views_account import Ledger, MarkedLedger, mark, read_ledger
 from finagent.bootstrap.safekeeping import last_backup_ms
+from finagent.domain.account import AccountState
 from finagent.domain.market import Session
 from finagent.domain.money import MONEY_SCALE, RATIO_SCALE
 from finagent.domain.orders import OrderState
@@ -69,14 +70,14 @@ class GaugeService:
         now_ms = engine.clock.now_ms()
         session = engine.world.calendar.session_at(now_ms)
 
-        def look(conn: sqlite3.Connection) -> tuple[Measures, Ledger]:
+        def look(conn: sqlite3.Connection) -> tuple[Measures, Ledger, int]:
             start_e8 = engine.start_equity_e8
             ledger = read_ledger(
                 conn, session.date, start_equity_e8=start_e8, is_outside=engine.is_outside, now_ms=now_ms
             )
-            return read_measures(conn, self._cursor), ledger
+            return read_measures(conn, self._cursor), ledger, read_earned_e8(conn, session.date)
 
-        found, ledger = await engine.database.read_fn(look)
+        found, ledger, earned_e8 = await engine.database.read_fn(look)
         marked = mark(ledger, await self._marks(ledger, session, now_ms), engine.profile)
         self._count(found)
         self._observe(found)
@@ -84,7 +85,7 @@ class GaugeService:
         self._day(found, marked)
         over = [each for each in ledger.guarded if _is_over(each.held.plan.session, session, now_ms)]
         self._engine.metrics.positions_held_over.set(len(over))
-        self._account(found, marked)
+        self._account(found, marked, earned_e8)
 
     async def _marks(self, ledger: Ledger, session: Session, now_ms: int) -> Mapping[str, int]:
         symbols = ledger.held_symbols
@@ -163,7 +164,7 @@ class GaugeService:
         for kind in DIFFERENCE_KINDS:
             metrics.reconcile_differences.labels(kind=kind).set(found.differences.get(kind, 0))
 
-    def _account(self, found: Measures, marked: MarkedLedger) -> None:
+    def _account(self, found: Measures, marked: MarkedLedger, earned_e8: int) -> None:
         engine, metrics, account = self._engine, self._engine.metrics, marked.account
         currency = engine.settings.account.currency
         metrics.tie_out_difference.labels(currency=currency).set(found.tie_out_e8 / MONEY_SCALE)
@@ -175,12 +176,20 @@ class GaugeService:
         )
         for kind, pnl_e8 in results:
             metrics.day_pnl.labels(kind=kind, currency=currency).set(pnl_e8 / MONEY_SCALE)
-        peak_e8 = max(engine.start_equity_e8 + found.peak_pnl_e8, account.equity_e8)
-        fall = (peak_e8 - account.equity_e8) / peak_e8 if peak_e8 > 0 else 0.0
-        metrics.drawdown_ratio.set(min(1.0, fall))
+        metrics.drawdown_ratio.set(drawdown_ratio(account, found.peak_pnl_e8, earned_e8=earned_e8))
         for limit, used_e6 in limits_used(account, marked.profile).items():
             metrics.risk_limit_used_ratio.labels(limit=limit).set(used_e6 / RATIO_SCALE)
         metrics.kill_switch_active.set(int(account.is_killed))
+
+
+def drawdown_ratio(account: AccountState, peak_pnl_e8: int, *, earned_e8: int) -> float:
+    """The fall from the highest result ever, as a share of what the account would be worth there, 0 to 1.
+
+    ``earned_e8``: all results before the session. Deposits, withdrawals and the capital of a first day are no result.
+    """
+    fall_e8 = max(0, peak_pnl_e8 - earned_e8 - account.day_pnl_e8)
+    peak_e8 = account.equity_e8 + fall_e8
+    return min(1.0, fall_e8 / peak_e8) if peak_e8 > 0 else 0.0
 
 
 def _is_over(date: str, session: Session, now_ms: int) -> bool:

@@ -38,6 +38,7 @@ LAST_SCAN = """
 SELECT candidates FROM scan WHERE session = (SELECT max(session) FROM scan) ORDER BY as_of DESC, tick LIMIT 1"""
 PEAK = """
 SELECT max(total) FROM (SELECT sum(pnl) OVER (ORDER BY exit_at, symbol, trade_id) AS total FROM trade)"""
+EARNED = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE exit_session < ?"
 LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM journal"
 ANSWER_WAITS = """
 SELECT a.answered_at - a.created_at FROM journal j JOIN approval a ON a.plan_id = j.ref
@@ -106,6 +107,11 @@ class Measures:
     acks_ms: tuple[int, ...]
     slippages_bps: tuple[float, ...]
     """Of fills whose reference price is known; above 0 is against us."""
+
+
+def read_earned_e8(conn: sqlite3.Connection, session: str) -> int:
+    """What all trades that ended before a session added up to."""
+    return int(conn.execute(EARNED, (session,)).fetchone()[0])
 
 
 def read_measures(conn: sqlite3.Connection, since: Cursor) -> Measures:

@@ -4,17 +4,32 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from finagent.bootstrap.gauges import GaugeService
 from finagent.bootstrap.journal_proof import Selection, replay_journal, verify_journal
 from finagent.bootstrap.live import ReconcileTimer
 from finagent.domain.market import Side
 from finagent.domain.orders import BrokerCashFlow
 from finagent.domain.plan import PlanState
+from finagent.runtime.metrics import Metrics
 from tests.integration.reconcile.app_broker import CASH_E8
 from tests.integration.reconcile.stage import AppStage
 from tests.integration.services.market import local
 from tests.integration.services.world import DAY, NEXT
 
 DOLLAR = 10**8
+
+
+def read(metrics: Metrics, name: str) -> float:
+    """The one sample of a gauge."""
+    (value,) = (
+        sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == f"finagent_{name}"
+    )
+    return float(value)
 
 
 class OutsideStage(AppStage):
@@ -42,6 +57,25 @@ class OutsideStage(AppStage):
         self.market.day("AAA", DAY)
         await self.until("09:32")
         return ((await self.plan()).plan.quantity_e4 or 0) // 10_000
+
+
+async def test_drawdown_is_measured_from_the_capital_that_was_read_there(home: Path) -> None:
+    """Not from `account.start_equity`, which is paper's: 80,000 there would be a fall of a fifth before any trade."""
+    async with OutsideStage(home) as stage:
+        stage.app.last_equity_e8 = 80_000 * DOLLAR
+        gauges, metrics = GaugeService(stage.engine), stage.engine.metrics
+        stage.market.day("AAA", DAY, {"09:45": (100, 100, 98, 98)})
+        await stage.until("09:30")
+        await gauges.run_once()
+        assert read(metrics, "equity") == 80_000
+        assert read(metrics, "drawdown_ratio") == 0
+        await stage.until("09:33")
+        await stage.tell()
+        await stage.until("09:46")
+        await gauges.run_once()
+        equity = read(metrics, "equity")
+        assert equity < 80_000
+        assert read(metrics, "drawdown_ratio") == pytest.approx(1 - equity / 80_000)
 
 
 async def test_capital_is_the_equity_at_the_close_before_and_is_journalled_with_its_parts(home: Path) -> None:
