@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 SEED_VARIABLE = "FINAGENT_DRILL_SEED"
-LIMIT_S = 900
+LIMIT_S = 1_800
+"""A hung drill ends: on a crowded machine, where a start takes 20 s, thirty kills take a quarter of an hour."""
 
 
 def drill(home: Path, *, kills: int, limit_s: float = LIMIT_S) -> dict[str, Any]:
@@ -45,6 +46,6 @@ def test_thirty_kills_lose_nothing_double_nothing_and_orphan_nothing(tmp_path: P
 
 @pytest.mark.full
 def test_two_hundred_kills_lose_nothing_double_nothing_and_orphan_nothing(tmp_path: Path) -> None:
-    found = drill(tmp_path, kills=200, limit_s=6 * LIMIT_S)
+    found = drill(tmp_path, kills=200, limit_s=4 * LIMIT_S)
     assert found["findings"] == {"lost": [], "duplicate": [], "orphan": [], "other": []}
     assert len(found["steps_killed_at"]) > 25

@@ -63,6 +63,11 @@ class Deaths:
         """The steps at which nobody has died yet."""
         return [point for point in named_steps() if point not in self._reached]
 
+    @property
+    def are_left(self) -> bool:
+        """Whether another one comes."""
+        return self._number < self._left
+
     def reached(self, point: str) -> None:
         """An agent died at this step; "" where it was killed before it came to any."""
         if point:

@@ -17,16 +17,26 @@ from finagent.simulation.drill.judge import Verdict, judge
 from finagent.simulation.drill.market import Feeder
 from finagent.simulation.drill.person import Person
 from finagent.simulation.drill.process import KILLED, AgentBrokenError, AgentCall, AgentProcess
-from finagent.simulation.drill.scenes import Scene, drill_settings, scenes, write_settings
+from finagent.simulation.drill.scenes import (
+    Calm,
+    Scene,
+    calm_lives,
+    drill_settings,
+    local_time,
+    pace_of,
+    scenes,
+    write_settings,
+)
 from finagent.simulation.drill.venue import Venue
 
 LOOK_S = 0.25
-FASTEST = 60
 BEFORE_MS = 3_600_000
 DOWN_FOR_MS = 12_000
 LONGEST_DOWN_MS = 15_000
 CALM_MS = 120_000
 FAULTS_APART_S = 8.0
+TOLD_MS = 600_000
+"""While nobody is killed the time is told so often, in the agent's time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +93,7 @@ class Drill:
         self._deaths = Deaths(self._chance, 0, start_s=1.0)
         self._start_s = 1.0
         self._clock = PacedClock(at_ms=0, since_ms=0, pace=1)
+        self._told = ""
 
     async def run(self) -> DrillOutcome:
         """All kills, then the days to their end without any, then the verdict.
@@ -157,21 +168,18 @@ class Drill:
 
     async def _scene(self, call: AgentCall, venue: Venue, scene: Scene) -> None:
         """Life after life until the scene's time or the kills are over, then the rest of it in peace."""
-        await self._go_on(venue, scene.at_ms, self._pace(DOWN_FOR_MS))
-        while scene.end_ms - self._clock.now_ms() > CALM_MS:
-            death = next(self._deaths, None)
-            if death is None:
-                break
+        pace = pace_of(DOWN_FOR_MS, self._start_s)
+        if self._deaths.are_left:
+            await self._go_on(venue, scene.at_ms, pace)
+        while self._deaths.are_left and scene.end_ms - self._clock.now_ms() > CALM_MS:
+            death = next(self._deaths)
             down_ms = round(self._chance.uniform(0, LONGEST_DOWN_MS))
             at_ms = min(self._clock.now_ms() + down_ms, scene.end_ms - CALM_MS)
-            await self._go_on(venue, at_ms, self._pace(DOWN_FOR_MS))
+            await self._go_on(venue, at_ms, pace)
             await self._life(call, death, scene)
-        await self._go_on(venue, self._clock.now_ms(), self._pace(CALM_MS))
-        await self._last_life(call, scene)
-
-    def _pace(self, start_ms: int) -> int:
-        """So fast that a start takes about so much of the agent's time, on a slow machine too."""
-        return max(1, min(FASTEST, int(start_ms / 1000 / self._start_s)))
+        for calm in calm_lives(scene, self._clock.now_ms(), self._start_s):
+            await self._go_on(venue, max(calm.at_ms, self._clock.now_ms()), calm.pace)
+            await self._calm_life(call, calm)
 
     async def _go_on(self, venue: Venue, at_ms: int, pace: int) -> None:
         """Set the clocks of agent, broker and market: time goes on from an instant, whoever is dead."""
@@ -187,16 +195,16 @@ class Drill:
             await venue.misbehave()
         await venue.behave()
 
-    def _left_s(self, scene: Scene) -> float:
-        """Real seconds until the scene ends."""
-        return (scene.end_ms - self._clock.now_ms()) / 1000 / self._clock.pace
+    def _left_s(self, until_ms: int) -> float:
+        """Real seconds until an instant of the agent's."""
+        return (until_ms - self._clock.now_ms()) / 1000 / self._clock.pace
 
     async def _life(self, call: AgentCall, death: Death, scene: Scene) -> None:
         """From a start to its death; a failpoint that was not passed in time counts as not reached."""
         self._tally.starts += 1
         process = await AgentProcess.start(call, failpoints=death.failpoints)
         began_ms = self._ticker.monotonic_ms()
-        longest_s = min(death.after_s, max(0.0, self._left_s(scene)))
+        longest_s = min(death.after_s, max(0.0, self._left_s(scene.end_ms)))
         if not death.in_recovery and not death.failpoints:
             await process.ready()
             self._tally.ready_s.append((self._ticker.monotonic_ms() - began_ms) / 1000)
@@ -212,21 +220,34 @@ class Drill:
             self._tally.points[point] += 1
             self._tally.recovering[point] += not process.was_announced
         self._tally.kills["named step" if point else _plain(death)] += 1
-        self._request.progress(self._line())
+        self._tell(self._line())
 
-    async def _last_life(self, call: AgentCall, scene: Scene) -> None:
-        """The rest of the scene in peace, then SIGTERM."""
+    async def _calm_life(self, call: AgentCall, calm: Calm) -> None:
+        """From a start to SIGTERM, with nobody killing."""
         self._tally.starts += 1
         process = await AgentProcess.start(call)
         began_ms = self._ticker.monotonic_ms()
         await process.ready()
         self._tally.ready_s.append((self._ticker.monotonic_ms() - began_ms) / 1000)
-        while (left_s := self._left_s(scene)) > 0:
+        while (left_s := self._left_s(calm.until_ms)) > 0:
+            self._tell(self._time_line())
             if await process.wait(min(LOOK_S, left_s)):
                 raise AgentBrokenError(f"exit {process.status}: {process.last_words()}")
         await process.stop()
         self._tally.clean_stops += 1
-        self._request.progress(self._line())
+        self._tell(self._time_line())
+
+    def _tell(self, line: str) -> None:
+        """Say a line, once."""
+        if line != self._told:
+            self._told = line
+            self._request.progress(line)
+
+    def _time_line(self) -> str:
+        """What the time is while nobody is killed, every ten minutes."""
+        now_ms = self._clock.now_ms()
+        at = local_time(now_ms - now_ms % TOLD_MS)
+        return f"playing the session {self._tally.sessions[-1]} to its end, {at}"
 
     def _line(self) -> str:
         tally = self._tally

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from finagent.context import Json
 from finagent.services.schedule import local_ms
@@ -17,6 +19,12 @@ SESSIONS = (
 MORNING = ("09:27", 36)
 CLOSE = ("15:43", 37)
 ACCOUNT = "drill"
+FIRST_RUNG, SETTLED = "15:50", "16:02"
+"""By when an agent must be up to leave everything in time; and when what it left has been told."""
+FASTEST = 60
+"""So many times real time is what an agent stands."""
+LEAST_START_MS, MOST_START_MS = 120_000, 600_000
+"""Of the agent's time, what a start may cost where nobody kills: always, and at most."""
 SYMBOLS = 300
 ZONE = "America/New_York"
 
@@ -38,6 +46,48 @@ class Scene:
     def end_ms(self) -> int:
         """Its last instant."""
         return self.at_ms + self.minutes * 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """A life that nobody ends: its clock stands at ``at_ms``, runs ``pace`` times as fast as real time."""
+
+    at_ms: int
+    until_ms: int
+    pace: int
+
+
+def pace_of(start_ms: float, start_s: float) -> int:
+    """So fast that a start, which takes ``start_s`` of real time here, costs about ``start_ms`` of the agent's."""
+    return max(1, min(FASTEST, int(start_ms / 1000 / start_s)))
+
+
+def calm_lives(scene: Scene, now_ms: int, start_s: float) -> list[Calm]:
+    """How the rest of a scene is played in peace: quickly, yet with an agent that is up when it has to act.
+
+    Of a scene that has not begun the agent is up at its first instant: time between scenes is no loss. The end of a
+    session is cut where everything is closed, for what comes after it is quiet.
+    """
+    fastest = pace_of(MOST_START_MS, start_s)
+    early_ms = scene.at_ms - round(1500 * start_s * fastest)
+    if now_ms <= early_ms:
+        return [Calm(early_ms, scene.end_ms, fastest)]
+    rung_ms, settled_ms = (local_ms(scene.session, at, ZONE) for at in (FIRST_RUNG, SETTLED))
+    begin_ms, lives = now_ms, list[Calm]()
+    if scene.start == CLOSE[0] and now_ms < settled_ms:
+        lives.append(Calm(now_ms, settled_ms, _bounded_pace((rung_ms - now_ms) / 2, start_s)))
+        begin_ms = settled_ms
+    lives.append(Calm(begin_ms, scene.end_ms, _bounded_pace((scene.end_ms - begin_ms) / 4, start_s)))
+    return lives
+
+
+def _bounded_pace(start_ms: float, start_s: float) -> int:
+    return pace_of(min(MOST_START_MS, max(LEAST_START_MS, start_ms)), start_s)
+
+
+def local_time(at_ms: int) -> str:
+    """``HH:MM`` at the exchange."""
+    return datetime.fromtimestamp(at_ms / 1000, ZoneInfo(ZONE)).strftime("%H:%M")
 
 
 def scenes() -> Iterator[Scene]:
