@@ -7,11 +7,11 @@ from finagent.backtest.desk import Desk
 from finagent.backtest.ledger import PlanRow
 from finagent.backtest.market import LastPrice
 from finagent.backtest.scanning import scan_session, score_candidates
-from finagent.domain.approvals import price_refusal
+from finagent.domain.approvals import is_stale, price_refusal
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY, STOP, entry_intents
 from finagent.domain.market import MINUTE_MS, Direction, Instrument
-from finagent.domain.order_check import Circumstances, order_check
+from finagent.domain.order_check import HALT_LOOK_MS, Circumstances, order_check, waits_for_halt
 from finagent.domain.orders import OrderState
 from finagent.domain.plan import AUCTION_LEAD_MS, AUCTION_NOTE, NoPlan, NotYet, Plan, PlanState, with_size
 from finagent.domain.planning import make_plan
@@ -178,7 +178,9 @@ def approve(desk: Desk, task: Task) -> None:
         return
     decision, price = desk.recheck(row.plan)
     refusal = price_refusal(row.plan, price.price_e4) if price is not None else None
-    if refusal is not None:
+    if _is_stale(desk, row.plan, price):
+        end_plan(desk, row, PlanState.REFUSED, "stale_quote")
+    elif refusal is not None:
         end_plan(desk, row, PlanState.REFUSED, refusal[0])
     elif not decision.is_approved:
         end_plan(desk, row, PlanState.REFUSED, ", ".join(decision.reasons))
@@ -243,9 +245,13 @@ def execute(desk: Desk, task: Task) -> None:
         last_price_e4=price.price_e4 if price is not None else None,
         equity_e8=book.day_start_equity_e8,
         orders_last_minute=book.orders_last_minute,
+        is_halted=desk.dataset.is_halted(row.plan.symbol, desk.now_ms),
+        is_price_stale=price is not None and _is_stale(desk, row.plan, price),
         short=desk.short_now(row.plan, price),
     )
     reasons = order_check(intents[0], row.plan, desk.rules.profile, seen)
+    if _waits(desk, task, row.plan, price, reasons):
+        return
     if reasons:
         end_plan(desk, row, PlanState.REFUSED, ", ".join(reasons))
         return
@@ -260,6 +266,27 @@ def execute(desk: Desk, task: Task) -> None:
     )
     entry_id = intents[0].client_order_id
     desk.agenda.add(Task(step=Step.SEND, of=entry_id), entry_id, now_ms=desk.now_ms)
+
+
+def _is_stale(desk: Desk, made: Plan, price: LastPrice | None) -> bool:
+    at_ms = price.at_ms if price is not None else None
+    return is_stale(made, at_ms, now_ms=desk.now_ms, max_price_age_ms=desk.rules.max_price_age_ms)
+
+
+def _waits(desk: Desk, task: Task, made: Plan, price: LastPrice | None, reasons: tuple[str, ...]) -> bool:
+    """Whether a halt keeps the entry, which is looked at again then; ``as_of_ms`` is when it was last seen."""
+    is_waiting = waits_for_halt(
+        reasons,
+        made,
+        halted_ms=task.as_of_ms or None,
+        price_e4=price.price_e4 if price is not None else None,
+        price_at_ms=price.at_ms if price is not None else None,
+    )
+    if is_waiting:
+        seen_ms, due_ms = desk.now_ms if "halted" in reasons else task.as_of_ms, desk.now_ms + HALT_LOOK_MS
+        again = Task(step=Step.EXECUTE, of=made.plan_id, as_of_ms=seen_ms)
+        desk.agenda.add(again, f"{made.plan_id}/halted@{due_ms}", now_ms=desk.now_ms, run_at_ms=due_ms)
+    return is_waiting
 
 
 def _missed(desk: Desk, made: Plan, price: LastPrice | None) -> str | None:

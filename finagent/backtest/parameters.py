@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from finagent.domain.approvals import MAX_PRICE_AGE_MS
 from finagent.domain.costs import CostRules
 from finagent.domain.fills import Ambiguity
 from finagent.domain.gap import GapRules
@@ -60,6 +61,7 @@ class Parameters:
     top: int = 5
     lookback_days: int | None = 4
     approval_delay_ms: int = 0
+    max_price_age_ms: int = MAX_PRICE_AGE_MS
     entry_ttl_ms: int = 300_000
     open_slippage_e6: int = 2_000
     buying_power_e6: int = RATIO_SCALE

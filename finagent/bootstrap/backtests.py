@@ -102,6 +102,7 @@ def parameters(settings: Settings) -> Parameters:
         top=settings.scan.top,
         lookback_days=settings.news.lookback_days if settings.news.enabled else None,
         approval_delay_ms=settings.approval.simulated_delay_s * 1000,
+        max_price_age_ms=settings.approval.max_quote_age_s * 1000,
         entry_ttl_ms=settings.execution.entry_ttl_s * 1000,
         open_slippage_e6=int(settings.backtest.open_slippage_bps * 100),
     )

@@ -40,4 +40,5 @@ def risk_desk(
         schedule.is_no_trade,
         tuple(sorted(settings.universe.exclude)),
         borrow or by_data,
+        settings.approval.max_quote_age_s * 1000,
     )

@@ -120,10 +120,10 @@ def judge(
     """
     refusal = _formal_refusal(request, state, answer, now_ms=now_ms, plan=plan)
     if refusal is None and answer.verdict is Verdict.APPROVE:
-        is_stale = price_at_ms is None or now_ms - price_at_ms > max_price_age_ms
+        is_old = is_stale(plan, price_at_ms, now_ms=now_ms, max_price_age_ms=max_price_age_ms)
         refusal = (
             ("stale_quote", "the newest price is too old or missing; wait for a fresh one")
-            if price_e4 is None or is_stale
+            if price_e4 is None or is_old
             else price_refusal(plan, price_e4)
         )
     if refusal is not None:
@@ -155,6 +155,16 @@ def seal_refusal(plan: Plan, sealed_hash: str, answered: tuple[str, str] | None)
     if answered is not None and answered != (ApprovalState.APPROVED.value, sealed_hash):
         return "not_approved"
     return None
+
+
+def is_stale(plan: Plan, price_at_ms: int | None, *, now_ms: int, max_price_age_ms: int) -> bool:
+    """Whether the newest price is too old to enter at, or missing.
+
+    Before its entry window opens a plan is priced by its indication, which may be older by the time it waits for it.
+    """
+    is_early = now_ms < plan.entry_from_ms
+    waiting_ms = max(0, plan.entry_from_ms - plan.decided_at_ms) if is_early else 0
+    return price_at_ms is None or now_ms - price_at_ms > max_price_age_ms + waiting_ms
 
 
 def price_refusal(plan: Plan, price_e4: int) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""The last look at an order before it may leave: whose it is, quantity, price, lot, grid, band and size."""
+"""The last look at an order before it may leave: whose it is, quantity, price, its age, halts, lot, grid and size."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,10 @@ MAX_QUANTITY_E4 = 10**9 * SHARE_E4
 """A billion shares: more is a mistake, whatever the limits say."""
 MAX_PRICE_E4 = 10**7 * PRICE_SCALE
 """Ten million a share, ten times the dearest stock there is."""
+HALT_LOOK_MS = 20_000
+"""Between two looks at an entry that waits for the end of a halt."""
+OF_A_HALT = frozenset({"halted", "stale_quote", "no_price"})
+"""What a halt brings with it, and its end takes away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,8 @@ class Circumstances:
     last_price_e4: int | None
     equity_e8: int
     orders_last_minute: int
+    is_halted: bool
+    is_price_stale: bool
     short: ShortNow = UNKNOWN
 
 
@@ -39,14 +45,16 @@ def order_check(
     """Why an order must not leave, last look before its intent; empty when it may.
 
     Every order must be its plan's own, with a quantity and the price of its type. Only entries are held to
-    the market's hours, the lot, the price grid, the price band around the last price, the order rate and
-    the size of one order: its own cap, and the position cap plus the band (a fat finger).
+    the market's hours, a halt, the age of the last price, the lot, the price grid, the price band around the last
+    price, the order rate and the size of one order: its own cap, and the position cap plus the band (a fat finger).
     """
     reasons = _malformed(intent, plan)
     if intent.leg != ENTRY_LEG or reasons:
         return reasons
     found = (
         ("market_closed", not _is_market_open(plan, seen)),
+        ("halted", seen.is_halted),
+        ("stale_quote", seen.is_price_stale),
         ("unknown_symbol", seen.instrument is None),
         ("odd_lot", intent.quantity_e4 % max(plan.lot_e4, profile.lot_e4) != 0),
         ("orders_per_minute", seen.orders_last_minute >= profile.max_orders_per_minute),
@@ -55,6 +63,28 @@ def order_check(
     if seen.last_price_e4 is None or seen.last_price_e4 <= 0:
         return (*reasons, "no_price")
     return reasons + _priced(intent, profile, seen, seen.last_price_e4)
+
+
+def waits_for_halt(
+    reasons: tuple[str, ...],
+    plan: Plan,
+    *,
+    halted_ms: int | None,
+    price_e4: int | None,
+    price_at_ms: int | None,
+) -> bool:
+    """Whether a halt alone keeps an entry from leaving, so that it waits; it ends with its window.
+
+    ``reasons`` are those of this look, ``halted_ms`` is when an earlier one last saw the halt, None where none did.
+    The first price since the halt decides; a trigger that it does not reach has to be reached again.
+    """
+    if not OF_A_HALT.issuperset(reasons):
+        return False
+    if "halted" in reasons or halted_ms is None:
+        return "halted" in reasons
+    if price_e4 is None or price_at_ms is None or price_at_ms <= halted_ms:
+        return True
+    return plan.trigger_e4 is not None and plan.direction.sign * (price_e4 - plan.trigger_e4) < 0
 
 
 def _malformed(intent: OrderIntent, plan: Plan) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from finagent.domain.approvals import (
     RefusedAnswer,
     Verdict,
     is_fresh_plan_due,
+    is_stale,
     judge,
     make_request,
     price_refusal,
@@ -178,7 +179,10 @@ class ApprovalService:
     async def _decide_by_policy(self, plan: Plan, tx: Tx) -> None:
         decision, price = await self.risk.recheck(plan)
         refusal = price_refusal(plan, price.price_e4) if price is not None else None
-        if refusal is not None:
+        at_ms = price.at_ms if price is not None else None
+        if is_stale(plan, at_ms, now_ms=self.clock.now_ms(), max_price_age_ms=self.max_price_age_ms):
+            self._end(tx, plan, PlanState.REFUSED, "stale_quote")
+        elif refusal is not None:
             self._end(tx, plan, PlanState.REFUSED, refusal[0])
         elif not decision.is_approved:
             self._end(tx, plan, PlanState.REFUSED, ", ".join(decision.reasons))
@@ -227,7 +231,7 @@ class ApprovalService:
             plan=plan,
             price_e4=price.price_e4 if price is not None else None,
             price_at_ms=price.at_ms if price is not None else None,
-            max_price_age_ms=self._price_age_ms(plan),
+            max_price_age_ms=self.max_price_age_ms,
         )
         edit = self._edit(plan, reply)
         if isinstance(edit, NoPlan) and (isinstance(verdict, Accepted) or is_fresh_plan_due(verdict.reason)):
@@ -252,11 +256,6 @@ class ApprovalService:
         self._close_question(approval, verdict, tx)
         self._grant(plan, channel=reply.channel, identity=reply.identity, tx=tx)
         return Outcome("approved", f"{plan.symbol} approved", plan.plan_id)
-
-    def _price_age_ms(self, plan: Plan) -> int:
-        """Before its entry window opens a plan is priced by its indication, which may be older."""
-        waiting_ms = plan.entry_from_ms - plan.decided_at_ms
-        return self.max_price_age_ms + max(0, waiting_ms)
 
     async def _refused(
         self, stored: StoredPlan, approval: StoredApproval, refusal: RefusedAnswer, reply: Reply, tx: Tx

@@ -12,12 +12,14 @@ from finagent.domain.facts import (
     ReservationReduced,
     ReservationReleased,
 )
+from finagent.domain.journal import JsonData
 from finagent.domain.legs import entry_intents
+from finagent.domain.order_check import HALT_LOOK_MS, waits_for_halt
 from finagent.domain.orders import OrderIntent, Scope, body_hash
 from finagent.domain.plan import AUCTION_LEAD_MS, AUCTION_NOTE, Plan, PlanState
 from finagent.domain.risk import RiskDecision
 from finagent.domain.steps import Step
-from finagent.ports import Clock, Job, JobQueue, LastPrice, NewJob, RiskCheck, Store, Tx
+from finagent.ports import Clock, Job, JobQueue, JsonValue, LastPrice, NewJob, RiskCheck, Store, Tx
 from finagent.runtime.service import ServiceContract
 
 CONTRACT = ServiceContract(
@@ -31,7 +33,8 @@ class ExecutionService:
     """Takes ``execute`` and ``plan_expiry`` jobs ``{plan}``.
 
     Risk runs again under the guard; entry and attached legs are one commit, and only then a ``send`` job exists.
-    Where the broker takes no attached exits the entry is alone: its fills bring the stop.
+    Where the broker takes no attached exits the entry is alone: its fills bring the stop. While its symbol is halted an
+    entry waits; ``halted_ms`` in its job says when that was last seen.
     """
 
     store: Store
@@ -65,6 +68,9 @@ class ExecutionService:
             return
         intents = self._intents(stored.plan, decision)
         reasons = await self.risk.check_order(intents[0], stored.plan, price)
+        if self._is_waiting(job, stored.plan, price, reasons):
+            self._wait(job, stored.plan, reasons, tx)
+            return
         if reasons:
             self._end(tx, stored, PlanState.REFUSED, ", ".join(reasons))
             return
@@ -94,6 +100,26 @@ class ExecutionService:
         refusal = price_refusal(plan, price.price_e4) if price is not None and plan.limit_e4 is None else None
         return None if refusal is None else refusal[0]
 
+    def _is_waiting(self, job: Job, plan: Plan, price: LastPrice | None, reasons: tuple[str, ...]) -> bool:
+        return waits_for_halt(
+            reasons,
+            plan,
+            halted_ms=_halted_ms(job),
+            price_e4=price.price_e4 if price is not None else None,
+            price_at_ms=price.at_ms if price is not None else None,
+        )
+
+    def _wait(self, job: Job, plan: Plan, reasons: tuple[str, ...], tx: Tx) -> None:
+        """Nothing leaves into a halt: another look, and the first one is told."""
+        plan_id, now_ms, halted_ms = plan.plan_id, self.clock.now_ms(), _halted_ms(job)
+        if halted_ms is None:
+            data: dict[str, JsonData] = {"symbol": plan.symbol, "reason": ", ".join(reasons)}
+            tx.put(Journalled(kind="entry_waits", ref=plan_id, data=data))
+        seen_ms, due_ms = now_ms if "halted" in reasons else halted_ms, now_ms + HALT_LOOK_MS
+        payload: dict[str, JsonValue] = {"plan": plan_id, "halted_ms": seen_ms}
+        key = f"{plan_id}/halted@{due_ms}"
+        tx.enqueue(NewJob(Step.EXECUTE, payload, idem_key=key, key=plan_id, run_at_ms=due_ms))
+
     def _end(self, tx: Tx, stored: StoredPlan, state: PlanState, reason: str) -> None:
         plan_id = stored.plan.plan_id
         tx.put(PlanMoved(plan_id=plan_id, from_states=WAITING, to_state=state, reason=reason))
@@ -116,6 +142,12 @@ class ExecutionService:
         tx.put(Journalled(kind="intent", ref=plan.plan_id, data={"orders": [_line(i) for i in intents]}))
         entry_id = intents[0].client_order_id
         tx.enqueue(NewJob(Step.SEND, {"order": entry_id}, idem_key=entry_id, key=plan.plan_id))
+
+
+def _halted_ms(job: Job) -> int | None:
+    """When an earlier look at this entry last saw its symbol halted."""
+    seen_ms = job.payload.get("halted_ms")
+    return seen_ms if isinstance(seen_ms, int) else None
 
 
 def _line(intent: OrderIntent) -> dict[str, str | int | None]:

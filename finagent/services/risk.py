@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from finagent.domain.approvals import is_stale
 from finagent.domain.book import Book, Control, StoredPlan, account_state, settlement_days
 from finagent.domain.facts import ACCOUNT_ROW, ControlChanged, Journalled, PlanMoved, PlanSized
 from finagent.domain.journal import JsonData
@@ -59,6 +60,8 @@ class RiskDesk:
     excluded: tuple[str, ...]
     borrow: Callable[[str], Awaitable[bool | None]]
     """Whether a stock is easy to borrow now; None where nobody says."""
+    max_price_age_ms: int
+    """An older price says nothing of where an entry would be filled."""
 
     async def account(
         self, session: Session, symbols: tuple[str, ...] = (), *, without: str = ""
@@ -137,6 +140,8 @@ class RiskDesk:
         now_ms = self.clock.now_ms()
         book = await self.store.book(plan.session, now_ms=now_ms)
         session = self.calendar.session_at(now_ms)
+        at_ms = price.at_ms if price is not None else None
+        is_old = is_stale(plan, at_ms, now_ms=now_ms, max_price_age_ms=self.max_price_age_ms)
         seen = Circumstances(
             now_ms=now_ms,
             session=session,
@@ -144,6 +149,8 @@ class RiskDesk:
             last_price_e4=price.price_e4 if price is not None else None,
             equity_e8=book.day_start_equity_e8,
             orders_last_minute=book.orders_last_minute,
+            is_halted=self.market.is_halted(session, plan.symbol, now_ms),
+            is_price_stale=price is not None and is_old,
             short=await self.short_now(plan, session, price),
         )
         return order_check(intent, plan, self.profile, seen)

@@ -216,6 +216,26 @@ def test_no_bar_until_the_close_ends_at_the_newest_price_less_the_penalty(tmp_pa
     assert found.trade.exit_reason == "close_forced"
 
 
+def test_entry_in_a_halt_waits_for_the_first_price_after_it(tmp_path: Path) -> None:
+    """Approved at 09:32 and halted until 09:36: the first minute after it ends at 09:37."""
+    from finagent.backtest.source import Halt
+
+    stored = until_close(market(), 105, first="09:36")
+    stored.halted.append(Halt("AAA", ms(DAY, "09:32"), ms(DAY, "09:36")))
+    found = play(stored, tmp_path, replace(FREE, approval_delay_ms=60_000))
+    assert found.fills[0] == ("entry", 190, "105.00", "09:37")
+
+
+def test_policy_answers_no_at_a_price_that_is_too_old(tmp_path: Path) -> None:
+    """Asked at 09:36 of a price of 09:32; 4 minutes are in time, a second less is not."""
+    stored = until_close(with_bars(market()), 105, first="09:37")
+    late = replace(FREE, approval_delay_ms=300_000, max_price_age_ms=240_000)
+    assert play(stored, tmp_path / "in time", late).fills[0] == ("entry", 190, "105.00", "09:37")
+    found = play(stored, tmp_path / "late", replace(late, max_price_age_ms=239_000))
+    assert found.state() == ("refused", "stale_quote")
+    assert "approved" not in {entry.kind for entry in found.ledger.journal}
+
+
 def test_halted_at_the_close_is_held_over_and_closed_at_the_next_open(tmp_path: Path) -> None:
     """The session says so and is not flat; the next one shuts entries and leaves at its first bar."""
     from finagent.backtest.source import Halt

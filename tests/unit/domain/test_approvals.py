@@ -14,6 +14,7 @@ from finagent.domain.approvals import (
     Verdict,
     approval_nonce,
     is_fresh_plan_due,
+    is_stale,
     judge,
     make_request,
     price_refusal,
@@ -115,6 +116,22 @@ def test_each_refusal_has_its_reason(reason, changes):
     assert isinstance(found, RefusedAnswer)
     assert (found.plan_id, found.reason) == ("pl_1", reason)
     assert found.detail
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "price_at_ms", "is_old"),
+    [
+        (61_000, 1_000, False),
+        (61_001, 1_000, True),
+        (61_000, None, True),
+        (100_000, 0, False),
+        (101_000, 1, True),
+    ],
+)
+def test_price_is_stale_behind_its_age_which_may_be_more_before_the_window(now_ms, price_at_ms, is_old):
+    """Decided at 1 s, to enter from 101 s on: until then 100 s more."""
+    plan = PLAN if price_at_ms == 1_000 else replace(PLAN, entry_from_ms=101_000)
+    assert is_stale(plan, price_at_ms, now_ms=now_ms, max_price_age_ms=60_000) is is_old
 
 
 @pytest.mark.parametrize("changes", [{"price_e4": 100_5000}, {"price_e4": 98_0001}, {"now_ms": 302_000}])

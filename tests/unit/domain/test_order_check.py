@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finagent.domain.market import Direction, Instrument, Session, Side
+from finagent.domain.order_check import waits_for_halt
 from finagent.domain.orders import OrderType
 from finagent.domain.plan import AUCTION_NOTE
 from finagent.domain.risk import Circumstances, RiskProfile, micro_profile, order_check, standard_profile
@@ -24,6 +25,8 @@ def seen(**changes: object) -> Circumstances:
         last_price_e4=100_0000,
         equity_e8=100_000 * USD,
         orders_last_minute=0,
+        is_halted=False,
+        is_price_stale=False,
     )
     return replace(base, **changes)
 
@@ -53,6 +56,9 @@ MARKET = {"type": OrderType.MARKET, "limit_e4": None}
         (("market_closed",), {}, {"session": replace(SESSION, date="2018-02-21")}),
         ((), {}, {"now_ms": OPEN_MS}),
         ((), {}, {"now_ms": CLOSE_MS - 1}),
+        (("halted",), {}, {"is_halted": True}),
+        (("stale_quote",), {}, {"is_price_stale": True}),
+        (("halted", "stale_quote"), MARKET, {"is_halted": True, "is_price_stale": True}),
         (("unknown_symbol",), {}, {"instrument": None}),
         (("odd_lot",), {"quantity_e4": 15_000}, {}),
         (("no_price",), {}, {"last_price_e4": None}),
@@ -68,6 +74,7 @@ MARKET = {"type": OrderType.MARKET, "limit_e4": None}
         ((), {**EXIT, "stop_e4": 50_0000, "quantity_e4": 9_999_999}, {"orders_last_minute": 99}),
         ((), {**EXIT, "type": OrderType.MARKET}, {"last_price_e4": None, "instrument": None}),
         ((), {**EXIT, "type": OrderType.MARKET}, {"now_ms": CLOSE_MS}),
+        ((), {**EXIT, "type": OrderType.MARKET}, {"is_halted": True, "is_price_stale": True}),
         (("bad_price",), EXIT, {}),
         (("not_of_plan",), {**EXIT, "type": OrderType.MARKET, "side": Side.BUY}, {}),
     ],
@@ -118,6 +125,44 @@ def test_restricted_short_leaves_as_a_limit_above_the_bid_or_not_at_all(reasons,
     profile = replace(standard_profile(), allow_shorts=True, lot_e4=1)
     context = seen(short=replace(FREE, **now))
     assert order_check(order(side=Side.SELL, **changes), short, profile, context) == reasons
+
+
+LOOK = {"halted_ms": None, "price_e4": 100_0000, "price_at_ms": 1_500}
+
+
+@pytest.mark.parametrize(
+    ("is_waiting", "reasons", "look"),
+    [
+        (False, (), {}),
+        (True, ("halted",), {}),
+        (True, ("halted", "stale_quote", "no_price"), {"halted_ms": 2_000}),
+        (False, ("halted", "fat_finger"), {}),
+        (False, ("stale_quote",), {}),
+        (True, ("stale_quote",), {"halted_ms": 1_500}),
+        (True, (), {"halted_ms": 1_500}),
+        (True, ("no_price",), {"halted_ms": 1_500, "price_e4": None, "price_at_ms": None}),
+        (True, (), {"halted_ms": 1_500, "price_at_ms": None}),
+        (False, (), {"halted_ms": 1_499}),
+        (False, ("fat_finger",), {"halted_ms": 1_500}),
+    ],
+)
+def test_entry_waits_for_the_first_price_since_a_halt(is_waiting, reasons, look):
+    assert waits_for_halt(reasons, plan(), **{**LOOK, **look}) is is_waiting
+
+
+@pytest.mark.parametrize(
+    ("changes", "price_e4", "is_waiting"),
+    [
+        ({}, 99_9999, True),
+        ({}, 100_0000, False),
+        ({"stop": 103_0000, "target": 91_0000}, 100_0001, True),
+        ({"stop": 103_0000, "target": 91_0000}, 100_0000, False),
+    ],
+)
+def test_trigger_has_to_be_reached_again_after_a_halt(changes, price_e4, is_waiting):
+    armed = plan(trigger_e4=100_0000, **changes)
+    look = {"halted_ms": 1_000, "price_e4": price_e4, "price_at_ms": 1_500}
+    assert waits_for_halt((), armed, **look) is is_waiting
 
 
 def test_fractions_need_an_account_that_has_them():
