@@ -12,6 +12,12 @@ from finagent.simulation.drill.play import DrillOutcome, Tally
 
 MOST_FINDINGS = 50
 BAR_WIDTH = 240
+FAULTS = {
+    "answer": "answered with an error", "drop_before": "request lost", "drop_reply": "reply lost",
+    "stream_close": "stream closed", "stream_duplicate": "stream told twice", "stream_mute": "stream silent",
+    "stream_shuffle": "stream out of order",
+}  # fmt: skip
+"""What the broker's faults are called on the page."""
 
 
 def document(outcome: DrillOutcome) -> Document:
@@ -28,6 +34,7 @@ def document(outcome: DrillOutcome) -> Document:
     }
     return {
         "seed": outcome.request.seed,
+        "command": f"finagent drill crash --kills {outcome.request.kills} --seed {outcome.request.seed}",
         "kills": tally.total,
         "kills_by_kind": _counts(tally.kills),
         "lost": len(verdict.lost),
@@ -74,11 +81,11 @@ def page(document: Document) -> str:
         if isinstance(found, list)
         for row in found
     ]
-    deaths = {**_map(document["kills_by_kind"]), **_map(document["steps_killed_at"])}
     style = (
         "body{font:15px/1.5 system-ui;max-width:48rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}"
         "table{border-collapse:collapse;margin:1rem 0}td{padding:.15rem .8rem .15rem 0;vertical-align:top}"
         ".n{text-align:right;font-variant-numeric:tabular-nums}.bar{fill:#3b6ea8}h2{margin-top:2rem}"
+        ".chart td:first-child{min-width:19rem;overflow-wrap:anywhere}code{background:#f2f4f7;padding:.1rem .3rem}"
         ".passed{color:#1a7f37}.FAILED{color:#b42318}"
     )
     return (
@@ -89,9 +96,14 @@ def page(document: Document) -> str:
         f"was acknowledged. Seed {document['seed']}, sessions {html.escape(_names(document['sessions']))}, "
         f"{document['elapsed_s']} s.</p><table>{rows}</table>"
         f"{'<h2>Findings</h2><ul>' + ''.join(told) + '</ul>' if told else ''}"
-        f"<h2>Where it was killed</h2>{_bars(deaths)}<p>{html.escape(_steps(document))}</p>"
-        f"<h2>How its plans ended</h2>{_bars(_map(document['plans']))}"
+        f"{_chart('How it was killed', document['kills_by_kind'])}"
+        f"{_chart('Named steps it died at', document['steps_killed_at'])}<p>{html.escape(_steps(document))}</p>"
+        f"{_not_reached(document)}"
+        f"{_chart('What the broker did wrong', _faults(document))}"
+        f"{_chart('How its plans ended', document['plans'])}"
         f"<h2>Ready again</h2><p>{html.escape(_spread_text(document['ready_s']))} from the start of the process.</p>"
+        f"<h2>Again</h2><p>The same draws: <code>{html.escape(str(document['command']))}</code>, in another home or "
+        f"after <code>drills/{document['seed']}</code> was deleted. How far an agent came by then differs.</p>"
         f"<p>finagent {document['version']}, Python {document['python']}, SQLite {document['sqlite']}, "
         f"{html.escape(str(document['machine']))}.</p>"
     )
@@ -119,30 +131,57 @@ def summary(document: Document) -> str:
             f"  seen       {document['approvals_acknowledged']} approvals, {document['orders_at_broker']} orders, "
             f"{document['fills']} fills in {_names(document['sessions'])}"
         ),
+        f"  broker     {_told_faults(document)}",
         f"  ready      {_spread_text(document['ready_s'])} after a start",
         f"  took       {document['elapsed_s']} s",
+        f"  again      {document['command']}",
     ]
     return "\n".join([*lines, *(["Findings", *told] if told else [])])
 
 
+def _faults(document: Document) -> dict[str, Json]:
+    return {FAULTS.get(name, name): count for name, count in _map(document["broker_faults"]).items()}
+
+
+def _told_faults(document: Document) -> str:
+    """What the broker did wrong, in words."""
+    told = ", ".join(f"{name} {count}" for name, count in _faults(document).items())
+    return told or "did nothing wrong"
+
+
 def _steps(document: Document) -> str:
-    """How many of the named steps an agent died at, and which are left."""
-    died, left = _map(document["steps_killed_at"]), _names(document["steps_not_reached"])
-    again = _map(document["steps_killed_at_in_recovery"])
-    others = document["steps_not_reached"]
-    whole = len(died) + (len(others) if isinstance(others, list) else 0)
-    text = f"{len(died)} of {whole} named steps, {len(again)} of them in a recovery"
-    return f"{text}; never came to {left}" if left else text
+    """How many of the named steps an agent died at."""
+    died, again = _map(document["steps_killed_at"]), _map(document["steps_killed_at_in_recovery"])
+    left = document["steps_not_reached"]
+    whole = len(died) + (len(left) if isinstance(left, list) else 0)
+    return f"{len(died)} of {whole} named steps, {len(again)} of them in a recovery"
+
+
+def _not_reached(document: Document) -> str:
+    """The other steps, folded: they may be many."""
+    left = document["steps_not_reached"]
+    if not isinstance(left, list) or not left:
+        return ""
+    return (
+        f"<details><summary>{len(left)} never came to</summary>{html.escape(_names(document['steps_not_reached']))}"
+        "</details>"
+    )
+
+
+def _chart(title: str, counts: Json) -> str:
+    """Bars with their numbers below a heading; "none" where nothing was counted."""
+    found = _map(counts)
+    return f"<h2>{title}</h2>{_bars(found) if found else '<p>none</p>'}"
 
 
 def _bars(counts: Mapping[str, int]) -> str:
-    most = max(counts.values(), default=1)
+    most = max(counts.values())
     rows = "".join(
         f"<tr><td>{html.escape(name)}<td class=n>{count}<td><svg width={BAR_WIDTH} height=12>"
         f"<rect class=bar width={max(1, BAR_WIDTH * count // most)} height=10 /></svg>"
         for name, count in counts.items()
     )
-    return f"<table>{rows}</table>"
+    return f"<table class=chart>{rows}</table>"
 
 
 def _spread(tally: Tally) -> Document:
