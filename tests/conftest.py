@@ -16,6 +16,8 @@ settings.load_profile("untimed")  # how fast an example runs here says nothing a
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("FINAGENT_REAL_DATA", "") or ROOT / "../shared/data").resolve()
 ABSENT = "real data absent"
+UNMEASURED = ("crash", "drill", "e2e", "proof", "sim/test_mutants.py", "sim/test_seeds.py", "stateful")
+"""Rooms of long proofs: coverage makes Python two and a half times slower, and its floors hold without them."""
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +43,10 @@ def own_logs() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that asks for the real data, so that ``-m real_data`` selects it."""
+    """Mark every test that asks for the real data, so that ``-m real_data`` selects it, and what is not measured."""
     for item in items:
+        if item.path.relative_to(ROOT / "tests").as_posix().startswith(UNMEASURED):
+            item.add_marker("no_cover")
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker("real_data")
 

@@ -91,11 +91,11 @@ def test_a_mistake_is_one_line_with_its_mend(
     home: Path, arguments: tuple[str, ...], status: int, words: str
 ) -> None:
     """No traceback, the exit code of its kind, and the same as a document."""
-    done = finagent(home, "backtest", *arguments)
+    done = finagent(home, "backtest", *arguments, "--json")
     assert done.returncode == status
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-    told = json.loads(finagent(home, "backtest", *arguments, "--json").stdout)
+    told = json.loads(done.stdout)
     assert words in told["error"]["message"]
     assert told["error"]["hint"]
 
