@@ -1,5 +1,6 @@
 """Drills: the promises shown on the user's own machine, with real processes."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import typer
 from finagent.cli.invocation import answer, invocation, tell, wait_for
 from finagent.cli.options import AsJson
 
+SIGNALLED = 128
 app = typer.Typer(help="The promises shown on this machine, with real processes.", no_args_is_help=True)
 
 
@@ -38,9 +40,15 @@ def crash(
     def progress(line: str) -> None:
         tell(f"drill: {line}")
 
+    signal.signal(signal.SIGTERM, _stopped)
     document = wait_for(run_drill(call.home, kills=kills, seed=seed, progress=progress))
     answer(document, as_json=as_json, render=lambda found, page: summary(found))
     tell(f"report: {Path(str(document['report']))}")
     sys.stdout.flush()
     if not document["passed"]:
         raise typer.Exit(1)
+
+
+def _stopped(number: int, frame: object) -> None:
+    """SIGTERM ends the drill as Ctrl-C does: its broker and its agent end with it."""
+    raise SystemExit(SIGNALLED + number)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,36 @@ def test_thirty_kills_lose_nothing_double_nothing_and_orphan_nothing(tmp_path: P
     assert found["approvals_acknowledged"] > 0
     page = Path(found["report"]).read_text(encoding="utf-8")
     assert "Crash drill: <span class=passed>passed</span>" in page
+
+
+def test_drill_that_is_told_to_stop_leaves_no_process_behind(tmp_path: Path) -> None:
+    """SIGTERM in the middle of an agent's life, as a supervisor sends it: to the drill alone."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "finagent", "--home", str(tmp_path), "drill", "crash", "--kills", "5"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stderr is not None
+    try:
+        next(line for line in running.stderr if "1 of 5 kills" in line)
+        running.terminate()
+        assert running.wait(60) == 128 + signal.SIGTERM
+    finally:
+        running.kill()
+        running.stderr.close()
+    assert _processes_of(tmp_path) == []
+
+
+def _processes_of(home: Path) -> list[str]:
+    """Command lines that name the folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = file.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(os.fsencode(home) in word for word in words):
+            found.append(b" ".join(words).decode())
+    return found
 
 
 @pytest.mark.full

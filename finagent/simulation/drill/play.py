@@ -91,6 +91,7 @@ class Drill:
         self._ticker = SystemTicker()
         self._tally = Tally()
         self._deaths = Deaths(self._chance, 0, start_s=1.0)
+        self._living: AgentProcess | None = None
         self._start_s = 1.0
         self._clock = PacedClock(at_ms=0, since_ms=0, pace=1)
         self._told = ""
@@ -126,6 +127,8 @@ class Drill:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                if self._living is not None:
+                    await self._living.kill()  # where the drill ends before its time
             self._tally.not_reached = self._deaths.not_reached
             self._tally.acknowledged = len(person.acknowledged)
             evidence = await venue.evidence(sorted(person.acknowledged))
@@ -143,10 +146,10 @@ class Drill:
     async def _first_start(self, call: AgentCall, venue: Venue) -> float:
         """Start and stop once before the first session: makes the home, and tells how long a start takes here."""
         await self._go_on(venue, next(scenes()).at_ms - BEFORE_MS, 1)
-        process = await AgentProcess.start(call)
+        process = await self._start(call)
         await process.ready()
         await process.stop()
-        process = await AgentProcess.start(call)  # the first one built what later ones find
+        process = await self._start(call)  # the first one built what later ones find
         began_ms = self._ticker.monotonic_ms()
         await process.ready()
         start_s = (self._ticker.monotonic_ms() - began_ms) / 1000
@@ -181,6 +184,10 @@ class Drill:
             await self._go_on(venue, max(calm.at_ms, self._clock.now_ms()), calm.pace)
             await self._calm_life(call, calm)
 
+    async def _start(self, call: AgentCall, *, failpoints: str = "") -> AgentProcess:
+        self._living = await AgentProcess.start(call, failpoints=failpoints)
+        return self._living
+
     async def _go_on(self, venue: Venue, at_ms: int, pace: int) -> None:
         """Set the clocks of agent, broker and market: time goes on from an instant, whoever is dead."""
         self._clock = PacedClock(at_ms=at_ms, since_ms=SystemClock().now_ms(), pace=pace)
@@ -202,7 +209,7 @@ class Drill:
     async def _life(self, call: AgentCall, death: Death, scene: Scene) -> None:
         """From a start to its death; a failpoint that was not passed in time counts as not reached."""
         self._tally.starts += 1
-        process = await AgentProcess.start(call, failpoints=death.failpoints)
+        process = await self._start(call, failpoints=death.failpoints)
         began_ms = self._ticker.monotonic_ms()
         longest_s = min(death.after_s, max(0.0, self._left_s(scene.end_ms)))
         if not death.in_recovery and not death.failpoints:
@@ -225,7 +232,7 @@ class Drill:
     async def _calm_life(self, call: AgentCall, calm: Calm) -> None:
         """From a start to SIGTERM, with nobody killing."""
         self._tally.starts += 1
-        process = await AgentProcess.start(call)
+        process = await self._start(call)
         began_ms = self._ticker.monotonic_ms()
         await process.ready()
         self._tally.ready_s.append((self._ticker.monotonic_ms() - began_ms) / 1000)
