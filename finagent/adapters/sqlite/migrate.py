@@ -6,6 +6,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from finagent.runtime.failpoints import hit
+
 APPLICATION_ID = 0x66696E61  # "fina", at byte 68 of every database file of this program
 
 CREATE_RECORD = """
@@ -104,7 +106,9 @@ def _apply(connection: sqlite3.Connection, migration: Migration, now_ms: int) ->
             (migration.version, migration.name, now_ms),
         )
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        hit("migrate.before_commit")
         connection.execute("COMMIT")
+        hit("migrate.after_commit")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
