@@ -74,8 +74,13 @@ def _gate(control: Document) -> str:
     if flag(control, "killed", "is_killed"):
         return "killed (finagent rearm opens them again)"
     reason = text(control, "gate_reason", "entry_gate_reason", "reason", "pause_reason")
+    if flag(control, "needs_rearm"):
+        why = text(control, "pause_reason") or reason
+        return f"closed{': ' + why if why else ''} (finagent rearm)"
     if flag(control, "paused", "is_paused"):
-        return f"paused{': ' + reason if reason else ''} (finagent resume)"
+        is_of_the_day = text(control, "paused_by") == "risk"
+        mend = "until the next session" if is_of_the_day else "finagent resume"
+        return f"paused{': ' + reason if reason else ''} ({mend})"
     return f"closed: {reason}" if reason else "open"
 
 

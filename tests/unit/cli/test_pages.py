@@ -177,6 +177,40 @@ def test_empty_lists_are_said_in_words() -> None:
     assert render_ops.status({}, page).startswith("finagent")
 
 
+@pytest.mark.parametrize(
+    ("control", "said"),
+    [
+        ({"gate_reason": None}, "open"),
+        ({"gate_reason": "unknown_orders"}, "closed: unknown_orders"),
+        (
+            {"paused": True, "paused_by": "person", "gate_reason": "paused"},
+            "paused: paused (finagent resume)",
+        ),
+        (
+            {"paused": True, "paused_by": "risk", "gate_reason": "paused"},
+            "paused: paused (until the next session)",
+        ),
+        (
+            {
+                "paused": True,
+                "paused_by": "restore",
+                "needs_rearm": True,
+                "pause_reason": "restored from a backup",
+                "gate_reason": "rearm_needed, paused",
+            },
+            "closed: restored from a backup (finagent rearm)",
+        ),
+        ({"needs_rearm": True, "gate_reason": "rearm_needed"}, "closed: rearm_needed (finagent rearm)"),
+        ({"needs_rearm": True, "killed": True}, "killed (finagent rearm opens them again)"),
+    ],
+)
+def test_status_names_the_verb_that_opens_entries_again(control: Document, said: str) -> None:
+    line = next(
+        line for line in render_ops.status({"control": control}, Page()).splitlines() if "Entries" in line
+    )
+    assert line.split(maxsplit=1)[1] == said
+
+
 def test_narrow_table_drops_the_least_columns_first_and_keeps_the_first() -> None:
     columns = (Column("Symbol"), Column("Note", rank=2), Column("Price", right=True, rank=1))
     cells = [["NVDA", "x" * 30, "241.50"]]
