@@ -10,6 +10,7 @@ from finagent.context import Document, Json
 
 SESSIONS_SHOWN = 8
 ISSUES_NAMED = 4
+_AT_WORK = ("entries_working", "exits_working", "exits_attached")
 _SHADES = {
     "ok": "green",
     "warn": "yellow",
@@ -51,10 +52,19 @@ def _agent(document: Document) -> str:
 
 
 def _today(document: Document) -> str:
-    """Counts that are not zero."""
+    """Counts that are not zero; of the open orders what they do."""
     found = section(document, "counts")
-    some: Document = {key: value for key, value in found.items() if value}
+    hidden = "orders_open" if _AT_WORK[0] in found else ""
+    some: Document = {_counted(key, value): value for key, value in found.items() if value and key != hidden}
     return counts({"counts": some}, "counts").replace("_", " ") or ("nothing yet" if found else "")
+
+
+def _counted(name: str, count: Json) -> str:
+    """``exits_attached`` as ``exit_attached`` where there is one."""
+    if count != 1 or name not in _AT_WORK:
+        return name
+    what, does = name.split("_")
+    return f"{'entry' if what == 'entries' else what.removesuffix('s')}_{does}"
 
 
 def _session(session: Document) -> str:

@@ -11,6 +11,8 @@ from finagent.adapters.sqlite.views import (
     SqliteViews,
     UnknownRecordError,
 )
+from finagent.cli import render_ops
+from finagent.cli.page import Page
 from finagent.context import Document, Views
 from finagent.domain.facts import (
     ControlChanged,
@@ -231,10 +233,23 @@ async def test_a_quiet_status_has_the_account_the_session_and_no_problem(desk: D
     assert (account["pause_at"], account["flatten_at"]) == ("-1500.00", "-2000.00")
     assert status["counts"] == {
         "positions_open": 1, "positions_unprotected": 0, "plans_pending": 0, "orders_open": 2,
+        "entries_working": 0, "exits_working": 2, "exits_attached": 0,
         "trades_today": 0, "jobs_waiting": 0, "jobs_dead": 0, "orders_unknown": 0,
         "flatten_late": 0,
     }  # fmt: skip
     assert (status["services"], status["engine_state"]) == ([], "stopped")
+
+
+async def test_status_tells_entries_from_exits_that_work_and_exits_that_wait_for_a_fill(desk: Desk) -> None:
+    """One entry that nobody filled with its stop and its target, and one position with both at work."""
+    await opened(desk, a_plan())
+    await sent(desk, a_plan("AMD", rank=2))
+    desk.marks_e4["WMT"] = 101_1000
+    status = await desk.status()
+    counts = status["counts"]
+    names = ("orders_open", "entries_working", "exits_working", "exits_attached")
+    assert [counts[name] for name in names] == [5, 1, 2, 2]
+    assert "1 entry working, 2 exits working, 2 exits attached" in render_ops.status(status, Page(width=120))
 
 
 @pytest.mark.parametrize(
@@ -390,6 +405,8 @@ async def test_status_says_that_no_agent_runs(desk: Desk) -> None:
     assert part(status, "problems", 0, "mend") == "finagent orchestrate starts one"
     await opened(desk, a_plan())
     assert ("critical", "no_agent") in codes(await desk.status(run_id=None))
+    told = next(row for row in (await desk.status(run_id=None))["problems"] if row["code"] == "no_agent")
+    assert told["message"] == "No agent runs, and open are 1 position, 2 exits"
     assert ("critical", "no_agent") not in codes(await desk.status(run_id=None, health=dict))
     assert ("critical", "no_agent") not in codes(await desk.status(run_id="r1"))
 

@@ -37,12 +37,21 @@ SCHEDULED = (
 WAITING = """
 SELECT p.plan_id, p.symbol, a.created_at, a.expires_at FROM approval a JOIN plan p USING (plan_id)
 WHERE a.state = 'pending' AND p.state = 'pending' ORDER BY a.expires_at, p.plan_id"""
+WAITS_FOR_ENTRY = """
+EXISTS (SELECT 1 FROM broker_order e WHERE e.plan_id = o.plan_id AND e.leg = 'entry'
+        AND e.state IN ('intent', 'accepted', 'unknown') AND e.filled = 0)"""
+"""An exit that does nothing until its entry fills."""
 COUNTS = f"""
-SELECT (SELECT count(*) FROM broker_order WHERE {LIVE}), (SELECT count(*) FROM trade WHERE session = ?),
+SELECT (SELECT count(*) FROM broker_order WHERE {LIVE}),
+       (SELECT count(*) FROM broker_order WHERE {LIVE} AND leg = 'entry'),
+       (SELECT count(*) FROM broker_order o WHERE {LIVE} AND leg <> 'entry' AND NOT {WAITS_FOR_ENTRY}),
+       (SELECT count(*) FROM broker_order o WHERE {LIVE} AND leg <> 'entry' AND {WAITS_FOR_ENTRY}),
+       (SELECT count(*) FROM trade WHERE session = ?),
        (SELECT count(*) FROM job_queue WHERE status = 'ready')
            + (SELECT count(*) FROM job_queue WHERE status = 'leased'),
        (SELECT count(*) FROM job_queue WHERE status = 'dead')"""
-COUNT_NAMES = ("orders_open", "trades_today", "jobs_waiting", "jobs_dead")
+AT_WORK = ("entries_working", "exits_working", "exits_attached")
+COUNT_NAMES = ("orders_open", *AT_WORK, "trades_today", "jobs_waiting", "jobs_dead")
 SKIPPED = """
 SELECT at, data FROM journal WHERE kind = 'scan_skipped' AND ref >= ?1 || '/' AND ref < ?1 || '0'
 ORDER BY seq DESC LIMIT 3"""
@@ -185,7 +194,7 @@ def services_document(services: Mapping[str, Mapping[str, Json]] | None) -> list
 
 
 def counts_document(found: MarkedLedger, scene: Scene) -> Document:
-    """How much of what there is."""
+    """How much of what there is; orders that are open are entries or exits that work, or exits that wait for a fill."""
     guarded = found.ledger.guarded
     return {
         "positions_open": len(guarded),
@@ -260,11 +269,19 @@ def problems(
 
 def _no_agent(found: MarkedLedger, scene: Scene, problems: _Problems) -> None:
     """Nobody scans, sends or watches; where something is open that is critical."""
-    held, orders = len(found.ledger.guarded), scene.counts["orders_open"]
-    is_open = held > 0 or orders > 0
-    words = "No agent runs: nothing is scanned, asked or sent"
-    if is_open:
-        words = f"No agent runs, and {held} positions are open with {orders} orders at work"
+    entries, *exits = (scene.counts[name] for name in AT_WORK)
+    open_now = (
+        (len(found.ledger.guarded), "position", "positions"),
+        (entries, "entry", "entries"),
+        (sum(exits), "exit", "exits"),
+    )
+    told = ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in open_now if count)
+    is_open = told != ""
+    words = (
+        f"No agent runs, and open are {told}"
+        if is_open
+        else "No agent runs: nothing is scanned, asked or sent"
+    )
     stopped_ms = scene.boot[1] if scene.boot is not None else None
     mend = "finagent orchestrate starts one"
     problems.add("critical" if is_open else "warning", "no_agent", words, mend=mend, since_ms=stopped_ms)
