@@ -76,6 +76,9 @@ class SenderService:
         if found is not None:
             await self._adopt(order, legs, found, tx, old_id=old_id)
             return
+        if is_doubtful and old_id is not None and await self._is_over(old_id):
+            await self._rejected(order, legs, OrderRejectedError("not_open", old_id), tx)
+            return
         age_ms = self.clock.now_ms() - order.intent.created_at_ms
         if order.intent.leg == ENTRY and age_ms > order.intent.time_to_live_ms:
             self._too_late(order, legs, is_doubtful, "time_to_live_over", tx)
@@ -113,6 +116,11 @@ class SenderService:
         if old_id is not None:
             return await self.broker.replace(old_id, new=order.intent)
         return await self.broker.submit([order.intent, *(leg.intent for leg in legs)])
+
+    async def _is_over(self, old_id: str) -> bool:
+        """Whether an order ended at the broker in another way than by its replacement, which so can never arrive."""
+        old = await self.broker.find(old_id)
+        return old is not None and old.state in TERMINAL_ORDER_STATES and old.replaced_by is None
 
     # ------------------------------------------------------------ before it leaves
     async def _shut(self, order: StoredOrder, is_doubtful: bool) -> str:

@@ -208,6 +208,26 @@ async def test_stop_that_filled_before_its_replacement_arrived_is_the_end(home: 
         assert exits(stage) == []
 
 
+async def test_replacement_in_doubt_is_over_once_what_it_replaces_has_ended(home: Path) -> None:
+    """Each of its requests is lost; the old stop fills in part and ends, so the new one can never arrive."""
+    async with OutsideStage(home) as stage:
+        await stage.entered()
+        plan_id = (await stage.plan()).plan.plan_id
+        stage.broker.line += ["dropped"] * 400
+        move = {"plan": plan_id, "stop_e4": 985_000, "reason": "trailing"}
+        await stage.publish(NewJob(Step.MOVE_STOP, move, idem_key="m", key=plan_id))
+        assert (await stage.order_states())["stop-2"] == "unknown"
+        stage.broker.fill(stage.broker.the("stop"), PART)
+        stage.broker._end(stage.broker.the("stop"), OrderState.CANCELLED, "")
+        await stage.hear()
+        await stage.wait(20)
+        assert (await stage.order_states())["stop-2"] == "rejected"
+        stage.broker.line.clear()
+        await stage.wait(20)
+        (order_id,) = exits(stage)
+        assert stage.broker.book[order_id].intent.quantity_e4 == SHARES - PART
+
+
 async def test_replaced_stop_that_fills_after_all_closes_the_position_and_its_successor(home: Path) -> None:
     """The broker took the replacement, then filled the old order and rejected the new one."""
     async with OutsideStage(home) as stage:
