@@ -1,12 +1,12 @@
 """The running agent of a home, spoken to over HTTP with the home's local token."""
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from finagent.context import CommandResult, ExitCode, Json, SurfaceError
+from finagent.runtime.lock import is_alive
 
 AGENT_FILE = "agent.json"
 TOKEN_FILE = "token"
@@ -33,7 +33,7 @@ def find_agent(home: Path) -> RunningAgent | None:
         return None
     except (ValueError, KeyError, TypeError):
         return None
-    if not _is_alive(pid):
+    if not is_alive(pid):
         return None
     try:
         token = (home / TOKEN_FILE).read_text(encoding="ascii").strip()
@@ -105,13 +105,3 @@ def _exit_code(value: object, status: int) -> ExitCode:
         return ExitCode(int(str(value)))
     except ValueError:
         return ExitCode.UNREACHABLE if status >= 500 else ExitCode.ERROR
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from finagent.domain.market import Bar, CorporateAction, DailyBar
-from finagent.domain.money import PRICE_SCALE, RATIO_SCALE, div_half_even
+from finagent.domain.money import RATIO_SCALE, div_half_even
 
 LEAST_ADV_SESSIONS = 5
 """With fewer earlier sessions an average volume says nothing: unknown."""
@@ -59,12 +59,6 @@ def dollar_volume(bars: Sequence[DailyBar], sessions: int) -> tuple[int, int] | 
     if len(last) < LEAST_ADV_SESSIONS:
         return None
     return sum(bar.close_e4 * bar.volume for bar in last), len(last)
-
-
-def average_dollars(bars: Sequence[DailyBar], sessions: int) -> int | None:
-    """Average daily dollar volume in whole dollars, rounded down; None where unknown."""
-    total = dollar_volume(bars, sessions)
-    return None if total is None else total[0] // (total[1] * PRICE_SCALE)
 
 
 def average_shares(bars: Sequence[DailyBar], actions: Sequence[CorporateAction], sessions: int) -> int | None:

@@ -87,19 +87,6 @@ def outcome_hash(
     return total.hexdigest()
 
 
-def explain_difference(left: Sequence[JsonData], right: Sequence[JsonData]) -> str | None:
-    """Where two runs part: the first row that differs, with both texts; None when they are equal."""
-    for index, (one, other) in enumerate(zip(left, right, strict=False)):
-        one_text, other_text = canonical_json(one), canonical_json(other)
-        if one_text != other_text:
-            return f"row {index}: {one_text} against {other_text}"
-    if len(left) == len(right):
-        return None
-    longer, side = (left, "left") if len(left) > len(right) else (right, "right")
-    index = min(len(left), len(right))
-    return f"row {index}: only {side} has {canonical_json(longer[index])}"
-
-
 def _plain(value: object, path: str) -> object:
     if value is None or isinstance(value, bool | int | str):
         return value

@@ -57,18 +57,6 @@ class ArmedAction(StrEnum):
     EXPIRE = "expire"
 
 
-class LimitAction(StrEnum):
-    """What the day's loss asks for: no more entries, or flat."""
-
-    PAUSE = "pause"
-    FLATTEN = "flatten"
-
-
-def start_state(plan: Plan, *, entry_e4: int, opened_at_ms: int) -> OpenState:
-    """The state right after the first entry fill."""
-    return OpenState(entry_e4=entry_e4, best_e4=entry_e4, stop_e4=plan.stop_e4, opened_at_ms=opened_at_ms)
-
-
 def advance(plan: Plan, state: OpenState, bar: Bar) -> OpenState:
     """The state with an ended bar's best price; a bar that began before the entry is left out."""
     if bar.start_ms < state.opened_at_ms:
@@ -105,17 +93,6 @@ def armed_action(plan: Plan, bar: Bar | None, now_ms: int) -> ArmedAction | None
     if now_ms >= plan.entry_until_ms:
         return ArmedAction.EXPIRE
     return ArmedAction.TRIGGER if bar is not None and armed_trigger_fires(plan, bar) else None
-
-
-def limit_watch(
-    *, day_pnl_e8: int, pause_loss_e8: int | None, flatten_loss_e8: int | None
-) -> LimitAction | None:
-    """The tier that the day's loss has reached (limits are positive amounts); the harder one wins."""
-    if flatten_loss_e8 is not None and day_pnl_e8 <= -flatten_loss_e8:
-        return LimitAction.FLATTEN
-    if pause_loss_e8 is not None and day_pnl_e8 <= -pause_loss_e8:
-        return LimitAction.PAUSE
-    return None
 
 
 def _has_gained(plan: Plan, state: OpenState, r_e6: int) -> bool:

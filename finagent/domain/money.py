@@ -16,11 +16,6 @@ _LONGEST_NUMBER = 64
 """Longer texts are no prices; the bound keeps hostile input from costing time."""
 
 
-def div_floor(numerator: int, denominator: int) -> int:
-    """Integer quotient rounded towards minus infinity; the denominator is positive."""
-    return numerator // denominator
-
-
 def div_ceil(numerator: int, denominator: int) -> int:
     """Integer quotient rounded towards plus infinity; the denominator is positive."""
     return -(-numerator // denominator)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from finagent.domain.errors import InvalidTransitionError
@@ -225,7 +225,6 @@ class OwnOrder:
     intent: OrderIntent
     state: OrderState = OrderState.INTENT
     filled_e4: int = 0
-    execution_ids: tuple[str, ...] = ()
 
     @property
     def remaining_e4(self) -> int:
@@ -315,21 +314,6 @@ def filled_state(state: OrderState, *, quantity_e4: int, filled_e4: int) -> Orde
     return state if state in TERMINAL_ORDER_STATES else OrderState.PARTIALLY_FILLED
 
 
-def apply_fill(order: OwnOrder, fill: BrokerFill) -> OwnOrder:
-    """The order with a fill added; one seen before (by execution id) changes nothing, an overfill is kept as
-    it is.
-    """
-    if fill.execution_id in order.execution_ids:
-        return order
-    filled_e4 = order.filled_e4 + fill.quantity_e4
-    return replace(
-        order,
-        filled_e4=filled_e4,
-        state=filled_state(order.state, quantity_e4=order.intent.quantity_e4, filled_e4=filled_e4),
-        execution_ids=(*order.execution_ids, fill.execution_id),
-    )
-
-
 def next_generation(
     orders: Iterable[OwnOrder], *, plan_id: str, leg: str, is_replacement: bool = False
 ) -> int | StillLive:
@@ -348,31 +332,6 @@ def next_generation(
             return StillLive(order.intent.client_order_id, order.state)
         highest = max(highest, order.intent.generation)
     return highest + 1
-
-
-def open_exit_quantity(orders: Sequence[OwnOrder]) -> int:
-    """How much the exits of a plan can still close together, in 1e-4 shares; never more than is open is the
-    rule (G2).
-
-    Exits that stand alone add up. Exits attached to one entry cancel each other, so of stop and targets the
-    larger sum counts, and no more than the entry has filled beyond what they closed.
-    """
-    filled = {order.intent.client_order_id: order.filled_e4 for order in orders}
-    total = 0
-    groups: dict[str, list[OwnOrder]] = {}
-    for order in orders:
-        if not order.is_exit:
-            continue
-        if order.intent.parent_id is None:
-            total += order.remaining_e4
-        else:
-            groups.setdefault(order.intent.parent_id, []).append(order)
-    for parent_id, legs in groups.items():
-        armed_e4 = max(0, filled.get(parent_id, 0) - sum(leg.filled_e4 for leg in legs))
-        stops_e4 = sum(leg.remaining_e4 for leg in legs if leg.intent.type is OrderType.STOP)
-        targets_e4 = sum(leg.remaining_e4 for leg in legs if leg.intent.type is not OrderType.STOP)
-        total += min(armed_e4, max(stops_e4, targets_e4))
-    return total
 
 
 def _scope(scope: Scope) -> tuple[str, str, str]:

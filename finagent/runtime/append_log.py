@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from finagent.runtime.files import sync_folder
+
 Line = Mapping[str, object]
 
 
@@ -42,7 +44,7 @@ class AppendLog:
         finally:
             os.close(descriptor)
         if size == 0:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
 
     def lines(self) -> list[Line]:
         """Every whole line in order, none where there is no file; LogDamagedError for what no crash explains."""
@@ -54,7 +56,7 @@ class AppendLog:
     def retire(self, name: str) -> None:
         """The lines are safe elsewhere: keep the file under another name, in the place of an older one."""
         self.path.replace(self.path.with_name(name))
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     def _line(self, number: int, raw: bytes) -> Line:
         total, _, text = raw.decode("utf-8", "replace").partition(" ")
@@ -71,11 +73,3 @@ def _sum(text: str) -> str:
 def _whole_bytes(descriptor: int, size: int) -> int:
     """Where the last whole line ends: what a crash tore off goes, nobody acted on it."""
     return os.pread(descriptor, size, 0).rfind(b"\n") + 1
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -54,13 +54,14 @@ def _holder(descriptor: int) -> int | None:
     """The live holder's pid; it writes it right after it got the lock, so a moment is waited for it."""
     for _ in range(PID_LOOKS):
         text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-        if text.isdigit() and _is_alive(int(text)):
+        if text.isdigit() and is_alive(int(text)):
             return int(text)
         time.sleep(PID_WAIT_S)
     return None
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number runs, ours or another user's."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -68,16 +69,3 @@ def _is_alive(pid: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
-
-
-def holder_pid(path: Path) -> int | None:
-    """The pid of the process that holds the lock of database `path`, or None when nobody does."""
-    lock = FileLock(path)
-    if not lock.path.exists():
-        return None
-    try:
-        lock.acquire()
-    except HomeInUseError as error:
-        return error.pid if error.pid is not None else -1
-    lock.release()
-    return None

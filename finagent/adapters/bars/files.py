@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from finagent.adapters.bars.errors import StoreCorruptError, StoreLockedError, StoreUnwritableError
 from finagent.adapters.bars.source import sha256_of
+from finagent.runtime.files import sync_folder
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -259,8 +260,4 @@ def _replace(path: Path, content: bytes | pa.Buffer) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -22,6 +22,7 @@ from finagent.adapters.sqlite.database import DatabaseMissingError, connect_read
 from finagent.adapters.sqlite.faults import error_code
 from finagent.adapters.sqlite.migrate import check_version
 from finagent.runtime.failpoints import hit
+from finagent.runtime.lock import is_alive
 
 STEP_PAGES = 64
 SYNC_EVERY_BYTES = 16 << 20
@@ -231,15 +232,5 @@ def _sweep(folder: Path) -> None:
     """Remove what a killed backup left."""
     for path in folder.glob(".*.partial"):
         found = PARTIAL.fullmatch(path.name)
-        if found is not None and not _is_alive(int(found.group(1))):
+        if found is not None and not is_alive(int(found.group(1))):
             durable.remove_database(path)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

@@ -5,21 +5,14 @@ import hashlib
 import os
 from pathlib import Path
 
+from finagent.runtime.files import sync_folder
+
 CHUNK_BYTES = 1 << 20
 
 
 def sync_file(path: Path) -> None:
     """Bring a file's content to the disk; OSError when the disk fails."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

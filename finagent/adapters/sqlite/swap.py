@@ -8,8 +8,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from finagent.adapters.sqlite import durable
 from finagent.runtime.failpoints import hit
+from finagent.runtime.files import sync_folder
 
 PREPARED = ".restore-"
 ASIDE = ".before-restore-"
@@ -43,7 +43,7 @@ def finish_restore(path: Path) -> Sequence[Path]:
         hit("restore.kept_aside")
         prepared.replace(path)
         hit("restore.in_place")
-        durable.sync_folder(path.parent)
+        sync_folder(path.parent)
     return kept
 
 

@@ -15,6 +15,7 @@ from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.money import price_text, quantity_number
 from finagent.domain.risk import limits_used, loss_tier
 from finagent.queue.job import Job
+from finagent.runtime.lock import is_alive
 
 PREMARKET_MS = 330 * MINUTE_MS
 """04:00 is that long before the open."""
@@ -166,17 +167,7 @@ def engine_state(scene: Scene, services: Mapping[str, Mapping[str, Json]] | None
     if scene.boot is None:
         return "stopped"
     pid, stopped_at_ms = scene.boot
-    return "running" if stopped_at_ms is None and pid != os.getpid() and _is_alive(pid) else "stopped"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return "running" if stopped_at_ms is None and pid != os.getpid() and is_alive(pid) else "stopped"
 
 
 def services_document(services: Mapping[str, Mapping[str, Json]] | None) -> list[Json]:

@@ -7,7 +7,6 @@ import pytest
 
 from finagent.domain.indicators import (
     adjusted_close,
-    average_dollars,
     average_shares,
     average_true_range,
     relative_volume,
@@ -31,13 +30,6 @@ def test_dividend_and_split_are_exact() -> None:
 def test_a_split_ratio_must_be_positive() -> None:
     with pytest.raises(ValueError, match="split ratio 0e-6 of 2018-02-16 must be positive"):
         adjusted_close(1_000_000, action(ratio_e6=0))
-
-
-def test_average_dollars_takes_the_last_sessions() -> None:
-    bars = (daily("1", volume=10**9), *history(20, close="10", volume=1_000).bars)
-    assert average_dollars(bars, 20) == 10_000
-    assert average_dollars(bars[:5], 20) == (10**9 + 4 * 10_000) // 5
-    assert average_dollars(bars[:4], 20) is None
 
 
 def test_average_shares_are_on_todays_split_basis() -> None:

@@ -14,7 +14,6 @@ from finagent.domain.journal import (
     canonical_json,
     digest,
     entry_hash,
-    explain_difference,
     outcome_hash,
     verify_chain,
 )
@@ -115,10 +114,3 @@ def test_outcome_depends_on_every_part_and_its_order():
     hashes = {outcome_hash(*variant) for variant in variants}
     assert len(hashes) == len(variants)
     assert base not in hashes
-
-
-def test_difference_names_the_first_row_that_differs():
-    assert explain_difference([{"a": 1}], [{"a": 1}]) is None
-    assert explain_difference([1, {"a": 1}], [1, {"a": 2}]) == 'row 1: {"a":1} against {"a":2}'
-    assert explain_difference([1, 2], [1]) == "row 1: only left has 2"
-    assert explain_difference([], ["x"]) == 'row 0: only right has "x"'

@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from finagent.domain.manage import (
     ArmedAction,
-    LimitAction,
     MoveStop,
     OpenState,
     StopMoveReason,
@@ -16,8 +14,6 @@ from finagent.domain.manage import (
     advance,
     armed_action,
     evaluate,
-    limit_watch,
-    start_state,
 )
 from finagent.domain.market import Bar, Direction
 from finagent.domain.plan import Management, Plan
@@ -69,10 +65,7 @@ def state(best, *, entry=100.0, stop=98.0) -> OpenState:
 
 
 def test_the_best_price_follows_bars_since_the_entry():
-    start = start_state(LONG, entry_e4=1_000_500, opened_at_ms=T0 + MINUTE)
-    assert start == OpenState(
-        entry_e4=1_000_500, best_e4=1_000_500, stop_e4=980_000, opened_at_ms=T0 + MINUTE
-    )
+    start = OpenState(entry_e4=1_000_500, best_e4=1_000_500, stop_e4=980_000, opened_at_ms=T0 + MINUTE)
     assert advance(LONG, start, bar(103, 99)).best_e4 == 1_030_000
     assert advance(LONG, start, bar(100, 99)).best_e4 == 1_000_500
     assert advance(LONG, start, bar(103, 99, minute=0)) == start
@@ -144,15 +137,3 @@ def test_an_armed_plan_triggers_on_a_touch_inside_its_window_and_expires_behind_
     assert armed_action(LONG, None, touched.end_ms) is None
     assert armed_action(SHORT, bar(100, 99), touched.end_ms) is ArmedAction.TRIGGER
     assert armed_action(LONG, touched, LONG.entry_until_ms) is ArmedAction.EXPIRE
-
-
-@pytest.mark.parametrize(
-    ("pnl", "expected"),
-    [(-14, None), (-15, LimitAction.PAUSE), (-19, LimitAction.PAUSE), (-20, LimitAction.FLATTEN)],
-)
-def test_the_days_loss_pauses_and_then_flattens(pnl, expected):
-    assert limit_watch(day_pnl_e8=pnl, pause_loss_e8=15, flatten_loss_e8=20) is expected
-
-
-def test_limits_can_be_off():
-    assert limit_watch(day_pnl_e8=-(10**12), pause_loss_e8=None, flatten_loss_e8=None) is None

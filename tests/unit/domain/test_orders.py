@@ -18,7 +18,6 @@ from finagent.domain.orders import (
     OwnOrder,
     Scope,
     StillLive,
-    apply_fill,
     body_hash,
     can_move,
     client_order_id,
@@ -26,7 +25,6 @@ from finagent.domain.orders import (
     is_ours,
     next_generation,
     next_order_state,
-    open_exit_quantity,
     plan_id,
     trade_id,
 )
@@ -168,23 +166,6 @@ def test_steps_outside_the_table_raise(start, end):
             next_order_state(start, end)
 
 
-@given(st.lists(st.integers(1, 60_0000), min_size=1, max_size=6))
-def test_fills_add_up_and_are_terminal_at_the_full_quantity(parts):
-    order = OwnOrder(intent=intent(), state=OrderState.ACCEPTED)
-    for number, quantity in enumerate(parts):
-        order = apply_fill(order, fill(str(number), quantity))
-        assert apply_fill(order, fill(str(number), quantity)) is order, "a fill seen twice changes nothing"
-    assert order.filled_e4 == sum(parts)
-    is_full = sum(parts) >= 100_0000
-    assert order.state is (OrderState.FILLED if is_full else OrderState.PARTIALLY_FILLED)
-    assert order.remaining_e4 == max(0, 100_0000 - sum(parts))
-
-
-def test_late_fill_of_a_cancelled_order_counts_and_does_not_revive_it():
-    order = apply_fill(OwnOrder(intent=intent(), state=OrderState.CANCELLED), fill("1", 10_0000))
-    assert (order.state, order.filled_e4, order.remaining_e4) == (OrderState.CANCELLED, 10_0000, 0)
-
-
 def test_filled_state_needs_the_whole_quantity():
     partial = filled_state(OrderState.UNKNOWN, quantity_e4=2, filled_e4=1)
     assert partial is OrderState.PARTIALLY_FILLED
@@ -221,42 +202,3 @@ def test_replacement_needs_an_order_that_the_broker_holds(state):
         [OwnOrder(intent=intent("stop"), state=state)], plan_id="pl_1", leg="stop", is_replacement=True
     )
     assert (found == 2) == (state not in (OrderState.INTENT, OrderState.UNKNOWN))
-
-
-def bracket(filled_e4: int, **state: OrderState) -> list[OwnOrder]:
-    entry = OwnOrder(intent=intent(), state=OrderState.PARTIALLY_FILLED, filled_e4=filled_e4)
-    legs = [
-        intent("stop", parent_id="fa-entry-1"),
-        intent("target-1", parent_id="fa-entry-1", quantity_e4=50_0000),
-        intent("target-2", parent_id="fa-entry-1", quantity_e4=50_0000),
-    ]
-    accepted = OrderState.ACCEPTED
-    return [entry, *(OwnOrder(intent=leg, state=state.get(leg.leg[:4], accepted)) for leg in legs)]
-
-
-def test_attached_exits_count_once_and_no_more_than_the_entry_filled():
-    assert open_exit_quantity(bracket(100_0000)) == 100_0000
-    assert open_exit_quantity(bracket(30_0000)) == 30_0000
-    assert open_exit_quantity(bracket(0)) == 0
-    assert open_exit_quantity(bracket(100_0000, stop=OrderState.CANCELLED)) == 100_0000
-    cancelled = bracket(100_0000, stop=OrderState.CANCELLED, targ=OrderState.CANCELLED)
-    assert open_exit_quantity(cancelled) == 0
-
-
-def test_closed_part_of_a_bracket_is_not_open_any_more():
-    entry, stop, first, second = bracket(100_0000)
-    first = replace(first, state=OrderState.FILLED, filled_e4=50_0000)
-    assert open_exit_quantity([entry, stop, first, second]) == 50_0000
-
-
-def test_exits_that_stand_alone_add_up():
-    orders = [
-        OwnOrder(intent=intent("stop"), state=OrderState.ACCEPTED),
-        OwnOrder(intent=intent("exit"), state=OrderState.UNKNOWN, filled_e4=40_0000),
-    ]
-    assert open_exit_quantity(orders) == 160_0000
-
-
-@given(st.integers(0, 100_0000), st.sampled_from(OrderState), st.sampled_from(OrderState))
-def test_attached_exits_never_exceed_the_position(filled_e4, stop, target):
-    assert open_exit_quantity(bracket(filled_e4, stop=stop, targ=target)) <= filled_e4

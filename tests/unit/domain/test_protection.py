@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from finagent.domain.book import StoredOrder
 from finagent.domain.legs import ENTRY, EXIT, exit_intent, order_id, stop_intent
 from finagent.domain.market import Direction, Side
-from finagent.domain.orders import OrderIntent, OrderState, OrderType, OwnOrder, open_exit_quantity
+from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderIntent, OrderState, OrderType, OwnOrder
 from finagent.domain.plan import ExitLeg, Plan
 from finagent.domain.protection import (
     CloseOut,
@@ -240,6 +240,14 @@ STATES = st.sampled_from(
 )
 
 
+@given(held=st.integers(0, 100), claims=st.lists(st.tuples(st.integers(1, 100), STATES), max_size=3))
+def test_free_and_claimed_never_exceed_the_position(held: int, claims: list[tuple[int, OrderState]]) -> None:
+    orders = [stop(quantity, state, generation=n) for n, (quantity, state) in enumerate(claims, 1)]
+    free = free_e4(orders, held_e4=held * SHARE)
+    claimed = sum(quantity for quantity, state in claims if state not in TERMINAL_ORDER_STATES)
+    assert free == max(0, held - claimed) * SHARE
+
+
 @given(
     held=st.integers(0, 100),
     stops=st.lists(st.tuples(st.integers(1, 100), STATES), max_size=3),
@@ -269,4 +277,4 @@ def test_following_the_steps_ends_with_exits_for_exactly_what_is_held(
         if placed:
             orders.append(stop(placed // SHARE, generation=len(orders) + 10))
     assert step is None
-    assert open_exit_quantity(orders) == held * SHARE
+    assert sum(order.remaining_e4 for order in orders if order.is_exit) == held * SHARE
