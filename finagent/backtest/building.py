@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from finagent.backtest.columns import SUFFIX, Column, ColumnWriter
+from finagent.backtest.columns import Column, ColumnWriter
 from finagent.backtest.dataset import (
     ABSENT,
     FORMAT,
+    IDENTITY,
     LIST,
     OHLCV,
     QUOTE,
     TIMINGS,
     Dataset,
-    dataset_id_of,
     open_dataset,
 )
 from finagent.backtest.errors import DatasetChangedError, DatasetRefusedError
+from finagent.backtest.sealing import write_list
 from finagent.backtest.source import Ints, MarketColumns, MinuteColumns, QuoteColumns
 from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.money import MAX_INT64
@@ -141,13 +142,7 @@ class _Build:
             "sources": sources,
             "left_out": left_out,
         }
-        document["dataset_id"] = dataset_id_of(self._columns, document)
-        document["columns"] = [
-            {"name": c.name, "kind": c.kind, "count": c.count, "sha256": c.sha256} for c in self._columns
-        ]
-        (self._folder / LIST).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        for each in self._columns:
-            (self._folder / f"{each.name}{SUFFIX}").chmod(0o444)
+        write_list(self._folder, self._columns, document, list_name=LIST, identity=IDENTITY)
 
     def _put(self, name: str, kind: str, *blocks: npt.NDArray[np.generic] | Sequence[int]) -> None:
         writer = self._writer(name, kind)

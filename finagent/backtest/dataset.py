@@ -1,7 +1,5 @@
 """The dataset: an immutable, content-hashed folder of integer columns that every engine and worker maps."""
 
-import hashlib
-import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from finagent.backtest.columns import SUFFIX, Column, hash_of, mapped
 from finagent.backtest.errors import DatasetChangedError
+from finagent.backtest.sealing import Sealed, Stamp, check_unchanged, open_sealed
 from finagent.backtest.source import Ints
 from finagent.domain.market import CorporateAction, Earnings, Headline, Session
 
 LIST = "dataset.json"
-SEAL = "sealed.json"
+IDENTITY = "dataset_id"
 FORMAT = 1
 ABSENT = -1
 """Volume of a symbol that has no daily bar in a session."""
@@ -104,7 +102,7 @@ class Dataset:
     """By ex-date and symbol."""
     halts: Mapping[str, tuple[tuple[int, int], ...]]
     texts: Texts
-    seal: Mapping[str, tuple[int, int, int]]
+    seal: Mapping[str, Stamp]
     rows: Mapping[str, int] = field(default_factory=dict)
     """Row of each session's date."""
     numbers: Mapping[str, int] = field(default_factory=dict)
@@ -148,9 +146,7 @@ class Dataset:
 
     def check_unchanged(self) -> None:
         """DatasetChangedError when a file is not what it was when the dataset was opened."""
-        for name, seen in self.seal.items():
-            if stamp(self.path / name) != seen:
-                raise DatasetChangedError(f"dataset {self.path}: {name} was changed while it was used")
+        check_unchanged(self.path, self.seal)
 
     def _headline(self, symbol: str, row: int) -> Headline:
         texts = self.texts
@@ -164,88 +160,22 @@ class Dataset:
         )
 
 
-def stamp(path: Path) -> tuple[int, int, int]:
-    """Size, change times and inode of a file: enough to see that it was written or replaced."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise DatasetChangedError(f"{path} cannot be read ({error.strerror})") from error
-    return found.st_size, found.st_mtime_ns ^ found.st_ctime_ns, found.st_ino
-
-
 def open_dataset(path: Path) -> Dataset:
     """Map a dataset; DatasetChangedError where a file is not what was written.
 
     Every file is hashed the first time it is seen with this size, time and inode, and not again before that changes.
     """
-    document, listed = _document(path)
-    columns = {each.name: each for each in listed}
-    names = [LIST, *(f"{name}{SUFFIX}" for name in columns)]
-    seal = {name: stamp(path / name) for name in names}
-    if _sealed(path) != seal:
-        for column in columns.values():
-            file = path / f"{column.name}{SUFFIX}"
-            if hash_of(file) != column.sha256:
-                raise DatasetChangedError(f"{file} holds other values than were written")
-        _put_seal(path, seal)
-    return _assembled(path, document, {name: mapped(path, column) for name, column in columns.items()}, seal)
+    return _assembled(open_sealed(path, list_name=LIST, identity=IDENTITY))
 
 
-def dataset_id_of(columns: Sequence[Column], document: Mapping[str, object]) -> str:
-    """16 hex digits over all columns and what the list says beside them."""
-    parts = [[each.name, each.kind, each.count, each.sha256] for each in columns]
-    rest = {
-        key: document[key] for key in sorted(document) if key not in ("columns", "dataset_id", "inputs_id")
-    }
-    return hashlib.sha256(json.dumps([parts, rest], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _document(path: Path) -> tuple[dict[str, object], list[Column]]:
-    try:
-        document = json.loads((path / LIST).read_text(encoding="utf-8"))
-        columns = [Column(**each) for each in document["columns"]]
-        is_whole = document["dataset_id"] == dataset_id_of(columns, document)
-    except OSError as error:
-        raise DatasetChangedError(f"{path / LIST} cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetChangedError(f"{path / LIST} is no list of a dataset ({error})") from error
-    if not is_whole:
-        raise DatasetChangedError(f"{path / LIST} says other things than were written")
-    return document, columns
-
-
-def _sealed(path: Path) -> dict[str, tuple[int, int, int]]:
-    try:
-        found = json.loads((path / SEAL).read_text(encoding="utf-8"))
-        return {name: (value[0], value[1], value[2]) for name, value in found.items()}
-    except (OSError, ValueError, TypeError, IndexError, AttributeError):
-        return {}
-
-
-def _put_seal(path: Path, seal: Mapping[str, tuple[int, int, int]]) -> None:
-    """Where it cannot be written, the next opening only hashes again."""
-    temporary = path / f".{SEAL}.tmp"
-    try:
-        temporary.write_text(
-            json.dumps({name: list(value) for name, value in seal.items()}), encoding="utf-8"
-        )
-        temporary.replace(path / SEAL)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-
-
-def _assembled(
-    path: Path,
-    document: Mapping[str, object],
-    arrays: Mapping[str, Ints],
-    seal: Mapping[str, tuple[int, int, int]],
-) -> Dataset:
+def _assembled(found: Sealed) -> Dataset:
+    document, arrays = found.document, found.arrays
     symbols = tuple(map(str, _listed(document, "symbols")))
     sessions = _sessions(arrays, str(document["before"]))
     shape = (len(sessions), len(symbols))
     actions = _actions(arrays, symbols)
     return Dataset(
-        path=path,
+        path=found.path,
         dataset_id=str(document["dataset_id"]),
         inputs_id=str(document["inputs_id"]),
         data_id=str(document["data_id"]),
@@ -258,7 +188,7 @@ def _assembled(
         actions_on=_by_date(actions),
         halts=_halts(arrays, symbols),
         texts=_texts(arrays, symbols, tuple(map(str, _listed(document, "sources")))),
-        seal=dict(seal),
+        seal=dict(found.seal),
         rows={session.date: row for row, session in enumerate(sessions)},
         numbers={symbol: number for number, symbol in enumerate(symbols)},
     )

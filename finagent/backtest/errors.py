@@ -23,3 +23,12 @@ class DatasetRefusedError(BacktestError):
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message, hint=hint, code="refused_data")
+
+
+class CheckFailedError(BacktestError):
+    """The kernel and the reference differ in a session that was played by both: nothing of the run counts."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, hint="run it with --engine reference and report the difference", code="check_failed"
+        )

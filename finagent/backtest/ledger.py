@@ -1,11 +1,12 @@
 """The ledger of one run: plans, orders, fills, positions, reservations, trades and decisions, all in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from finagent.domain.book import Book, Control, OpenPosition, Reservation
 from finagent.domain.fills import ModelFill
 from finagent.domain.journal import JsonData
+from finagent.domain.market import Direction
 from finagent.domain.orders import (
     ENTRY_LEG,
     TERMINAL_ORDER_STATES,
@@ -99,6 +100,16 @@ class DayRow:
     has_minutes: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What an engine that keeps no plans and no orders counted in a session; ``shorts`` are plans to sell."""
+
+    plans: int
+    approved: int
+    orders: int
+    shorts: int
+
+
 @dataclass(slots=True, eq=False)
 class Ledger:
     """Everything a run decided and did; ``start_equity_e8`` is what the account held before its first session."""
@@ -115,6 +126,8 @@ class Ledger:
     days: list[DayRow] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
     control: Control = field(default_factory=Control)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    """By session what the kernel counted: of these sessions there are fills and trades, no plans, orders, decisions."""
     _reservations: dict[str, Reservation] = field(default_factory=dict)
     _flat: dict[str, Position] = field(default_factory=dict)
     """Flat, and their trade not booked yet."""
@@ -272,6 +285,37 @@ class Ledger:
         self._flat.pop(trade.plan_id, None)
         self._ended_in.setdefault(exit_session, []).append(trade)
         self._pnl[exit_session] = self._pnl.get(exit_session, 0) + trade.pnl_e8
+
+    def absorb(
+        self,
+        day: DayRow,
+        tally: Tally,
+        *,
+        fills: Sequence[FillRow],
+        positions: Sequence[Position],
+        trades: Sequence[Trade],
+    ) -> None:
+        """A whole session that the kernel played: flat before and after it."""
+        self.days.append(day)
+        self.tallies[day.session] = tally
+        for fill in fills:
+            self.add_fill(fill)
+        if positions:
+            self._dealt[day.session] = {each.plan_id: each for each in positions}
+        for trade in trades:
+            self.add_trade(trade, day.session)
+
+    def carry_sales(self, sold_e8: Mapping[str, int]) -> None:
+        """Sales of sessions before the first, by date: they settle as if they had been made here."""
+        for date, brought_e8 in sold_e8.items():
+            earlier = Position(
+                plan_id="", symbol="", session=date, direction=Direction.LONG, sold_e8=brought_e8
+            )
+            self._dealt[date] = {"": earlier}
+
+    def sold_by_session(self) -> dict[str, int]:
+        """What the sales of each session brought, in 1e-8."""
+        return {date: sum(each.sold_e8 for each in dealt.values()) for date, dealt in self._dealt.items()}
 
     # ---------------------------------------------------------------- the account
     def watched(self) -> set[str]:

@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from itertools import takewhile
 
 from finagent.backtest.dataset import ABSENT, Dataset
 from finagent.backtest.errors import BacktestError
 from finagent.backtest.ledger import DayRow, Ledger
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.reference import Run
+from finagent.backtest.stretches import Stretches
 from finagent.domain.journal import JsonData, canonical_json, outcome_hash
 from finagent.domain.market import Session
 
-ENGINE = "reference"
 Told = Callable[[str, int, int], None]
 
 
@@ -25,6 +26,13 @@ class Bars(StrEnum):
     AUTO = "auto"
     DAILY = "daily"
     MINUTE = "minute"
+
+
+class Engine(StrEnum):
+    """Who computes sessions: the reference all of them, the kernel those that it declares."""
+
+    REFERENCE = "reference"
+    KERNEL = "kernel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +49,13 @@ class Result:
 
     result_id: str
     dataset_id: str
+    engine: Engine
+    """KERNEL where it played at least one session: of its sessions there are fills and trades, no decisions."""
     ledger: Ledger
     sessions: tuple[Session, ...]
     failure: Failure | None
+    checked: int = 0
+    """Sessions of the kernel that the reference played again, with the same result."""
 
 
 def run_backtest(
@@ -53,55 +65,116 @@ def run_backtest(
     sessions: Sequence[Session],
     *,
     bars: Bars = Bars.AUTO,
+    engine: Engine = Engine.REFERENCE,
+    check: int = 0,
     version: str = "",
     told: Told | None = None,
 ) -> Result:
-    """Run the sessions in order through the reference engine.
+    """Run the sessions in order; ``engine`` KERNEL: those on daily bars through the kernel where it declares the rules.
 
     BacktestError for symbols the dataset does not know and for sessions without any bars of the kind asked for;
-    DatasetChangedError when a file changed meanwhile. A rule that fails ends the run at its session: what was done
+    DatasetChangedError when a file changed meanwhile; CheckFailedError when one of ``check`` sessions that the kernel
+    played comes to something else in the reference. A rule that fails ends the run at its session: what was done
     before is kept, and the failure says where and why.
     """
     _refuse_unknown(dataset, rules.symbols)
     _refuse_empty(dataset, sessions, bars)
     run = Run.begin(dataset, rules)
-    failure: Failure | None = None
-    for number, session in enumerate(sessions, 1):
+    stretches = _stretches(dataset, rules, lines) if engine is Engine.KERNEL else None
+    failure = _play_all(run, lines, sessions, bars, stretches, told)
+    dataset.check_unchanged()
+    used = Engine.KERNEL if run.ledger.tallies else Engine.REFERENCE
+    name = result_id(dataset, rules, sessions, bars=bars, engine=used, version=version)
+    checked = 0
+    if stretches is not None and check and failure is None:
+        from finagent.backtest.checking import check as check_cells
+
+        checked = check_cells(dataset, rules, lines, run.ledger, stretches.cells, count=check, seed=name)
+    return Result(
+        result_id=name,
+        dataset_id=dataset.dataset_id,
+        engine=used,
+        ledger=run.ledger,
+        sessions=tuple(sessions),
+        failure=failure,
+        checked=checked,
+    )
+
+
+def _stretches(dataset: Dataset, rules: Parameters, lines: Lines) -> Stretches | None:
+    from finagent.backtest.kernel.tables import undeclared
+
+    return None if undeclared(rules) else Stretches(dataset, rules, lines)
+
+
+def _play_all(
+    run: Run,
+    lines: Lines,
+    sessions: Sequence[Session],
+    bars: Bars,
+    stretches: Stretches | None,
+    told: Told | None,
+) -> Failure | None:
+    """Session by session, or as many at once as the kernel can."""
+    dataset, number = run.dataset, 0
+    while number < len(sessions):
+        session = sessions[number]
         if told is not None:
-            told(session.date, number, len(sessions))
+            told(session.date, number + 1, len(sessions))
         use_minutes = bars is not Bars.DAILY and dataset.has_minutes(dataset.rows[session.date])
         reason = _without_bars(dataset, session, bars)
         if reason:
             run.ledger.days.append(DayRow(session.date, True, (), 0, (reason,), use_minutes))
+            number += 1
             continue
+        if stretches is not None and not use_minutes:
+            played = stretches.play(run, list(takewhile(_on_daily(dataset, bars), sessions[number:])))
+            number += played
+            if played:
+                continue
         try:
             run.play(session, lines(session), use_minutes=use_minutes)
         except (
             Exception
         ) as error:  # whatever a rule does, what was done before it is kept and the rule is named
-            failure = Failure(session.date, f"{type(error).__name__}: {error}")
-            break
-    dataset.check_unchanged()
-    return Result(
-        result_id=result_id(dataset, rules, sessions, bars=bars, version=version),
-        dataset_id=dataset.dataset_id,
-        ledger=run.ledger,
-        sessions=tuple(sessions),
-        failure=failure,
-    )
+            return Failure(session.date, f"{type(error).__name__}: {error}")
+        number += 1
+    return None
+
+
+def _on_daily(dataset: Dataset, bars: Bars) -> Callable[[Session], bool]:
+    """Whether a session is played on its daily bar."""
+
+    def is_daily(session: Session) -> bool:
+        has_minutes = bars is not Bars.DAILY and dataset.has_minutes(dataset.rows[session.date])
+        return not has_minutes and not _without_bars(dataset, session, bars)
+
+    return is_daily
 
 
 def result_id(
-    dataset: Dataset, rules: Parameters, sessions: Sequence[Session], *, bars: Bars, version: str
+    dataset: Dataset,
+    rules: Parameters,
+    sessions: Sequence[Session],
+    *,
+    bars: Bars,
+    engine: Engine,
+    version: str,
 ) -> str:
-    """16 hex digits over code version, data and parameters: the same ask has the same name."""
-    parts = [version, dataset.dataset_id, asdict(rules), [session.date for session in sessions], bars.value]
+    """16 hex digits over code version, data, parameters and engine: the same ask has the same name."""
+    dates = [session.date for session in sessions]
+    parts = [version, dataset.dataset_id, asdict(rules), dates, bars.value, engine.value]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def outcome_of(ledger: Ledger) -> str:
     """The hash over decisions, orders, fills and trades, in business order."""
     return outcome_hash(journal_rows(ledger), order_rows(ledger), fill_rows(ledger), trade_rows(ledger))
+
+
+def trades_hash(ledger: Ledger) -> str:
+    """The hash over fills and trades alone, which both engines keep: equal where they agree."""
+    return outcome_hash((), (), fill_rows(ledger), trade_rows(ledger))
 
 
 def journal_rows(ledger: Ledger) -> Iterator[JsonData]:

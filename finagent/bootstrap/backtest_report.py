@@ -7,7 +7,17 @@ from pathlib import Path
 
 from finagent.adapters.sqlite.views_orders import trade_document
 from finagent.backtest.ledger import DayRow, FillRow, Ledger
-from finagent.backtest.running import Bars, Result, as_lines, fill_rows, journal_rows, order_rows, outcome_of
+from finagent.backtest.running import (
+    Bars,
+    Engine,
+    Result,
+    as_lines,
+    fill_rows,
+    journal_rows,
+    order_rows,
+    outcome_of,
+    trades_hash,
+)
 from finagent.context import Document, Json
 from finagent.domain.money import money_text
 from finagent.domain.orders import ENTRY_LEG
@@ -20,8 +30,11 @@ BORROW_ASSUMED = "borrow assumed"
 EXITS_ATTACHED = "exits attached to the entry, as the paper venue takes them"
 
 
-def report(result: Result, *, bars: Bars, engine: str, elapsed_ms: int) -> Document:
-    """The document of surfaces.md, and what a reader has to know beside it."""
+def report(result: Result, *, bars: Bars, elapsed_ms: int) -> Document:
+    """The document of surfaces.md, and what a reader has to know beside it.
+
+    ``outcome_hash`` covers decisions and orders too: there is none where the kernel played a session.
+    """
     ledger = result.ledger
     trades = sorted(
         ledger.trades, key=lambda each: (each.session, each.exit_at_ms, each.symbol, each.trade_id)
@@ -30,10 +43,13 @@ def report(result: Result, *, bars: Bars, engine: str, elapsed_ms: int) -> Docum
     partial: Json = None if failure is None else {"session": failure.session, "error": failure.error}
     return {
         "result_id": result.result_id,
-        "outcome_hash": outcome_of(ledger),
+        "outcome_hash": outcome_of(ledger) if result.engine is Engine.REFERENCE else None,
+        "trades_hash": trades_hash(ledger),
         "from": result.sessions[0].date,
         "to": result.sessions[-1].date,
-        "engine": engine,
+        "engine": result.engine.value,
+        "kernel_sessions": len(ledger.tallies),
+        "checked": result.checked,
         "bars": bars.value,
         "dataset_id": result.dataset_id,
         "partial": partial,
@@ -47,11 +63,14 @@ def report(result: Result, *, bars: Bars, engine: str, elapsed_ms: int) -> Docum
 
 
 def keep(home: Path, document: Document, result: Result) -> Path:
-    """Store the document, decisions, orders and fills under the result's id; gives the folder."""
+    """Store the document and the fills under the result's id, decisions and orders where the reference played all of
+    it; gives the folder.
+    """
     folder = home / FOLDER / result.result_id
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "decisions.jsonl", as_lines(journal_rows(result.ledger)))
-    _write(folder / "orders.jsonl", as_lines(order_rows(result.ledger)))
+    if result.engine is Engine.REFERENCE:
+        _write(folder / "decisions.jsonl", as_lines(journal_rows(result.ledger)))
+        _write(folder / "orders.jsonl", as_lines(order_rows(result.ledger)))
     _write(folder / "fills.jsonl", as_lines(fill_rows(result.ledger)))
     _write(folder / RESULT, json.dumps(document, ensure_ascii=False) + "\n")
     _write(folder.parent / "last", result.result_id + "\n")
@@ -69,6 +88,7 @@ def _assumptions(ledger: Ledger) -> list[str]:
     """What the result takes for granted."""
     has_daily = any(not day.has_minutes and not day.skipped for day in ledger.days)
     is_borrowed = any("borrow_assumed" in row.plan.notes for row in ledger.plans.values())
+    is_borrowed |= any(tally.shorts for tally in ledger.tallies.values())
     named = ((OPEN_ASSUMED, has_daily), (BORROW_ASSUMED, is_borrowed), (EXITS_ATTACHED, True))
     return [name for name, is_true in named if is_true]
 
@@ -77,6 +97,8 @@ def _sessions(ledger: Ledger) -> list[Json]:
     plans = Counter(row.plan.session for row in ledger.plans.values())
     approved = Counter(row.plan.session for row in ledger.plans.values() if row.approved)
     orders = Counter(row.session for row in ledger.orders.values())
+    for date, tally in ledger.tallies.items():
+        plans[date], approved[date], orders[date] = tally.plans, tally.approved, tally.orders
     fills = Counter(row.session for row in ledger.fills)
     trades: Counter[str] = Counter(ledger.exit_sessions)
     pnl: Counter[str] = Counter()

@@ -8,7 +8,7 @@ from pathlib import Path
 from finagent import __version__
 from finagent.backtest.errors import BacktestError
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
-from finagent.backtest.running import Bars, run_backtest
+from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_report import keep, report
 from finagent.bootstrap.runs import chosen_sessions
@@ -35,12 +35,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Which sessions are tested, on which bars, with which symbols (none: all), and by which engine."""
+    """Which sessions are tested, on which bars, with which symbols (none: all), by which engine, and how many of the
+    kernel's sessions the reference plays again.
+    """
 
     first: str
     last: str
     bars: str = "auto"
-    engine: str = "reference"
+    engine: str = "kernel"
+    check: int = 0
     symbols: tuple[str, ...] = ()
     at: str | None = None
 
@@ -50,7 +53,8 @@ def backtest(
 ) -> Document:
     """Test the rules of the settings on the home's stored bars, and keep the result under ``reports/backtests``.
 
-    SurfaceError for a range without sessions or bars, an unknown symbol, or a dataset that changed.
+    SurfaceError for a range without sessions or bars, an unknown symbol, a dataset that changed, or a session in which
+    the engines differ.
     """
     from finagent.adapters.vendors.calendar import load_calendar
     from finagent.backtest.building import find_or_build
@@ -70,11 +74,13 @@ def backtest(
             day_lines(settings, calendar, at=request.at),
             sessions,
             bars=bars,
+            engine=Engine(request.engine),
+            check=request.check,
             version=__version__,
             told=progress,
         )
     elapsed_ms = SystemTicker().monotonic_ms() - started_ms
-    document = report(result, bars=bars, engine=request.engine, elapsed_ms=elapsed_ms)
+    document = report(result, bars=bars, elapsed_ms=elapsed_ms)
     folder = keep(home, document, result)
     return {**document, "folder": str(folder)}
 

@@ -71,11 +71,20 @@ def _summary(document: Document, page: Page) -> str:
         ("Drawdown", money(number(totals, "max_drawdown"))),
         ("Ambiguous", _ambiguous(totals, page)),
         ("Result", text(document, "result_id")),
-        ("Outcome", text(document, "outcome_hash")),
+        *([("Outcome", outcome)] if (outcome := text(document, "outcome_hash")) else []),
+        ("Engine", _engine(document)),
+        ("Trades", text(document, "trades_hash")),
         ("Dataset", text(document, "dataset_id")),
         ("Took", seconds((number(document, "elapsed_ms") or Decimal(0)) / 1000)),
     ]
     return page.pairs(facts)
+
+
+def _engine(document: Document) -> str:
+    by_kernel, checked = quantity(number(document, "kernel_sessions")), quantity(number(document, "checked"))
+    if text(document, "engine") == "reference":
+        return "reference"
+    return f"kernel for {by_kernel} sessions, {checked} of them checked"
 
 
 def _ambiguous(totals: Document, page: Page) -> str:

@@ -6,6 +6,9 @@ import pytest
 
 from finagent.adapters.bars.importer import import_folder
 from finagent.adapters.vendors.calendar import ExchangeCalendar, load_calendar
+from finagent.backtest.building import find_or_build
+from finagent.backtest.dataset import Dataset
+from finagent.bootstrap.stored import StoredMarket
 from tests.e2e.independent.market import RawMarket
 
 
@@ -27,3 +30,9 @@ def real_home(real_data: Path, calendar: ExchangeCalendar, tmp_path_factory: pyt
     home = tmp_path_factory.mktemp("real-home")
     import_folder(real_data, home, calendar=calendar)
     return home
+
+
+@pytest.fixture(scope="session")
+def dataset(real_home: Path, calendar: ExchangeCalendar, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The dataset of all real data."""
+    return find_or_build(StoredMarket(real_home), calendar, tmp_path_factory.mktemp("datasets"))

@@ -10,13 +10,11 @@ import pytest
 
 from finagent.adapters.sqlite.codec import decode
 from finagent.adapters.vendors.calendar import ExchangeCalendar
-from finagent.backtest.building import find_or_build
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.ledger import Ledger
 from finagent.backtest.running import run_backtest
 from finagent.bootstrap.backtests import day_lines, parameters
 from finagent.bootstrap.runs import run_path, run_replay
-from finagent.bootstrap.stored import StoredMarket
 from finagent.domain.orders import BrokerFill, OrderIntent
 from finagent.domain.plan import Plan
 from finagent.domain.positions import Trade
@@ -117,12 +115,6 @@ class Both:
     case: Case
     file: sqlite3.Connection
     ledger: Ledger
-
-
-@pytest.fixture(scope="module")
-def dataset(real_home: Path, calendar: ExchangeCalendar, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The dataset of all real data."""
-    return find_or_build(StoredMarket(real_home), calendar, tmp_path_factory.mktemp("datasets"))
 
 
 @pytest.fixture(

@@ -9,9 +9,10 @@ import pytest
 
 from finagent.backtest import building
 from finagent.backtest.building import find_or_build, kept_bytes
-from finagent.backtest.dataset import ABSENT, LIST, SEAL, open_dataset
+from finagent.backtest.dataset import ABSENT, LIST, open_dataset
 from finagent.backtest.errors import DatasetChangedError, DatasetRefusedError
 from finagent.backtest.market import open_session
+from finagent.backtest.sealing import SEAL
 from finagent.backtest.source import Halt
 from finagent.domain.market import Bar, CorporateAction, DailyBar, Earnings, Headline, Quote
 from tests.conformance.made_up import MadeUp, MadeUpCalendar, ms

@@ -74,7 +74,7 @@ def test_a_rule_that_fails_ends_the_run_there_and_keeps_what_was_before(tmp_path
     result = run_backtest(dataset, FREE, broken, sessions, told=lambda *step: told.append(step))
     assert [trade.session for trade in result.ledger.trades] == [DAY]
     assert [day.session for day in result.ledger.days] == [DAY]
-    document = report(result, bars=Bars.AUTO, engine="reference", elapsed_ms=1)
+    document = report(result, bars=Bars.AUTO, elapsed_ms=1)
     assert document["partial"] == {"session": NEXT_DAY, "error": "ZeroDivisionError: no such hour"}
     assert told == [(DAY, 1, 2), (NEXT_DAY, 2, 2)]
 
@@ -113,7 +113,7 @@ def test_a_dataset_changed_under_the_run_gives_no_result(tmp_path: Path) -> None
 def test_the_document_counts_what_happened(tmp_path: Path) -> None:
     """Sessions, trades, totals with their bounds, assumptions; money as texts."""
     found = play(two_days(), tmp_path, last=NEXT_DAY)
-    document = report(found.result, bars=Bars.AUTO, engine="reference", elapsed_ms=7)
+    document = report(found.result, bars=Bars.AUTO, elapsed_ms=7)
     rows = document["sessions"]
     assert isinstance(rows, list)
     assert rows[0] == {
@@ -134,7 +134,7 @@ def test_the_document_counts_what_happened(tmp_path: Path) -> None:
 def test_results_are_kept_whole(tmp_path: Path) -> None:
     """The document, and a line for each decision, order and fill; the newest is named."""
     found = play(two_days(), tmp_path / "data")
-    document = report(found.result, bars=Bars.AUTO, engine="reference", elapsed_ms=7)
+    document = report(found.result, bars=Bars.AUTO, elapsed_ms=7)
     folder = keep(tmp_path, document, found.result)
     assert json.loads((folder / "result.json").read_text()) == document
     assert (tmp_path / FOLDER / "last").read_text().strip() == document["result_id"] == folder.name

@@ -1,0 +1,107 @@
+"""Exact shares, prices on the tick grid and fees, in integers of 64 bits: no product passes 2^62 within the bounds.
+
+Each is a formula of the domain (``money``, ``grid``, ``costs``) with its products taken apart; amounts are never
+negative.
+"""
+
+from finagent.backtest.kernel import columns as c
+from finagent.backtest.kernel.compiling import compiled
+
+RATIO = 1_000_000
+SHARE_E4 = 10_000
+CENT_E8 = 1_000_000
+
+
+@compiled
+def share_floor(amount: int, ratio_e6: int) -> int:
+    """``amount * ratio_e6 // 1_000_000``."""
+    whole = amount // RATIO
+    return whole * ratio_e6 + (amount - whole * RATIO) * ratio_e6 // RATIO
+
+
+@compiled
+def share_ceil(amount: int, ratio_e6: int) -> int:
+    """The same rounded up."""
+    whole = amount // RATIO
+    return whole * ratio_e6 + -(-(amount - whole * RATIO) * ratio_e6 // RATIO)
+
+
+@compiled
+def affordable(money_e8: int, per_share_e10: int) -> int:
+    """``money_e8 * 1_000_000 // per_share_e10``, in three steps of long division; nothing of less than nothing."""
+    if money_e8 <= 0:
+        return 0
+    quotient = money_e8 // per_share_e10
+    rest = money_e8 - quotient * per_share_e10
+    for _ in range(3):
+        rest *= 100
+        digit = rest // per_share_e10
+        quotient = quotient * 100 + digit
+        rest -= digit * per_share_e10
+    return quotient
+
+
+@compiled
+def half_even(numerator: int, denominator: int) -> int:
+    """The nearest quotient, ties to even."""
+    quotient = numerator // denominator
+    twice = 2 * (numerator - quotient * denominator)
+    if twice > denominator or (twice == denominator and quotient % 2 == 1):
+        return quotient + 1
+    return quotient
+
+
+@compiled
+def tick_e4(price_e4: int) -> int:
+    """The price increment at a price."""
+    return 100 if price_e4 >= 10_000 else 1
+
+
+@compiled
+def towards(entry_e4: int, numerator: int) -> int:
+    """The grid price nearest to ``numerator / 1_000_000`` on its entry side."""
+    if numerator > entry_e4 * RATIO:
+        price_e4 = numerator // RATIO
+        tick = tick_e4(price_e4)
+        return price_e4 // tick * tick
+    price_e4 = -(-numerator // RATIO)
+    tick = tick_e4(price_e4)
+    return -(-price_e4 // tick) * tick
+
+
+@compiled
+def slipped(is_buy: bool, price_e4: int, slippage_e6: int) -> int:
+    """The price after slippage, rounded against the trader to the grid and never below one tick."""
+    tick = tick_e4(price_e4)
+    step = RATIO * tick
+    if is_buy:
+        return -(-price_e4 * (RATIO + slippage_e6) // step) * tick
+    return max(price_e4 * (RATIO - slippage_e6) // step * tick, tick)
+
+
+@compiled
+def fees(p: list[int], day: list[int], is_buy: bool, quantity_e4: int, price_e4: int) -> int:
+    """Commission and, on sales, the session's regulatory fees of one fill, each rounded up by itself."""
+    whole = quantity_e4 // SHARE_E4
+    charge = whole * p[c.FEE_SHARE] + -(-(quantity_e4 - whole * SHARE_E4) * p[c.FEE_SHARE] // SHARE_E4)
+    charge = max(charge, p[c.FEE_MIN])
+    if p[c.FEE_MAX] >= 0:
+        charge = min(charge, share_ceil(quantity_e4 * price_e4, p[c.FEE_MAX]))
+    if is_buy or p[c.HAS_REGULATORY] == 0:
+        return charge
+    return charge + _sec_fee(day[c.SEC_CENTS], quantity_e4 * price_e4) + _taf(day, quantity_e4)
+
+
+@compiled
+def _sec_fee(cents: int, notional_e8: int) -> int:
+    """``ceil(notional_e8 * cents / 10^14)`` cents, the notional taken apart at 10^7."""
+    high = notional_e8 // 10_000_000
+    low = (notional_e8 - high * 10_000_000) * cents
+    carried = high * cents + low // 10_000_000
+    is_more = low % 10_000_000 > 0 or carried % 10_000_000 > 0
+    return (carried // 10_000_000 + (1 if is_more else 0)) * CENT_E8
+
+
+@compiled
+def _taf(day: list[int], quantity_e4: int) -> int:
+    return min(-(-quantity_e4 * day[c.TAF_RATE] // (SHARE_E4 * CENT_E8)) * CENT_E8, day[c.TAF_CAP])

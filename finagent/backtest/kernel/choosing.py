@@ -1,0 +1,191 @@
+"""From a session's candidates to sized plans: limits of the scan, score, stop and target, quantity.
+
+The formulas are those of ``gap_filters``, ``scoring``, ``planning`` and ``risk`` of the domain.
+"""
+
+from finagent.backtest.kernel import columns as c
+from finagent.backtest.kernel.arithmetic import (
+    RATIO,
+    SHARE_E4,
+    affordable,
+    half_even,
+    share_ceil,
+    share_floor,
+    towards,
+)
+from finagent.backtest.kernel.compiling import compiled
+
+MAX_PRICE_E4 = 10**11
+MAX_QUANTITY_E4 = 10**13
+MIN_MARGIN_E8 = 2_000 * 10**8
+
+
+@compiled
+def choose(
+    day: list[int], rows: list[list[int]], p: list[int], plans: list[list[int]], tally: list[int]
+) -> int:
+    """The best tradable candidates into ``plans``, best score first, then by symbol; gives how many."""
+    count = 0
+    for number in range(day[c.FIRST], day[c.LAST]):
+        row = rows[number]
+        if row[c.GAP] < p[c.MIN_GAP]:
+            break
+        if not _passes(row, p):
+            continue
+        tally[c.CANDIDATES] += 1
+        if row[c.DIRECTION] < 0 and p[c.ALLOWS_SHORTS] == 0:
+            continue
+        value = _score(row, p)
+        place = count
+        while place > 0 and _is_before(value, row, plans[place - 1], rows):
+            place -= 1
+        if place >= p[c.TOP]:
+            continue
+        count = min(count + 1, p[c.TOP])
+        for later in range(count - 1, place, -1):
+            plans[later][c.P_ROW] = plans[later - 1][c.P_ROW]
+            plans[later][c.P_SCORE] = plans[later - 1][c.P_SCORE]
+        plans[place][c.P_ROW] = number
+        plans[place][c.P_SCORE] = value
+    return count
+
+
+@compiled
+def _passes(row: list[int], p: list[int]) -> bool:
+    """Whether a candidate of the index is one under these limits."""
+    if row[c.INDICATION] < p[c.MIN_PRICE] or row[c.INDICATION] > p[c.MAX_PRICE]:
+        return False
+    if p[c.KEEPS_UNKNOWN] == 0 and (row[c.ADV_USD] < 0 or row[c.RVOL] < 0 or row[c.SPREAD] < 0):
+        return False
+    if 0 <= row[c.ADV_USD] < p[c.MIN_ADV] or 0 <= row[c.RVOL] < p[c.MIN_RVOL]:
+        return False
+    if row[c.PREMARKET] == 1 and max(row[c.PREMARKET_VOLUME], 0) < p[c.MIN_PREMARKET]:
+        return False
+    return row[c.SPREAD] <= p[c.MAX_SPREAD]
+
+
+@compiled
+def _score(row: list[int], p: list[int]) -> int:
+    return half_even(
+        row[c.VOLATILITY] * p[c.W_VOLATILITY]
+        + row[c.CATALYST] * p[c.W_CATALYST]
+        + row[c.SENTIMENT] * p[c.W_SENTIMENT]
+        + row[c.LIQUIDITY] * p[c.W_LIQUIDITY],
+        RATIO,
+    )
+
+
+@compiled
+def _is_before(value: int, row: list[int], plan: list[int], rows: list[list[int]]) -> bool:
+    if value != plan[c.P_SCORE]:
+        return value > plan[c.P_SCORE]
+    return row[c.SYMBOL] < rows[plan[c.P_ROW]][c.SYMBOL]
+
+
+@compiled
+def draw_up(plan: list[int], row: list[int], p: list[int]) -> bool:
+    """Stop at the tighter of percentage and ATR multiple, target at a multiple of R; False: there is no plan."""
+    sign, reference = row[c.DIRECTION], row[c.LAST_PRICE]
+    if sign < 0 and row[c.RESTRICTED] < 0:
+        return False
+    width = reference * p[c.STOP_WIDTH]
+    if row[c.ATR] > 0:
+        width = min(width, row[c.ATR] * p[c.STOP_ATR])
+    stop = towards(reference, reference * RATIO - sign * width)
+    if sign * (reference - stop) <= 0:
+        return False
+    risk = sign * (reference - stop)
+    target = towards(reference, reference * RATIO + sign * risk * p[c.TARGET_R])
+    if sign * (target - reference) <= 0 or target <= 0:
+        return False
+    plan[c.P_STOP], plan[c.P_TARGET], plan[c.P_RISK] = stop, target, risk
+    return True
+
+
+@compiled
+def size(
+    plan: list[int],
+    row: list[int],
+    p: list[int],
+    equity_e8: int,
+    funds_e8: int,
+    taken: tuple[int, int, int, int],
+) -> int:
+    """The quantity that every cap allows, in whole lots; 0 refuses.
+
+    ``taken``: what other plans reserve (notional, worst case), how many they are, and the orders of the last minute.
+    """
+    notional_e8, worst_e8, others, orders = taken
+    if others >= p[c.MOST_POSITIONS] or others >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:
+        return 0
+    price, risk, is_short = row[c.LAST_PRICE], plan[c.P_RISK], row[c.DIRECTION] < 0
+    if plan[c.P_STOP] <= 0 or plan[c.P_STOP] > MAX_PRICE_E4 or plan[c.P_TARGET] > MAX_PRICE_E4:
+        return 0
+    if is_short and (p[c.IS_CASH_SETTLED] == 1 or row[c.RESTRICTED] == 1):
+        return 0
+    if is_short and p[c.NEEDS_MARGIN] == 1 and equity_e8 < MIN_MARGIN_E8:
+        return 0
+    capital = max(equity_e8, 0)
+    if p[c.BANKROLL] >= 0:
+        capital = min(capital, p[c.BANKROLL])
+    cost = price * (RATIO + p[c.SIZING_SLIPPAGE])
+    quantity = share_floor(capital, p[c.RISK_PER_TRADE]) // risk
+    if p[c.MAX_POSITION] >= 0:
+        quantity = min(quantity, affordable(share_floor(capital, p[c.MAX_POSITION]), cost))
+    if p[c.MAX_POSITION_E8] >= 0:
+        quantity = min(quantity, affordable(p[c.MAX_POSITION_E8], cost))
+    if p[c.MAX_ORDER_E8] >= 0:
+        quantity = min(quantity, affordable(p[c.MAX_ORDER_E8], cost))
+    if row[c.ADV_SHARES] >= 0:
+        quantity = min(quantity, share_floor(row[c.ADV_SHARES] * SHARE_E4, p[c.MAX_ADV_SHARE]))
+    quantity = min(quantity, affordable(funds_e8, cost))
+    if p[c.MAX_EXPOSURE] >= 0:
+        exposure = share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8
+        quantity = min(quantity, affordable(exposure, cost))
+    room = _flatten_limit(p, equity_e8)
+    if room >= 0:
+        quantity = min(quantity, affordable(room - worst_e8, risk * (RATIO + p[c.EXTRA_R])))
+    lot = max(p[c.LOT], SHARE_E4) if is_short else p[c.LOT]
+    return quantity // lot * lot
+
+
+@compiled
+def _flatten_limit(p: list[int], equity_e8: int) -> int:
+    """The day's loss that closes everything; OFF where there is none."""
+    amount = p[c.FLATTEN_E8]
+    if p[c.FLATTEN_SHARE] < 0:
+        return amount
+    share = share_floor(max(equity_e8, 0), p[c.FLATTEN_SHARE])
+    return share if amount < 0 else min(share, amount)
+
+
+@compiled
+def notional(row: list[int], p: list[int], quantity_e4: int) -> int:
+    """What a quantity takes from the limits at its worst entry."""
+    worth = quantity_e4 * row[c.LAST_PRICE]
+    return worth + share_ceil(worth, p[c.SIZING_SLIPPAGE])
+
+
+@compiled
+def worst_case(plan: list[int], p: list[int], quantity_e4: int) -> int:
+    """What a quantity loses at its stop and the extra R beyond it."""
+    risk = quantity_e4 * plan[c.P_RISK]
+    return risk + share_ceil(risk, p[c.EXTRA_R])
+
+
+@compiled
+def may_leave(row: list[int], p: list[int], equity_e8: int, quantity_e4: int) -> bool:
+    """The last look at an order: its quantity, and its worth against the caps with the price band on top."""
+    if quantity_e4 > MAX_QUANTITY_E4:
+        return False
+    worth = quantity_e4 * row[c.LAST_PRICE]
+    if p[c.MAX_ORDER_E8] >= 0 and worth > p[c.MAX_ORDER_E8]:
+        return False
+    cap = equity_e8
+    if p[c.MAX_POSITION_E8] >= 0:
+        cap = min(cap, p[c.MAX_POSITION_E8])
+    if p[c.MAX_POSITION] >= 0:
+        cap = min(cap, share_floor(equity_e8, p[c.MAX_POSITION]))
+    if p[c.BANKROLL] >= 0:
+        cap = min(cap, p[c.BANKROLL])
+    return worth <= share_floor(cap, RATIO + max(p[c.PRICE_BAND], 0))

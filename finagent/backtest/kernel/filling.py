@@ -1,0 +1,126 @@
+"""An executed plan's day on one daily bar: entry at the open, stop and target in the bar, the rest at the close.
+
+The fills are those of ``domain.fills`` for an entry with its attached legs.
+"""
+
+from finagent.backtest.kernel import columns as c
+from finagent.backtest.kernel.arithmetic import SHARE_E4, fees, share_floor, slipped
+from finagent.backtest.kernel.compiling import compiled
+
+
+@compiled
+def carry(
+    plan: list[int],
+    row: list[int],
+    day: list[int],
+    p: list[int],
+    state: list[int],
+    tally: list[int],
+    fills: list[list[int]],
+) -> tuple[int, int]:
+    """Everything that fills of a plan; gives what it gained and what its sales brought, in 1e-8."""
+    is_long = row[c.DIRECTION] > 0
+    budget = share_floor(row[c.VOLUME] * SHARE_E4, p[c.PARTICIPATION]) // p[c.LOT] * p[c.LOT]
+    bought = min(plan[c.P_QUANTITY], budget)
+    if bought <= 0:
+        return 0, 0
+    price, opened = slipped(is_long, row[c.OPEN], p[c.OPEN_SLIPPAGE]), row[c.OPEN]
+    fee = fees(p, day, is_long, bought, price)
+    _keep(fills, state, tally, (c.AT_OPEN, c.ENTRY_LEG, bought, price, opened, fee), (0, 0, 0))
+    entry_e8, total_fees = bought * price, fee
+    more = min(plan[c.P_QUANTITY] - bought, budget)
+    if more > 0:  # the day's own share of the volume, at the same open
+        price = slipped(is_long, opened, p[c.SLIPPAGE])
+        fee = fees(p, day, is_long, more, price)
+        _keep(fills, state, tally, (c.IN_DAY, c.ENTRY_LEG, more, price, opened, fee), (0, 0, 0))
+        entry_e8, total_fees = entry_e8 + more * price, total_fees + fee
+    held = bought + more
+    exit_e8, gone, fee, is_ambiguous = _leave_inside(
+        plan, row, day, p, state, tally, fills, held, budget - more
+    )
+    total_fees += fee
+    if gone < held:
+        tally[c.ORDERS] += 1
+        times = p[c.OPEN_MULTIPLIER] if day[c.CLOSE_MINUTE] < p[c.OPEN_MINUTES] else 1
+        price = slipped(not is_long, row[c.CLOSE], p[c.SLIPPAGE] * times)
+        fee = fees(p, day, not is_long, held - gone, price)
+        _keep(fills, state, tally, (c.AT_CLOSE, c.EXIT_LEG, held - gone, price, row[c.CLOSE], fee), (0, 0, 0))
+        exit_e8, total_fees = exit_e8 + (held - gone) * price, total_fees + fee
+    gained = row[c.DIRECTION] * (exit_e8 - entry_e8) - total_fees
+    tally[c.TRADES] += 1
+    tally[c.WINS] += 1 if gained > 0 else 0
+    tally[c.FEES] += total_fees
+    tally[c.GAINED] += gained
+    tally[c.AMBIGUOUS] += is_ambiguous
+    return gained, exit_e8 if is_long else entry_e8
+
+
+@compiled
+def _leave_inside(
+    plan: list[int],
+    row: list[int],
+    day: list[int],
+    p: list[int],
+    state: list[int],
+    tally: list[int],
+    fills: list[list[int]],
+    held: int,
+    left: int,
+) -> tuple[int, int, int, int]:
+    """Stop or target: money, quantity and fees of the exit, and whether the bar left its order open."""
+    is_long = row[c.DIRECTION] > 0
+    lowest, highest = min(row[c.HIGH], row[c.LOW]), max(row[c.HIGH], row[c.LOW])
+    if is_long:
+        is_stopped, is_reached = lowest <= plan[c.P_STOP], highest >= plan[c.P_TARGET]
+    else:
+        is_stopped, is_reached = highest >= plan[c.P_STOP], lowest <= plan[c.P_TARGET]
+    gone = min(held, left)
+    if gone <= 0 or not (is_stopped or is_reached):
+        return 0, 0, 0, 0
+    leg, reference = c.STOP_LEG, plan[c.P_STOP]
+    price = stopped = slipped(not is_long, reference, p[c.SLIPPAGE])
+    if not is_stopped or (is_reached and _is_target_first(plan, row, p)):
+        leg, price, reference = c.TARGET_LEG, plan[c.P_TARGET], plan[c.P_TARGET]
+    is_ambiguous = 1 if is_stopped and is_reached else 0
+    low, high = min(stopped, plan[c.P_TARGET]), max(stopped, plan[c.P_TARGET])
+    bounds = (is_ambiguous, high, low) if is_long else (is_ambiguous, low, high)
+    fee = fees(p, day, not is_long, gone, price)
+    _keep(fills, state, tally, (c.IN_DAY, leg, gone, price, reference, fee), bounds)
+    return gone * price, gone, fee, is_ambiguous
+
+
+@compiled
+def _is_target_first(plan: list[int], row: list[int], p: list[int]) -> bool:
+    """Which comes first of two that were both touched: by rule, or along open, high, low, close."""
+    if p[c.AMBIGUITY] != c.ALONG_PATH:
+        return p[c.AMBIGUITY] == c.TARGET_FIRST
+    if row[c.DIRECTION] > 0:
+        return row[c.HIGH] >= plan[c.P_TARGET] and row[c.HIGH] > plan[c.P_STOP]
+    return row[c.HIGH] <= plan[c.P_TARGET] and row[c.HIGH] < plan[c.P_STOP]
+
+
+@compiled
+def _keep(
+    fills: list[list[int]],
+    state: list[int],
+    tally: list[int],
+    fill: tuple[int, int, int, int, int, int],
+    bounds: tuple[int, int, int],
+) -> None:
+    """Count a fill, and write it down where there is room for fills at all."""
+    tally[c.FILLS] += 1
+    number = state[c.FILLS_KEPT]
+    if number >= len(fills):
+        return
+    state[c.FILLS_KEPT] = number + 1
+    kept = fills[number]
+    kept[c.F_PLAN] = state[c.PLANS_KEPT] - 1
+    (
+        kept[c.F_PHASE],
+        kept[c.F_LEG],
+        kept[c.F_QUANTITY],
+        kept[c.F_PRICE],
+        kept[c.F_REFERENCE],
+        kept[c.F_FEES],
+    ) = fill
+    kept[c.F_AMBIGUOUS], kept[c.F_BEST], kept[c.F_WORST] = bounds

@@ -1,0 +1,185 @@
+"""What the kernel kept of one set, told as the reference engine tells it: fills in order, positions and trades."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from finagent.backtest.kernel import columns as c
+from finagent.backtest.kernel.engine import Played
+from finagent.backtest.ledger import FillRow
+from finagent.backtest.source import Ints
+from finagent.domain.fills import ModelFill
+from finagent.domain.legs import ENTRY, EXIT, STOP, entry_side, exit_side, order_id
+from finagent.domain.market import Bar, Direction, Session
+from finagent.domain.money import RATIO_SCALE
+from finagent.domain.orders import BrokerFill, Scope, plan_id, trade_id
+from finagent.domain.plan import ExitLeg, Management, Plan
+from finagent.domain.positions import ExitReason, LegFill, Position, Trade, make_trade
+from finagent.domain.setups import Setup
+
+TARGET = "target-1"
+LEGS = (ENTRY, STOP, TARGET, EXIT)
+REASONS = (None, ExitReason.STOP, ExitReason.TARGET, ExitReason.FLATTEN)
+
+
+@dataclass(frozen=True, slots=True)
+class DayTold:
+    """A session's fills and trades as they were booked, and its positions."""
+
+    fills: tuple[FillRow, ...]
+    positions: tuple[Position, ...]
+    trades: tuple[Trade, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """A plan with its fills; ``phases`` say when in the day each of them fell."""
+
+    plan: Plan
+    fills: tuple[FillRow, ...]
+    phases: tuple[int, ...]
+    bar: Bar
+
+
+def told_days(
+    played: Played,
+    rows: Ints,
+    sessions: Sequence[Session],
+    ticks: Sequence[str | None],
+    symbols: Sequence[str],
+    scope: Scope,
+) -> Iterator[DayTold]:
+    """Session by session; ``ticks``: the scan each one planned with."""
+    fills: list[list[list[int]]] = [[] for _ in played.kept]
+    for fill in played.fills.tolist():
+        fills[fill[c.F_PLAN]].append(fill)
+    days: list[list[_Carried]] = [[] for _ in sessions]
+    for kept, own in zip(played.kept.tolist(), fills, strict=True):
+        number = kept[c.K_DAY]
+        row = rows[kept[c.K_ROW]].tolist()
+        plan = _plan(kept, row, sessions[number], ticks[number] or "", symbols[row[c.SYMBOL]], scope)
+        days[number].append(_carried(plan, row, own, sessions[number], scope))
+    return (_told(day, scope) for day in days)
+
+
+def _plan(kept: list[int], row: list[int], session: Session, tick: str, symbol: str, scope: Scope) -> Plan:
+    return Plan(
+        plan_id=plan_id(scope, session=session.date, scan_tick=tick, symbol=symbol, version=1),
+        version=1,
+        session=session.date,
+        scan_tick=tick,
+        symbol=symbol,
+        rank=0,
+        preset="classic",
+        setup=Setup.NEXT_OPEN,
+        direction=Direction.LONG if row[c.DIRECTION] > 0 else Direction.SHORT,
+        score_e6=kept[c.K_SCORE],
+        reference_e4=row[c.LAST_PRICE],
+        stop_e4=kept[c.K_STOP],
+        targets=(ExitLeg(leg=TARGET, share_e6=RATIO_SCALE, price_e4=kept[c.K_TARGET]),),
+        management=Management(),
+        decided_at_ms=session.open_ms,
+        entry_from_ms=session.open_ms,
+        entry_until_ms=session.close_ms,
+        quantity_e4=kept[c.K_QUANTITY],
+    )
+
+
+def _carried(
+    plan: Plan, row: list[int], fills: Sequence[list[int]], session: Session, scope: Scope
+) -> _Carried:
+    bar = Bar(session.open_ms, row[c.OPEN], row[c.HIGH], row[c.LOW], row[c.CLOSE], row[c.VOLUME])
+    rows: list[FillRow] = []
+    seen: dict[int, int] = {}
+    for fill in fills:
+        leg = fill[c.F_LEG]
+        seen[leg] = seen.get(leg, 0) + 1
+        rows.append(_fill_row(plan, fill, seen[leg], session, scope))
+        if leg in (c.STOP_LEG, c.TARGET_LEG):
+            bar = _cut(bar, fill[c.F_PRICE])
+    return _Carried(plan, tuple(rows), tuple(fill[c.F_PHASE] for fill in fills), bar)
+
+
+def _cut(bar: Bar, price_e4: int) -> Bar:
+    """After an exit the day says nothing more of the position."""
+    if price_e4 < bar.open_e4:
+        return replace(bar, low_e4=max(bar.low_e4, price_e4))
+    return replace(bar, high_e4=min(bar.high_e4, price_e4))
+
+
+def _fill_row(plan: Plan, fill: list[int], number: int, session: Session, scope: Scope) -> FillRow:
+    name = LEGS[fill[c.F_LEG]]
+    own_id = order_id(plan, name, 1, scope)
+    at_ms = session.open_ms if fill[c.F_PHASE] == c.AT_OPEN else session.close_ms
+    is_ambiguous = bool(fill[c.F_AMBIGUOUS])
+    model = ModelFill(
+        client_order_id=own_id,
+        symbol=plan.symbol,
+        side=entry_side(plan) if fill[c.F_LEG] == c.ENTRY_LEG else exit_side(plan),
+        quantity_e4=fill[c.F_QUANTITY],
+        price_e4=fill[c.F_PRICE],
+        reference_e4=fill[c.F_REFERENCE],
+        at_ms=at_ms,
+        fees_e8=fill[c.F_FEES],
+        is_ambiguous=is_ambiguous,
+        best_e4=fill[c.F_BEST] if is_ambiguous else None,
+        worst_e4=fill[c.F_WORST] if is_ambiguous else None,
+    )
+    told = BrokerFill(
+        execution_id=f"{own_id}:{number}",
+        client_order_id=own_id,
+        symbol=model.symbol,
+        side=model.side,
+        quantity_e4=model.quantity_e4,
+        price_e4=model.price_e4,
+        at_ms=model.at_ms,
+        fees_e8=model.fees_e8,
+        reference_e4=model.reference_e4,
+        is_ambiguous=model.is_ambiguous,
+    )
+    return FillRow(told, plan.plan_id, plan.session, name, REASONS[fill[c.F_LEG]], model)
+
+
+def _told(day: Sequence[_Carried], scope: Scope) -> DayTold:
+    """As the reference books it: by phase of the day, then by symbol and leg; a trade in the phase that ended it."""
+    places = [
+        (phase, carried.plan.symbol, row.leg, row)
+        for carried in day
+        for phase, row in zip(carried.phases, carried.fills, strict=True)
+    ]
+    places.sort(key=lambda each: each[:3])
+    filled = [carried for carried in day if carried.fills]
+    filled.sort(key=lambda carried: (carried.phases[-1], carried.plan.symbol))
+    return DayTold(
+        tuple(each[3] for each in places),
+        tuple(_position(carried) for carried in filled),
+        tuple(_trade(carried, scope) for carried in filled),
+    )
+
+
+def _trade(carried: _Carried, scope: Scope) -> Trade:
+    plan = carried.plan
+    identity = trade_id(scope, session=plan.session, scan_tick=plan.scan_tick, symbol=plan.symbol)
+    legs = [LegFill(leg=row.leg, fill=row.fill, reason=row.reason) for row in carried.fills]
+    return make_trade(plan, legs, (carried.bar,), trade_id=identity)
+
+
+def _position(carried: _Carried) -> Position:
+    """What the fills fold to: flat."""
+    plan, fills = carried.plan, [row.fill for row in carried.fills]
+    bought = [fill for fill in fills if fill.side.sign > 0]
+    sold = [fill for fill in fills if fill.side.sign < 0]
+    last_ms = max(fill.at_ms for fill in fills)
+    return Position(
+        plan_id=plan.plan_id,
+        symbol=plan.symbol,
+        session=plan.session,
+        direction=plan.direction,
+        bought_e4=sum(fill.quantity_e4 for fill in bought),
+        sold_e4=sum(fill.quantity_e4 for fill in sold),
+        bought_e8=sum(fill.quantity_e4 * fill.price_e4 for fill in bought),
+        sold_e8=sum(fill.quantity_e4 * fill.price_e4 for fill in sold),
+        fees_e8=sum(fill.fees_e8 for fill in fills),
+        opened_at_ms=min(fill.at_ms for fill in fills),
+        closed_at_ms=last_ms,
+        last_at_ms=last_ms,
+    )

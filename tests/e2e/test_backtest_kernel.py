@@ -1,0 +1,72 @@
+"""On real daily bars the kernel gives what the reference gives: every fill, trade and count of every session."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from finagent.adapters.vendors.calendar import ExchangeCalendar
+from finagent.backtest.checking import facts
+from finagent.backtest.dataset import Dataset
+from finagent.backtest.running import Bars, Engine, run_backtest, trades_hash
+from finagent.bootstrap.backtests import day_lines, parameters
+from finagent.settings import load_settings
+
+RISK, SCAN, EXECUTION = "FINAGENT__RISK__", "FINAGENT__SCAN__", "FINAGENT__EXECUTION__"
+LOOSE = {f"{SCAN}MIN_GAP_PCT": "2", f"{RISK}ALLOW_SHORTS": "true"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Sessions, settings, and the fewest trades that make the comparison one."""
+
+    name: str
+    sessions: tuple[str, str]
+    environment: dict[str, str]
+    least_trades: int
+
+
+A_YEAR, ALL = ("2017-01-03", "2017-12-29"), ("2005-01-03", "2018-02-15")
+CASES = (Case("a year", A_YEAR, {}, 200), Case("a year, both ways", A_YEAR, LOOSE, 400))
+MORE = (
+    Case("all", ALL, {}, 4_000),
+    Case("all, both ways", ALL, LOOSE, 4_000),
+    Case("all, faded", ALL, {**LOOSE, f"{SCAN}STYLE": "fade"}, 4_000),
+    Case("all, micro", ALL, {f"{RISK}PROFILE": "micro"}, 1_000),
+    Case(
+        "all, hardly any volume",
+        ALL,
+        {**LOOSE, f"{EXECUTION}PARTICIPATION_PCT": "0.003", f"{EXECUTION}AMBIGUITY": "path"},
+        1_000,
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(pytest.param(case, id=case.name) for case in CASES),
+        *(pytest.param(case, id=case.name, marks=pytest.mark.full) for case in MORE),
+    ],
+)
+def test_kernel_is_the_reference_on_real_bars(
+    case: Case, dataset: Dataset, calendar: ExchangeCalendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same settings through both, session by session; sessions played again by themselves agree, too."""
+    for name, value in case.environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    rules, lines = parameters(settings), day_lines(settings, calendar)
+    sessions = dataset.between(*case.sessions)
+    reference = run_backtest(dataset, rules, lines, sessions, bars=Bars.DAILY)
+    kernel = run_backtest(dataset, rules, lines, sessions, bars=Bars.DAILY, engine=Engine.KERNEL, check=20)
+    assert len(kernel.ledger.tallies) == len(sessions)
+    assert kernel.checked == 20
+    assert [trade.trade_id for trade in kernel.ledger.trades] == [
+        trade.trade_id for trade in reference.ledger.trades
+    ]
+    assert trades_hash(kernel.ledger) == trades_hash(reference.ledger)
+    assert kernel.ledger.days == reference.ledger.days
+    for session in sessions[:: max(1, len(sessions) // 300)]:
+        ours, theirs = (dict(facts(each.ledger, session.date)) for each in (kernel, reference))
+        assert ours == theirs
+    assert len(reference.ledger.trades) >= case.least_trades
