@@ -33,6 +33,7 @@ from finagent.cli import (
 from finagent.cli.failures import BROKEN_PIPE, INTERRUPTED, explain, show
 from finagent.cli.invocation import HOME_VARIABLE, Invocation, default_home
 from finagent.context import ExitCode
+from finagent.runtime.files import keep_private
 
 app = typer.Typer(
     name="finagent",
@@ -107,6 +108,8 @@ def root(
     demo = a made-up market; replay = past sessions through the agent; backtest = research on rules;
     orchestrate = the agent itself.
     """
+    if context.invoked_subcommand != "init":  # its settings hold no secret, and a container may read them
+        keep_private()
     context.obj = Invocation(home if home is not None else default_home(), config_file, verbose)
 
 

@@ -1,7 +1,12 @@
-"""Names on the disk: a folder's entries outlive a loss of power once they are synced."""
+"""Files on the disk: who may read new ones, and names that outlive a loss of power."""
 
 import os
 from pathlib import Path
+
+
+def keep_private() -> None:
+    """Files and folders that this process makes from now on are their owner's alone, whatever they ask for."""
+    os.umask(os.umask(0o077) | 0o077)
 
 
 def sync_folder(folder: Path) -> None:

@@ -218,6 +218,29 @@ def test_agent_starts_answers_and_stops_cleanly(home: Path, number: signal.Signa
     assert finagent(home, "journal", "verify").returncode == 0
 
 
+def test_home_is_its_owners_alone(home: Path) -> None:
+    """Database, logs, backups and folders, whatever the shell's umask gives away."""
+    agent = subprocess.Popen(
+        [*FINAGENT, "orchestrate", "--port", "0"],
+        env=environment(home), cwd=home.parent, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, umask=0o022,
+    )  # fmt: skip
+    try:
+        assert agent.stderr is not None
+        assert any(line.startswith("finagent runs at ") for line in agent.stderr)
+        saved = subprocess.run(
+            [*FINAGENT, "db", "backup"], env=environment(home), cwd=home.parent, check=False, umask=0o022
+        )
+        assert saved.returncode == 0
+        made = [home, *home.rglob("*")]
+    finally:
+        agent.send_signal(signal.SIGTERM)
+        agent.communicate(timeout=60)
+    assert {"finagent.db", "finagent.db-wal", "backups", "logs"} <= {path.name for path in made}
+    left = [home, *home.rglob("*")]
+    assert [path.name for path in left if path.stat().st_mode & 0o077] == []
+
+
 def test_demo_ends_with_a_day_report(home: Path) -> None:
     """Without terminal and page policy decides; the report and every reading verb agree on the trades."""
     done = finagent(home, "demo", "--no-dashboard", "--port", "0", "--speed", "50000")
