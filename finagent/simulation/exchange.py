@@ -18,10 +18,13 @@ from finagent.domain.orders import (
 from finagent.simulation.calendar import SimulatedCalendar
 from finagent.simulation.faults import Faults
 from finagent.simulation.loop import Outside
+from finagent.simulation.orders import as_order, words
 from finagent.simulation.tape import Tape
 
 POINT_MS = 20_000
 SHARE_E4 = 10_000
+RACES = 0.6
+"""How often a cancel is raced where that is on."""
 FEE_E8 = 35_000_000
 """Of each execution: 0.35."""
 WORKING = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
@@ -84,6 +87,7 @@ class Exchange:
         tape: Tape,
         faults: Faults,
         rng: random.Random,
+        race: random.Random,
         *,
         has_attached_exits: bool,
         cash_e8: int,
@@ -95,8 +99,10 @@ class Exchange:
         self.executed: Callable[[BrokerFill], None] = lambda fill: None
         self.overfilled: Callable[[str, int], None] = lambda order_id, more_e4: None
         self.external_e4: Counter[str] = Counter()
+        self.raced_ms: dict[str, int] = {}
+        """When a cancel was last raced, by symbol."""
         self._outside, self._calendar, self._tape = outside, calendar, tape
-        self._faults, self._rng = faults, rng
+        self._faults, self._rng, self._race = faults, rng, race
         self._is_ticking = False
         self._count = 0
         self._working: dict[str, Resting] = {}
@@ -121,10 +127,10 @@ class Exchange:
             session = self._calendar.after(session.date)
         for intent in intents:
             self._count += 1
-            order = _as_order(intent, now_ms)
+            order = as_order(intent, now_ms)
             self._put(Resting(order, session.date, self._count, is_exit=intent.leg != "entry"))
             self.books.arrivals.append((now_ms, intent.client_order_id, "accepted"))
-            self.say(f"accepts {_words(order)}")
+            self.say(f"accepts {words(order)}")
         self._outside.at(now_ms + self._rng.randrange(30, 400), lambda: self._match(head.symbol))
         self._tick()
         return self.books.orders[head.client_order_id].order
@@ -140,6 +146,8 @@ class Exchange:
             if self._faults.strikes("cancel_race"):
                 wait_ms = self._rng.randrange(2_000, 8_000)
             self._outside.at(self._outside.now_ms + wait_ms, lambda: self._cancelled(order_id, reason))
+            if self._faults.is_on("cancel_race") and self._race.random() < RACES:
+                self._outside.at(self._outside.now_ms + wait_ms // 2, lambda: self._touch(found))
         return True
 
     def change(self, order_id: str, new: OrderIntent) -> BrokerOrder:
@@ -153,11 +161,11 @@ class Exchange:
         self._check([new], without=old)
         now_ms = self._outside.now_ms
         self._count += 1
-        fresh = Resting(_as_order(new, now_ms), old.session, self._count, is_exit=old.is_exit)
+        fresh = Resting(as_order(new, now_ms), old.session, self._count, is_exit=old.is_exit)
         self._put(fresh)
         self.books.arrivals.append((now_ms, new.client_order_id, "accepted"))
         self._end(old, OrderState.CANCELLED, "replaced", replaced_by=new.client_order_id)
-        self.say(f"replaces {order_id} by {_words(fresh.order)}")
+        self.say(f"replaces {order_id} by {words(fresh.order)}")
         return fresh.order
 
     def free_e4(self, symbol: str, *, without: Resting | None = None) -> int:
@@ -192,7 +200,7 @@ class Exchange:
         self._count += 1
         now_ms = self._outside.now_ms
         session = self._calendar.session_at(now_ms).date
-        self._put(Resting(_as_order(intent, now_ms), session, self._count, is_exit=False))
+        self._put(Resting(as_order(intent, now_ms), session, self._count, is_exit=False))
         self.say(f"has {intent.client_order_id} from nowhere")
 
     def flows(self, flow: BrokerCashFlow) -> None:
@@ -296,16 +304,31 @@ class Exchange:
             self._tick()
 
     def _match(self, symbol: str) -> None:
-        now_ms = self._outside.now_ms
-        session = self._calendar.session_at(now_ms)
-        if not session.open_ms <= now_ms < session.close_ms or self._tape.is_halted(symbol, now_ms):
+        session = self._calendar.session_at(self._outside.now_ms)
+        if not self._trades(symbol, session):
             return
-        if (session.date, symbol) not in self._tape.minutes:
-            return
-        price_e4 = self._tape.price_e4(session, symbol, now_ms)
+        price_e4 = self._tape.price_e4(session, symbol, self._outside.now_ms)
         for each in sorted(self._open(symbol), key=lambda r: (r.order.type is not OrderType.STOP, r.number)):
             if each.is_open and each.session <= session.date:
                 self._try(each, price_e4)
+
+    def _trades(self, symbol: str, session: Session) -> bool:
+        now_ms = self._outside.now_ms
+        is_open = session.open_ms <= now_ms < session.close_ms and not self._tape.is_halted(symbol, now_ms)
+        return is_open and (session.date, symbol) in self._tape.minutes
+
+    def _touch(self, resting: Resting) -> None:
+        """The price comes to an order in the middle of its cancel, between two points of the tape."""
+        order, session = resting.order, self._calendar.session_at(self._outside.now_ms)
+        whole = self._fillable_e4(resting) // SHARE_E4
+        if resting.is_open and resting.is_cancelling and whole > 0 and self._trades(order.symbol, session):
+            resting.is_triggered = order.type is OrderType.STOP
+            price_e4 = (
+                order.limit_e4 or order.stop_e4 or self.price_e4(order.symbol, session, self._outside.now_ms)
+            )
+            self._faults.happened("cancel_race")
+            self.raced_ms[order.symbol] = self._outside.now_ms
+            self._fill(resting, self._race.randint(1, whole) * SHARE_E4, price_e4)
 
     def _try(self, resting: Resting, price_e4: int) -> None:
         order = resting.order
@@ -466,25 +489,3 @@ class Exchange:
     def _tell(self, update: BrokerUpdate) -> None:
         for listener in list(self.listeners):
             listener(update)
-
-
-def _as_order(intent: OrderIntent, now_ms: int) -> BrokerOrder:
-    return BrokerOrder(
-        client_order_id=intent.client_order_id,
-        symbol=intent.symbol,
-        side=intent.side,
-        type=intent.type,
-        quantity_e4=intent.quantity_e4,
-        filled_e4=0,
-        state=OrderState.ACCEPTED,
-        accepted_at_ms=now_ms,
-        limit_e4=intent.limit_e4,
-        stop_e4=intent.stop_e4,
-        parent_id=intent.parent_id,
-    )
-
-
-def _words(order: BrokerOrder) -> str:
-    price_e4 = order.limit_e4 or order.stop_e4
-    at = "" if price_e4 is None else f" {price_e4 / 10_000:.2f}"
-    return f"{order.client_order_id} {order.side} {order.quantity_e4 // SHARE_E4} {order.symbol} {order.type}{at}"

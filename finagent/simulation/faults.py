@@ -20,7 +20,7 @@ VENDOR = (
 MACHINE = (
     "crash", "crash_in_start", "crash_at_commit", "crash_at_order", "crash_loop", "down_for_minutes",
     "down_over_window", "down_over_close", "down_over_night", "slept", "disk_slow", "database_busy",
-    "clock_forward", "clock_back", "old_backup",
+    "clock_forward", "clock_back",
 )  # fmt: skip
 PEOPLE = (
     "answers_twice", "answers_late", "answers_replayed", "answers_raced", "answers_changed", "paused", "flattened",

@@ -93,6 +93,7 @@ class SimulatedWorld:
             tape,
             self.faults,
             rng("exchange"),
+            rng("cancel race"),
             has_attached_exits=self.scenario.has_attached_exits,
             cash_e8=START_EQUITY_E8,
         )

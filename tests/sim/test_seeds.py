@@ -5,12 +5,15 @@ from datetime import date
 
 import pytest
 
+from finagent.simulation.faults import KINDS
 from finagent.simulation.seeds import SeedsReport, run_seeds
 
 WORKERS = 2
 IN_CI = int(os.environ.get("FINAGENT_SIM_SEEDS", "200"))
 """Fewer for a quick look while working."""
 NEW_IN_FULL = 100
+ENOUGH = 200
+"""Seeds in which every kind of fault comes to strike."""
 
 
 def test_no_promise_is_broken_in_the_first_seeds_and_some_new_ones() -> None:
@@ -19,6 +22,8 @@ def test_no_promise_is_broken_in_the_first_seeds_and_some_new_ones() -> None:
     assert not report.violations, _told(report)
     assert report.crashes
     assert report.seeds == IN_CI + IN_CI // 10
+    if IN_CI >= ENOUGH:
+        assert set(KINDS) <= report.faults_fired.keys(), "a kind of fault that never strikes proves nothing"
 
 
 @pytest.mark.full
