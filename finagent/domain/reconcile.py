@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import combinations
 
 from finagent.domain.book import OpenPosition, StoredOrder
 from finagent.domain.external import ExternalHolding, attribute
@@ -19,6 +20,8 @@ from finagent.domain.orders import (
 
 UNDER_WAY = (OrderState.INTENT, OrderState.UNKNOWN)
 """Nobody knows yet what the broker has of such an order."""
+MOST_APART = 10
+"""So many symbols in dispute are judged one by one; each more doubles the ways to look at."""
 
 
 class DifferenceKind(StrEnum):
@@ -218,22 +221,41 @@ def compare_shares(own: OwnLook, broker: BrokerLook, orders: OrderFindings) -> t
     return tuple(found)
 
 
-def is_believable(broker: BrokerLook, findings: Sequence[ShareFinding], marks_e4: Mapping[str, int]) -> bool:
-    """Whether the account's money fits the positions as listed at least as well as the ones expected.
+def believable(
+    broker: BrokerLook, findings: Sequence[ShareFinding], marks_e4: Mapping[str, int]
+) -> frozenset[str]:
+    """Symbols in dispute that the account's money shows to be as listed.
 
     Equity less cash is what the broker itself thinks the shares are worth; an empty or cut list with status 200 does
-    not change it. Prices in 1e-4 per symbol; a symbol without one says nothing.
+    not change it. Of all ways to believe some symbols and not the others the one that fits that worth best counts, and
+    a symbol only where the ways that fit as well, within 2 % of what is in dispute, agree on it: a true sale beside a
+    missing line takes nothing else along. Prices in 1e-4 per symbol; a symbol without one says nothing and is believed.
     """
     implied_e8 = broker.account.equity_e8 - broker.account.cash_e8
     listed_e8 = sum(
         each.quantity_e4 * marks_e4[each.symbol] for each in broker.positions if each.symbol in marks_e4
     )
-    expected_e8 = listed_e8 + sum(
-        (each.expected_e4 - each.theirs_e4) * marks_e4[each.symbol]
+    missing_e8 = {
+        each.symbol: (each.expected_e4 - each.theirs_e4) * marks_e4[each.symbol]
         for each in findings
         if each.symbol in marks_e4
-    )
-    return abs(implied_e8 - listed_e8) <= abs(implied_e8 - expected_e8)
+    }
+    silent = frozenset(each.symbol for each in findings) - missing_e8.keys()
+    slack_e8 = sum(abs(worth_e8) for worth_e8 in missing_e8.values()) // 50
+    misfits = {
+        way: abs(implied_e8 - listed_e8 - sum(missing_e8[symbol] for symbol in missing_e8.keys() - way))
+        for way in _ways(tuple(missing_e8))
+    }
+    best_e8 = min(misfits.values())
+    fitting = [way for way, misfit_e8 in misfits.items() if misfit_e8 <= best_e8 + slack_e8]
+    return silent | frozenset.intersection(*fitting)
+
+
+def _ways(symbols: Sequence[str]) -> list[frozenset[str]]:
+    """Every set of symbols that may be believed; of very many only all or none."""
+    if len(symbols) > MOST_APART:
+        return [frozenset(), frozenset(symbols)]
+    return [frozenset(chosen) for count in range(len(symbols) + 1) for chosen in combinations(symbols, count)]
 
 
 def stranded(positions: Sequence[OpenPosition], session: str) -> tuple[Difference, ...]:

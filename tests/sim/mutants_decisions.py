@@ -156,10 +156,12 @@ def missing_is_flat(garden: Garden) -> None:
     """An empty list of positions is believed at the first look."""
 
     def believing(original: Any) -> Any:
-        def is_believable(broker: Any, *parts: Any) -> bool:
-            return not broker.positions or original(broker, *parts)
+        def believable(broker: Any, findings: Any, marks_e4: Any) -> Any:
+            if not broker.positions:
+                return frozenset(each.symbol for each in findings)
+            return original(broker, findings, marks_e4)
 
-        return is_believable
+        return believable
 
     def judging(original: Any) -> Any:
         async def judge(
@@ -171,7 +173,7 @@ def missing_is_flat(garden: Garden) -> None:
 
         return judge
 
-    garden.replace(compare, "is_believable", believing)
+    garden.replace(compare, "believable", believing)
     garden.replace(ReconcileService, "_judge_shares", judging)
 
 

@@ -34,9 +34,9 @@ from finagent.domain.reconcile import (
     OrderFindings,
     OwnLook,
     ShareFinding,
+    believable,
     compare_orders,
     compare_shares,
-    is_believable,
     stranded,
 )
 from finagent.domain.recovery import LostTime, RecoveredFill, written_off
@@ -279,7 +279,7 @@ class ReconcileService:
     ) -> None:
         """A change that two looks and the account's money agree on is a person's; until then it is a difference."""
         marks_e4 = await self._marks(own, broker, shares) if shares else {}
-        is_fitting = is_believable(broker, shares, marks_e4)
+        believed = believable(broker, shares, marks_e4)
         external = {each.symbol: each for each in own.external}
         for found in shares:
             symbol = found.symbol
@@ -291,7 +291,7 @@ class ReconcileService:
             elif not is_seen_before:
                 verdict.differences += [] if found.is_harmless else [found.difference]
                 verdict.again = True
-            elif not is_fitting:
+            elif symbol not in believed:
                 words = f"{found.difference.detail}; the account's equity says otherwise"
                 verdict.differences.append(Difference(DifferenceKind.POSITION, symbol, words))
             else:

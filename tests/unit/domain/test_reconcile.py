@@ -10,9 +10,9 @@ from finagent.domain.reconcile import (
     DifferenceKind,
     OrderFindings,
     ShareFinding,
+    believable,
     compare_orders,
     compare_shares,
-    is_believable,
     stranded,
 )
 from tests.unit.domain.reconcile_builders import (
@@ -163,7 +163,7 @@ def test_shares_in_a_symbol_of_unknown_orders_are_in_doubt() -> None:
 def believed(held: dict[str, int], *, worth_e8: int, marks: dict[str, int] | None = None) -> bool:
     broker = theirs(held=held, cash_e8=500, equity_e8=500 + worth_e8)
     found = compare_shares(ours(positions=[holding(PLAN)]), broker, NOTHING)
-    return is_believable(broker, found, {"WMT": 1_000_000} if marks is None else marks)
+    return "WMT" in believable(broker, found, {"WMT": 1_000_000} if marks is None else marks)
 
 
 def test_empty_list_is_believed_only_when_the_equity_says_flat_too() -> None:
@@ -181,6 +181,35 @@ def test_sale_of_a_half_is_believed_when_half_the_worth_is_left() -> None:
 
 def test_symbol_without_a_price_says_nothing() -> None:
     assert believed({}, worth_e8=5, marks={})
+
+
+def of_all(*, worth_e8: int, marks: dict[str, int], listed: dict[str, int] | None = None) -> set[str]:
+    """What is believed of holdings of 100 shares each that a list does not show, but for ``listed``."""
+    plans = [dataclasses.replace(PLAN, plan_id=f"pl_{symbol}", symbol=symbol) for symbol in marks]
+    broker = theirs(held=listed or {}, cash_e8=500, equity_e8=500 + worth_e8)
+    found = compare_shares(ours(positions=[holding(plan) for plan in plans]), broker, NOTHING)
+    return set(believable(broker, found, marks))
+
+
+def test_true_sale_beside_an_empty_list_is_believed_alone() -> None:
+    """WMT was sold; the broker's money still holds the other two, which its list does not show."""
+    marks = {"WMT": 1_000_000, "GE": 300_000, "KO": 450_000}
+    assert of_all(worth_e8=SHARES_E4 * 750_000, marks=marks) == {"WMT"}
+    assert of_all(worth_e8=0, marks=marks) == {"WMT", "GE", "KO"}
+    assert of_all(worth_e8=SHARES_E4 * 1_750_000, marks=marks) == set()
+
+
+def test_sale_that_could_as_well_be_of_another_symbol_is_not_believed() -> None:
+    """One of two holdings of nearly one price was sold: the money does not tell which."""
+    marks = {"WMT": 1_000_000, "GE": 1_010_000}
+    assert of_all(worth_e8=SHARES_E4 * 1_000_000, marks=marks) == set()
+
+
+def test_more_symbols_than_can_be_looked_at_one_by_one_are_believed_together_or_not() -> None:
+    marks = {f"S{number}": 100_000 * (number + 1) for number in range(11)}
+    worth_e8 = SHARES_E4 * sum(marks.values())
+    assert of_all(worth_e8=worth_e8, marks=marks) == set()
+    assert of_all(worth_e8=0, marks=marks) == set(marks)
 
 
 def test_only_positions_of_earlier_sessions_are_stranded() -> None:
