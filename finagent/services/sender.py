@@ -7,6 +7,7 @@ from finagent.domain.book import StoredOrder
 from finagent.domain.broker_event import ended_key, ended_payload
 from finagent.domain.facts import Journalled, OrderMoved, PlanMoved, ReservationReleased, StopMoved
 from finagent.domain.legs import ENTRY, EXIT, STOP
+from finagent.domain.market import MINUTE_MS
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerOrder, OrderState, body_hash
 from finagent.domain.plan import PlanState
 from finagent.domain.positions import ExitReason
@@ -172,9 +173,20 @@ class SenderService:
             return True
         if not is_doubtful:
             self._withdraw(order, free, tx)
-        else:
-            self._doubt(job, order, legs, f"{free} free in 1e-4 shares", tx)
+            return False
+        if order.own.remaining_e4 > held_e4 > 0:
+            self._ask_evidence(order, tx)
+        self._doubt(job, order, legs, f"{free} free in 1e-4 shares", tx)
         return False
+
+    def _ask_evidence(self, order: StoredOrder, tx: Tx) -> None:
+        """An exit of more than is held is never sent again, and what is held is bare until it is known to be gone."""
+        order_id, now_ms = order.intent.client_order_id, self.clock.now_ms()
+        payload: dict[str, JsonValue] = {
+            "session": order.session, "reason": "unknown", "order": order_id, "look": 1, "is_too_large": True,
+        }  # fmt: skip
+        key = f"{order_id}/too_large@{now_ms // MINUTE_MS}"
+        tx.enqueue(NewJob(Step.RECONCILE, payload, idem_key=key, run_at_ms=now_ms + MINUTE_MS))
 
     def _withdraw(self, order: StoredOrder, free: int, tx: Tx) -> None:
         """An exit that never left and finds its shares claimed: it ends here, what is needed is asked again."""

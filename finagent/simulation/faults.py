@@ -102,8 +102,8 @@ class Faults:
     def happened(self, kind: str) -> None:
         """Count a fault that really took effect."""
         self.fired[kind] += 1
-        self.last_ms = self._now_ms()
+        self.lasts()
 
-    def lasts(self) -> None:
-        """What has happened before still has consequences."""
-        self.last_ms = self._now_ms()
+    def lasts(self, for_ms: int = 0) -> None:
+        """What has happened before still has consequences, and will have for so long."""
+        self.last_ms = max(self.last_ms, self._now_ms() + for_ms)

@@ -37,9 +37,11 @@ class Patrol:
         faults: Faults,
         agent: Alive,
         broken: Callable[[str, str], None],
+        awaits_evidence: Callable[[str], bool],
     ) -> None:
         self._outside, self._exchange, self._tape = outside, exchange, tape
         self._faults, self._agent, self._broken = faults, agent, broken
+        self._awaits_evidence = awaits_evidence
 
     def plan(self, session: Session) -> None:
         """A look at the middle of each minute."""
@@ -76,5 +78,5 @@ class Patrol:
             self._outside.at(at_ms, lambda: self._look(bare, left - 1))
             return
         for symbol, bare_e4 in bare.items():
-            if not self._tape.is_halted(symbol, self._outside.now_ms):
+            if not self._tape.is_halted(symbol, self._outside.now_ms) and not self._awaits_evidence(symbol):
                 self._broken("protected", f"{symbol}: {bare_e4 // SHARE_E4} shares without a stop")

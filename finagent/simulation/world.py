@@ -37,6 +37,12 @@ EARLY_MS = 7 * MINUTE_MS
 LATE_MS = 20 * MINUTE_MS
 """Longer than the evidence that an order never arrived takes."""
 MOST_ALIKE = 5
+EVIDENCE_MS = 240_000
+"""So long after such an exit was written two listings a minute apart must have ended it."""
+AWAITS_EVIDENCE = """
+SELECT 1 FROM broker_order AS o JOIN position AS p USING (plan_id)
+WHERE o.symbol = ? AND o.state = 'unknown' AND o.leg <> 'entry' AND p.quantity <> 0
+    AND o.quantity - o.filled > abs(p.quantity) AND o.created_at > ?"""
 START_EQUITY_E8 = 100_000 * MONEY_SCALE
 
 
@@ -125,7 +131,9 @@ class SimulatedWorld:
         self.weather = Weather(
             self.outside, self.exchange, tape, self, self.faults, rng("weather"), self.witness
         )
-        self.patrol = Patrol(self.outside, self.exchange, tape, self.faults, self, self.broken)
+        self.patrol = Patrol(
+            self.outside, self.exchange, tape, self.faults, self, self.broken, self._awaits_evidence
+        )
         self.process: Process | None = None
         self._started_ms = 0
         self._alike: dict[str, int] = {}
@@ -342,12 +350,18 @@ class SimulatedWorld:
         """The controls, while the agent runs."""
         return None if self.process is None else self.process.control
 
+    def _awaits_evidence(self, symbol: str) -> bool:
+        """Whether an exit of unknown fate, larger than what is held, is in the way: nobody may sell beside it."""
+        return bool(self.read(AWAITS_EVIDENCE, symbol, self.now_ms - EVIDENCE_MS))
+
     # ------------------------------------------------------------ the machine
     def turn_clock(self, by_ms: int) -> bool:
         """Set the machine's clock wrong by so much."""
         if self.process is None:
             return False
         self.trace.say(self.now_ms, "machine", f"clock wrong by {by_ms} ms")
+        set_back_ms = max(0, self.process.clock.wrong_ms - by_ms)
+        self.faults.lasts(set_back_ms)  # what fell due by the clock before waits so much longer
         self.process.clock.wrong_ms = by_ms
         return True
 

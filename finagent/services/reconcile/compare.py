@@ -16,16 +16,11 @@ from finagent.domain.facts import (
     FillRecovered,
     IntentRecorded,
     Journalled,
-    OrderMoved,
-    PlanMoved,
-    ReservationReleased,
 )
 from finagent.domain.journal import JsonData
-from finagent.domain.legs import ENTRY
 from finagent.domain.manual import MANUAL, PART, manual_exit, manual_fills
 from finagent.domain.market import Session
-from finagent.domain.orders import OrderState, Scope, body_hash, is_ours, next_generation
-from finagent.domain.plan import PlanState
+from finagent.domain.orders import Scope, body_hash, is_ours, next_generation
 from finagent.domain.positions import entry_price_e4
 from finagent.domain.reconcile import (
     BrokerLook,
@@ -54,9 +49,9 @@ from finagent.ports import (
     Tx,
 )
 from finagent.runtime.service import ServiceContract
+from finagent.services.reconcile.arrival import ArrivalDesk
 from finagent.services.reconcile.recovery import Recovered, RecoveryDesk
 
-BETWEEN_LISTINGS_MS = 60_000
 BETWEEN_LOOKS_MS = 2_000
 """A change nobody of us made must be there in two looks so far apart before anything follows from it."""
 GATE = "reconcile"
@@ -110,7 +105,7 @@ class ReconcileService:
     async def handle(self, job: Job, tx: Tx) -> None:
         """Compare; a difference is journalled and blocks entries until it is gone."""
         if job.payload["reason"] == "unknown":
-            await self._resolve(job, tx)
+            await ArrivalDesk(self.store, self.broker, self.clock).resolve(job, tx)
             return
         await self.compare(tx, before=Before.of(job.payload))
 
@@ -450,44 +445,6 @@ class ReconcileService:
         }  # fmt: skip
         run_at_ms = session.open_ms if now_ms < session.open_ms else None
         tx.enqueue(NewJob(Step.FLATTEN, payload, idem_key=f"{session.date}/stranded", run_at_ms=run_at_ms))
-
-    async def _resolve(self, job: Job, tx: Tx) -> None:
-        """Look in the day's complete listing: found, the order is adopted; missing twice, it never arrived."""
-        order_id, date, look = str(job.payload["order"]), str(job.payload["session"]), job.payload["look"]
-        order = await self.store.order(order_id)
-        if order is None or order.state is not OrderState.UNKNOWN:
-            return
-        listed = {each.client_order_id for each in await self.broker.orders(session=date)}
-        plan_id, is_entry = order.intent.plan_id, order.intent.leg == ENTRY
-        if order_id in listed:
-            step = Step.SEND if is_entry else Step.SEND_EXIT
-            tx.enqueue(NewJob(step, {"order": order_id}, idem_key=f"{order_id}/found", key=plan_id))
-            return
-        if look == 1:
-            again: dict[str, JsonValue] = {**job.payload, "look": 2}
-            due_ms = self.clock.now_ms() + BETWEEN_LISTINGS_MS
-            tx.enqueue(NewJob(Step.RECONCILE, again, idem_key=f"{order_id}/2", run_at_ms=due_ms))
-            return
-        for each in await self.store.orders_of(plan_id):
-            is_meant = order_id in (each.intent.client_order_id, each.intent.parent_id)
-            if is_meant and each.state is OrderState.UNKNOWN:
-                gone = OrderState.NEVER_ARRIVED
-                each_id = each.intent.client_order_id
-                tx.put(OrderMoved(client_order_id=each_id, to_state=gone, reason="not listed"))
-        stored = await self.store.plan(plan_id)
-        if is_entry and stored is not None and stored.state is PlanState.ENTERING:
-            tx.put(
-                PlanMoved(
-                    plan_id=plan_id,
-                    from_states=(PlanState.ENTERING,),
-                    to_state=PlanState.NOT_FILLED,
-                    reason="never_arrived",
-                )
-            )
-        if is_entry:
-            tx.put(ReservationReleased(plan_id=plan_id))
-        tx.put(Journalled(kind="never_arrived", ref=order_id, data={"listings": 2}))
-        tx.touch(ACCOUNT_ROW)
 
 
 def _begun(orders: OrderFindings, recovered: Recovered, before: Before) -> Verdict:

@@ -66,3 +66,48 @@ async def test_exit_that_sells_after_all_was_sold_by_hand_is_bought_back(home: P
         assert stage.app.held() == {}
         assert await stage.shares() == 0
         assert await stage.value(DEAD) == 0
+
+
+async def test_exit_of_more_than_is_left_ends_by_evidence_in_the_session_and_the_rest_leaves(
+    home: Path,
+) -> None:
+    """Found in the simulated world (seeds 270, 313, 345): a part is sold by hand, and the rest was bare."""
+    async with AppStage(home, is_attached=False) as stage:
+        shares = await stage.bought()
+        stage.app.is_deaf = True
+        await stage.control.flatten(symbol="AAA", identity="ann")
+        await stage.quiet()
+        exit_id = (await stage.orders())["exit-1"].intent.client_order_id
+        stage.app.by_hand("AAA", Side.SELL, shares // 2)
+        await stage.confirmed("sold")
+        stage.app.is_deaf = False
+        sent = stage.app.submitted.count(exit_id)
+        await stage.later(100)
+        assert (await stage.order_states())["exit-1"] == "unknown"
+        assert stage.app.submitted.count(exit_id) == sent, "it would sell more than is held"
+        await stage.later(90)
+        await stage.tell()
+        assert (await stage.order_states())["exit-1"] == "never_arrived"
+        assert stage.app.held() == {}
+        assert await stage.shares() == 0
+        assert (await stage.states())["AAA"].startswith("closed")
+        assert await stage.value(DEAD) == 0
+
+
+async def test_stop_of_more_than_is_left_makes_room_for_one_that_fits(home: Path) -> None:
+    async with AppStage(home, is_attached=False) as stage:
+        shares = await stage.bought()
+        stage.app.resting = {"AAA"}
+        stage.app.cancel_by_hand((await stage.orders())["stop-1"].intent.client_order_id)
+        stage.app.is_deaf = True
+        await stage.confirmed("cancelled")
+        assert (await stage.order_states())["stop-2"] == "unknown"
+        stage.app.by_hand("AAA", Side.SELL, shares // 2)
+        await stage.confirmed("sold")
+        stage.app.is_deaf = False
+        await stage.later(200)
+        await stage.tell()
+        states = await stage.order_states()
+        assert (states["stop-2"], states["stop-3"]) == ("never_arrived", "accepted")
+        assert (await stage.orders())["stop-3"].intent.quantity_e4 == shares // 2 * 10_000
+        assert await stage.value(DEAD) == 0
