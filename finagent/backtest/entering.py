@@ -245,7 +245,7 @@ def execute(desk: Desk, task: Task) -> None:
         last_price_e4=price.price_e4 if price is not None else None,
         equity_e8=book.day_start_equity_e8,
         orders_last_minute=book.orders_last_minute,
-        is_halted=desk.dataset.is_halted(row.plan.symbol, desk.now_ms),
+        is_halted=_is_halted(desk, row.plan.symbol),
         is_price_stale=price is not None and _is_stale(desk, row.plan, price),
         short=desk.short_now(row.plan, price),
     )
@@ -266,6 +266,11 @@ def execute(desk: Desk, task: Task) -> None:
     )
     entry_id = intents[0].client_order_id
     desk.agenda.add(Task(step=Step.SEND, of=entry_id), entry_id, now_ms=desk.now_ms)
+
+
+def _is_halted(desk: Desk, symbol: str) -> bool:
+    """Whether nobody trades it now; the day as one bar knows of no halt."""
+    return symbol not in desk.day_bars and desk.dataset.is_halted(symbol, desk.now_ms)
 
 
 def _is_stale(desk: Desk, made: Plan, price: LastPrice | None) -> bool:

@@ -8,10 +8,11 @@ import pytest
 from finagent.backtest.errors import BacktestError
 from finagent.backtest.parameters import Parameters
 from finagent.backtest.running import Bars
+from finagent.backtest.source import Halt
 from finagent.domain.costs import CostRules
 from finagent.domain.planning_rules import PlanningRules
 from finagent.domain.setups import Setup
-from tests.conformance.made_up import MadeUp, MadeUpCalendar, Price
+from tests.conformance.made_up import MadeUp, MadeUpCalendar, Price, ms
 from tests.conformance.trading import DAY, FREE, NEXT_DAY, market, play, until_close, with_bars
 
 COSTLESS = replace(FREE, open_slippage_e6=0)
@@ -55,6 +56,13 @@ def test_excursions_are_cut_at_the_exit(tmp_path: Path) -> None:
     """Stopped at 103: what the day did below is not the trade's; the high of 108 is its bound."""
     found = play(one_day(105, 108, 99, 107), tmp_path, COSTLESS)
     assert (found.trade.mae_r_e6, found.trade.mfe_r_e6) == (-1_000_000, 1_500_000)
+
+
+def test_halt_at_the_open_is_nothing_that_a_daily_bar_knows(tmp_path: Path) -> None:
+    """The day is one bar: its open is traded, whatever the minutes beside it say."""
+    stored = one_day(105, 108, 104, 107)
+    stored.halted.append(Halt("AAA", ms(DAY, "09:30"), ms(DAY, "09:35")))
+    assert play(stored, tmp_path, COSTLESS).fills[0] == ("entry", 190, "105.00", "09:30")
 
 
 def test_a_day_without_volume_fills_nothing(tmp_path: Path) -> None:
