@@ -61,7 +61,7 @@ def test_excursions_are_cut_at_the_exit(tmp_path: Path) -> None:
 def test_halt_at_the_open_is_nothing_that_a_daily_bar_knows(tmp_path: Path) -> None:
     """The day is one bar: its open is traded, whatever the minutes beside it say."""
     stored = one_day(105, 108, 104, 107)
-    stored.halted.append(Halt("AAA", ms(DAY, "09:30"), ms(DAY, "09:35")))
+    stored.halted.append(Halt("AAA", ms(DAY, "09:30"), ms(DAY, "09:31")))
     assert play(stored, tmp_path, COSTLESS).fills[0] == ("entry", 190, "105.00", "09:30")
 
 
