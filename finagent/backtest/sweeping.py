@@ -1,0 +1,192 @@
+"""Many parameter sets over the same sessions on daily bars: one pass of the kernel, in one process or in several.
+
+Workers open tables by path and write their own rows of the result: nothing but numbers of sets is sent to them, and
+neither how many they are nor which of them comes first changes a bit.
+"""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from finagent.backtest.candidates import find_or_build_month, index_key
+from finagent.backtest.dataset import Dataset
+from finagent.backtest.errors import BacktestError, CheckFailedError
+from finagent.backtest.kernel import columns as c
+from finagent.backtest.kernel.parts import play_part
+from finagent.backtest.kernel.tables import beyond, candidate_rows, day_rows, set_row, undeclared
+from finagent.backtest.parameters import Lines, Parameters
+from finagent.backtest.running import Bars, Engine, run_backtest
+from finagent.backtest.source import Ints
+from finagent.domain.market import Session
+
+MOST_BYTES = 4 << 30
+"""A sweep whose gains would take more is refused."""
+PARTS_A_WORKER = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Swept:
+    """What each set gained in each session, in 1e-8, and its counts over all of them (``trades``, ``wins``)."""
+
+    gains_e8: Ints
+    trades: Ints
+    wins: Ints
+    sweep_hash: str
+    """Over gains and all counts: the same for any number of workers."""
+
+
+def sweep(
+    dataset: Dataset,
+    sets: Sequence[Parameters],
+    lines: Lines,
+    sessions: Sequence[Session],
+    *,
+    workers: int = 1,
+    check: int = 0,
+) -> Swept:
+    """Play every set over the sessions, each from its own account, on daily bars alone.
+
+    BacktestError for rules that the kernel does not declare and for more than fits; a worker that dies costs its part
+    one more try. ``check``: so many random sets are played once more alone, a session of each by the reference too;
+    CheckFailedError where they differ.
+    """
+    _refuse(sets, sessions)
+    gains = np.zeros((len(sets), len(sessions)), np.int64)
+    tallies = np.zeros((len(sets), c.TALLY_WIDTH), np.int64)
+    for numbers in _groups(dataset, sets):
+        group = [sets[number] for number in numbers]
+        with TemporaryDirectory(prefix=".sweep-", dir=dataset.path) as folder:
+            _write(Path(folder), dataset, group, lines, sessions)
+            _play(Path(folder), len(group), workers)
+            gains[numbers] = np.load(Path(folder) / "gains.npy")
+            tallies[numbers] = np.load(Path(folder) / "tallies.npy")
+    dataset.check_unchanged()
+    _check(dataset, sets, lines, sessions, gains, count=check)
+    digest = hashlib.sha256(gains.tobytes() + tallies.tobytes()).hexdigest()
+    return Swept(gains, tallies[:, c.TRADES], tallies[:, c.WINS], digest)
+
+
+def _refuse(sets: Sequence[Parameters], sessions: Sequence[Session]) -> None:
+    if not sets or not sessions:
+        raise BacktestError("a sweep needs a set and a session", hint="give at least one of each")
+    size = len(sets) * len(sessions) * 8
+    if size > MOST_BYTES:
+        raise BacktestError(
+            f"{len(sets)} sets over {len(sessions)} sessions take {size >> 20} MiB, more than {MOST_BYTES >> 20}",
+            hint="sweep fewer sets at a time",
+            code="too_many_sets",
+        )
+    for number, rules in enumerate(sets):
+        reason = undeclared(rules)
+        if reason:
+            raise BacktestError(
+                f"set {number}: {reason}", hint="run it alone: the reference plays it", code="undeclared"
+            )
+
+
+def _groups(dataset: Dataset, sets: Sequence[Parameters]) -> list[list[int]]:
+    """The sets that share candidates; one index serves all gaps down to the smallest that any of them asks for."""
+    least_e6 = min(rules.gap.min_gap_e6 for rules in sets)
+    found: dict[tuple[object, ...], list[int]] = {}
+    for number, rules in enumerate(sets):
+        key = index_key(dataset, _widened(rules, least_e6))
+        found.setdefault((key, rules.symbols, rules.gap.exclude), []).append(number)
+    return list(found.values())
+
+
+def _widened(rules: Parameters, least_e6: int) -> Parameters:
+    return replace(rules, gap=replace(rules.gap, min_gap_e6=least_e6))
+
+
+def _write(
+    folder: Path,
+    dataset: Dataset,
+    group: Sequence[Parameters],
+    lines: Lines,
+    sessions: Sequence[Session],
+) -> None:
+    """The tables of sets that share candidates, and room for what they come to."""
+    rules = _widened(group[0], min(each.gap.min_gap_e6 for each in group))
+    months = {
+        month: find_or_build_month(dataset, rules, month)
+        for month in sorted({session.date[:7] for session in sessions})
+    }
+    rows, edges = candidate_rows(dataset, months, sessions, rules)
+    bad = np.flatnonzero(beyond(rows))
+    if bad.size:
+        symbol = dataset.symbols[int(rows[bad[0], c.SYMBOL])]
+        raise BacktestError(
+            f"{symbol}: a price or volume that the kernel's integers do not hold",
+            hint=f"leave it out of the universe: universe.exclude: [{symbol}]",
+            code="undeclared",
+        )
+    np.save(folder / "days.npy", day_rows(dataset, sessions, edges, lines, {}))
+    np.save(folder / "rows.npy", rows)
+    np.save(folder / "sets.npy", np.asarray([set_row(each) for each in group], np.int64))
+    np.save(folder / "equity.npy", np.asarray([each.start_equity_e8 for each in group], np.int64))
+    np.save(folder / "gains.npy", np.zeros((len(group), len(sessions)), np.int64))
+    np.save(folder / "tallies.npy", np.zeros((len(group), c.TALLY_WIDTH), np.int64))
+
+
+def _play(folder: Path, count: int, workers: int) -> None:
+    """All sets, here or by workers; a part whose worker died is tried once more."""
+    if workers <= 1:
+        return play_part(str(folder), 0, count)
+    size = -(-count // (workers * PARTS_A_WORKER))
+    parts = [(first, min(first + size, count)) for first in range(0, count, size)]
+    for _ in range(2):
+        parts = _by_workers(folder, parts, workers)
+        if not parts:
+            return None
+    raise BacktestError(
+        f"a worker died twice over sets {parts[0][0]} to {parts[0][1] - 1}",
+        hint="look at the memory of this machine, or take fewer workers",
+        code="worker_died",
+    )
+
+
+def _by_workers(folder: Path, parts: Sequence[tuple[int, int]], workers: int) -> list[tuple[int, int]]:
+    """Play the parts; gives those that a worker's death left undone."""
+    left: list[tuple[int, int]] = []
+    with ProcessPoolExecutor(min(workers, len(parts)), mp_context=get_context("spawn")) as pool:
+        asked = [(part, pool.submit(play_part, str(folder), *part)) for part in parts]
+        for part, future in asked:
+            try:
+                future.result()
+            except BrokenProcessPool:
+                left.append(part)
+    return left
+
+
+def _check(
+    dataset: Dataset,
+    sets: Sequence[Parameters],
+    lines: Lines,
+    sessions: Sequence[Session],
+    gains: Ints,
+    *,
+    count: int,
+) -> None:
+    """Random sets alone, and of each a random session by the reference."""
+    chosen = random.Random(dataset.dataset_id).sample(range(len(sets)), min(count, len(sets)))
+    for number in sorted(chosen):
+        found = run_backtest(
+            dataset, sets[number], lines, sessions, bars=Bars.DAILY, engine=Engine.KERNEL, check=1
+        )
+        alone = dict.fromkeys([session.date for session in sessions], 0)
+        for trade in found.ledger.trades:
+            alone[trade.session] += trade.pnl_e8
+        for session, gained_e8 in zip(sessions, gains[number].tolist(), strict=True):
+            if alone[session.date] != gained_e8:
+                raise CheckFailedError(
+                    f"set {number}, session {session.date}: gain is {gained_e8} in the sweep and"
+                    f" {alone[session.date]} alone"
+                )
