@@ -51,8 +51,8 @@ CONTRACT = ServiceContract(
 )
 REST_GRACE_MS = 2_000
 """How long the rest of an entry may go on filling before it makes room for the stop."""
-DOUBT_MS, SLOW_S = 30_000, 10
-"""An order whose fate is unknown for so long is looked at so seldom: fifty looks outlast its evidence."""
+SOON, SLOW_S = 15, 10
+"""After so many looks at what is in the way there is one in so many seconds: fifty outlast the evidence for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,15 @@ class ExitService:
     scope: Scope
 
     async def handle(self, job: Job, tx: Tx) -> None:
-        """One exit step."""
+        """One exit step; what is in the way is looked at again, soon at first."""
+        try:
+            await self._step(job, tx)
+        except RetryError as error:
+            if job.attempts <= SOON:
+                raise
+            raise RetryError(str(error), retry_after_s=SLOW_S) from error
+
+    async def _step(self, job: Job, tx: Tx) -> None:
         held = await self.store.position(str(job.payload["plan"]))
         if held is None:
             return
@@ -230,10 +238,7 @@ class ExitService:
         """Bring the resting stop down to what will remain; the order of jobs makes room before the exit leaves."""
         stops = [o for o in orders if o.intent.leg == STOP and o.state not in TERMINAL_ORDER_STATES]
         if any(order.state in (OrderState.INTENT, OrderState.UNKNOWN) for order in stops):
-            wait_s = self._wait_s(stops[-1])
-            raise RetryError(
-                f"{stops[-1].intent.client_order_id}: the stop is on its way", retry_after_s=wait_s
-            )
+            raise RetryError(f"{stops[-1].intent.client_order_id}: the stop is on its way", retry_after_s=1)
         own = [order.own for order in orders]
         if rest_e4 > 0 and len(stops) == 1 and can_replace(own, stops[0].own):
             self._replace_stop(stops[0], held, orders, rest_e4, held.stop_e4, "target", tx)
@@ -347,11 +352,6 @@ class ExitService:
             return False
         return await self.broker.find(order.intent.client_order_id) is None
 
-    def _wait_s(self, order: StoredOrder) -> int:
-        """Until the next look at an order in the way: one whose fate stays unknown is given time for its evidence."""
-        is_old = self.clock.now_ms() - order.intent.created_at_ms > DOUBT_MS
-        return SLOW_S if is_old and order.state is OrderState.UNKNOWN else 1
-
     async def _freed(self, order: StoredOrder, tx: Tx) -> None:
         """See that an order can fill no more, then record it; RetryError as long as nobody can know."""
         order_id, is_alone = order.intent.client_order_id, order.intent.parent_id is None
@@ -365,7 +365,7 @@ class ExitService:
             found = await self.broker.find(order_id)
             is_over = found is not None and found.state in TERMINAL_ORDER_STATES
             if found is None or not is_over or found.filled_e4 != order.filled_e4:
-                raise RetryError(f"{order_id}: not free yet at the broker", retry_after_s=self._wait_s(order))
+                raise RetryError(f"{order_id}: not free yet at the broker", retry_after_s=1)
         tx.put(OrderMoved(client_order_id=order_id, to_state=OrderState.CANCELLED, reason="exit"))
         data: dict[str, JsonData] = {"reason": "exit", "filled_e4": order.filled_e4}
         tx.put(Journalled(kind="cancelled", ref=order_id, data=data))

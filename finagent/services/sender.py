@@ -37,8 +37,6 @@ MOST_EXITS = 20
 MOST_BUSY_STOPS = 3
 AGAIN_MS = 1_000
 LONGEST_AGAIN_MS = 15_000
-COMPARISON = "reconcile"
-"""The reason for which a comparison with the broker shuts the entry gate."""
 BUSY = ("insufficient_quantity",)
 """Refusals that say no more than that the shares are not free yet."""
 
@@ -84,7 +82,7 @@ class SenderService:
         if order.intent.leg == ENTRY and age_ms > order.intent.time_to_live_ms:
             self._too_late(order, legs, is_doubtful, "time_to_live_over", tx)
             return
-        shut = await self._shut(order, is_doubtful) if order.intent.leg == ENTRY else ""
+        shut = await self._shut(order) if order.intent.leg == ENTRY else ""
         if shut and is_doubtful:
             self._doubt(job, order, legs, f"not sent again: {shut}", tx)
             return
@@ -124,21 +122,17 @@ class SenderService:
         return old is not None and old.state in TERMINAL_ORDER_STATES and old.replaced_by is None
 
     # ------------------------------------------------------------ before it leaves
-    async def _shut(self, order: StoredOrder, is_doubtful: bool) -> str:
-        """Why an entry must not leave now, though its intent is committed; empty when it may.
-
-        A difference between broker and journal keeps back only what never left: an entry in doubt is one itself.
-        """
+    async def _shut(self, order: StoredOrder) -> str:
+        """Why an entry must not leave now, though its intent is committed; empty when it may."""
         if order.unwanted:
             return order.unwanted
         control = await self.store.control()
-        gates = set(control.gate_reasons) - ({COMPARISON} if is_doubtful else set())
         found = (
             ("killed", control.is_killed),
             ("rearm_needed", control.needs_rearm),
             ("paused", control.is_paused),
             ("symbol_locked", order.intent.symbol in control.locked_symbols),
-            ("entry_gate", bool(gates)),
+            ("entry_gate", control.gate_reason is not None),
         )
         return next((name for name, is_true in found if is_true), "")
 

@@ -31,6 +31,8 @@ from finagent.simulation.loop import Outside
 TIMEOUT_S = 5.0
 SIGN_OF_LIFE_S = 15.0
 NOT_SHOWN_MS = 6_000
+HEARD_MS = 45_000
+"""What the stream does not tell the next comparison with the broker tells, so late at most."""
 LATE_S = (1, 2, 20, 90, 240, 600)
 
 
@@ -264,11 +266,13 @@ class _Connection:
         for kind in ("stream_silent", "event_lost"):
             if faults.strikes(kind):
                 faults.happened(kind)
+                faults.lasts(HEARD_MS)
                 return
         delay_ms = rng.randrange(5, 80)
         if faults.strikes("event_late"):
             faults.happened("event_late")
             delay_ms = rng.randrange(2_000, 90_000)
+            faults.lasts(min(delay_ms, HEARD_MS))
         elif faults.strikes("events_shuffled"):
             faults.happened("events_shuffled")
             delay_ms = rng.randrange(5, 3_000)

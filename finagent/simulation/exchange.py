@@ -433,6 +433,7 @@ class Exchange:
                 state=state,
                 at_ms=self._outside.now_ms,
                 reason=reason,
+                filled_e4=order.filled_e4,
                 replaced_by=replaced_by,
             )
         )

@@ -324,12 +324,10 @@ class Judge:
             )
 
     def _entry_is_free(self, intent: OrderIntent, now_ms: int) -> None:
-        """No entry leaves, or leaves again, while it is shut out; one in doubt is itself a difference."""
+        """No entry leaves, or leaves again, while it is shut out."""
         own = {"paused", "killed", "rearm", intent.symbol, intent.client_order_id}
-        sql = "SELECT state FROM broker_order WHERE client_order_id = ?"
-        is_first = self._row(sql, intent.client_order_id)[0] == "intent"
         for what, since_ms in self._shut_ms.items():
-            is_meant = what in own or (what.startswith("gate ") and (is_first or what != "gate reconcile"))
+            is_meant = what in own or what.startswith("gate ")
             if is_meant and now_ms - since_ms > REQUEST_MS:
                 self.break_once(
                     "entry_shut_out", intent.client_order_id, f"{what} since {now_ms - since_ms} ms"

@@ -69,14 +69,6 @@ async def test_entry_of_unknown_fate_is_sent_again_after_a_short_pause(home: Pat
         assert (await stage.order_states())["entry-1"] == "accepted"
 
 
-async def test_difference_of_the_comparison_does_not_keep_back_the_order_that_is_one(home: Path) -> None:
-    async with OutsideStage(home) as stage:
-        await doubtful(stage, "dropped")
-        await stage.forge("UPDATE control SET gate_reason = 'reconcile'")
-        await stage.wait(3)
-        assert len(stage.broker.posts) == 2
-
-
 @pytest.mark.parametrize("ordered", [pause, lock, shut])
 async def test_entry_that_never_left_ends_where_entries_are_shut(home: Path, ordered: Ordered) -> None:
     async with OutsideStage(home) as stage:
