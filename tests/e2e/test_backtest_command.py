@@ -66,6 +66,23 @@ def test_the_result_is_kept_and_progress_goes_to_stderr(home: Path) -> None:
     assert (again["result_id"], again["outcome_hash"]) == (printed["result_id"], printed["outcome_hash"])
 
 
+def test_both_engines_print_the_same_and_say_which_they_were(home: Path) -> None:
+    """A month of daily bars: trades, sessions and totals; only the reference keeps decisions and orders."""
+    span = ("--from", "2013-03-04", "--to", "2013-03-28")
+    kernel = document(home, "backtest", *span, "--check", "5")
+    reference = document(home, "backtest", *span, "--engine", "reference")
+    assert (kernel["engine"], kernel["kernel_sessions"], kernel["checked"]) == ("kernel", 19, 5)
+    assert (reference["engine"], reference["kernel_sessions"], reference["checked"]) == ("reference", 0, 0)
+    for key in ("trades_hash", "trades", "sessions", "totals", "assumptions"):
+        assert kernel[key] == reference[key] != []
+    assert (kernel["outcome_hash"] is None) is not (reference["outcome_hash"] is None)
+    kept = [sorted(path.name for path in Path(each["folder"]).iterdir()) for each in (kernel, reference)]
+    assert kept == [
+        ["fills.jsonl", "result.json"],
+        ["decisions.jsonl", "fills.jsonl", "orders.jsonl", "result.json"],
+    ]
+
+
 def test_the_page_says_what_is_assumed(home: Path) -> None:
     """Daily bars alone: the words of the design."""
     done = finagent(home, "backtest", "--from", "2009-03-02", "--to", "2009-03-31")
