@@ -82,7 +82,7 @@ def run_backtest(
     _refuse_unknown(dataset, rules.symbols)
     _refuse_empty(dataset, sessions, bars)
     run = Run.begin(dataset, rules)
-    stretches = _stretches(dataset, rules, lines) if engine is Engine.KERNEL else None
+    stretches = _stretches(run, lines, sessions, told) if engine is Engine.KERNEL else None
     failure = _play_all(run, lines, sessions, bars, stretches, told)
     dataset.check_unchanged()
     used = Engine.KERNEL if run.ledger.tallies else Engine.REFERENCE
@@ -103,10 +103,17 @@ def run_backtest(
     )
 
 
-def _stretches(dataset: Dataset, rules: Parameters, lines: Lines) -> Stretches | None:
+def _stretches(run: Run, lines: Lines, sessions: Sequence[Session], told: Told | None) -> Stretches | None:
+    """None where the kernel does not declare the rules; sessions of an index that is built first are told."""
     from finagent.backtest.kernel.tables import undeclared
 
-    return None if undeclared(rules) else Stretches(dataset, rules, lines)
+    places = {session.date: place for place, session in enumerate(sessions, 1)}
+
+    def show(date: str) -> None:
+        if told is not None and date in places:
+            told(date, places[date], len(sessions))
+
+    return None if undeclared(run.rules) else Stretches(run.dataset, run.rules, lines, show)
 
 
 def _play_all(

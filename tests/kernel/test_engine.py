@@ -257,6 +257,24 @@ def test_a_build_that_is_killed_leaves_nothing_that_counts(
     assert len(candidates.find_or_build_month(dataset, FREE, "2018-02").columns) == 3
 
 
+def test_progress_is_told_while_the_index_is_built(tmp_path: Path) -> None:
+    """Every session of the first run, also those that the kernel then plays at once; the next run has an index."""
+    dataset = three_days().dataset(tmp_path)
+    sessions = dataset.between(DAY, LATER)
+    steps: list[list[tuple[str, int, int]]] = [[], []]
+    for told in steps:
+        run_backtest(
+            dataset,
+            FREE,
+            lines,
+            sessions,
+            engine=Engine.KERNEL,
+            told=lambda *step, told=told: told.append(step),
+        )
+    assert steps[0] == [(DAY, 1, 3), (DAY, 1, 3), (NEXT_DAY, 2, 3), (LATER, 3, 3)]
+    assert steps[1] == [(DAY, 1, 3)]
+
+
 def test_an_open_position_is_the_references(tmp_path: Path) -> None:
     """The kernel begins flat or not at all."""
     from finagent.backtest.reference import Run
