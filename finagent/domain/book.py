@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from finagent.domain.money import RATIO_SCALE, div_ceil
-from finagent.domain.orders import BrokerFill, OrderIntent, OrderState, OwnOrder
+from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderIntent, OrderState, OwnOrder
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, realised_pnl_e8
 from finagent.domain.positions import open_pnl_e8 as open_pnl_of
@@ -87,6 +87,16 @@ class StoredOrder:
     def own(self) -> OwnOrder:
         """The order as the rules look at it."""
         return OwnOrder(intent=self.intent, state=self.state, filled_e4=self.filled_e4)
+
+
+def attached_to(entry: StoredOrder, orders: Sequence[StoredOrder]) -> tuple[StoredOrder, ...]:
+    """The exits that an entry carried to the broker and that are not over."""
+    entry_id = entry.intent.client_order_id
+    return tuple(
+        order
+        for order in orders
+        if order.intent.parent_id == entry_id and order.state not in TERMINAL_ORDER_STATES
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

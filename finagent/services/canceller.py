@@ -1,8 +1,9 @@
 """Canceller: ends entries that are not wanted any more, on the broker's evidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finagent.domain.book import StoredOrder
+from finagent.domain.book import StoredOrder, attached_to
 from finagent.domain.facts import Journalled, OrderMoved, PlanMoved, ReservationReleased
 from finagent.domain.journal import JsonData
 from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState
@@ -64,13 +65,13 @@ class CancelService:
         tx.put(Journalled(kind="cancelled", ref=entry_id, data=data))
         tx.put(ReservationReleased(plan_id=plan_id))
         if order.filled_e4 > 0:
+            held = await self.store.position(plan_id)
+            if held is not None and held.position.quantity_e4 == 0:
+                self._end_legs(attached_to(order, await self.store.orders_of(plan_id)), "position_closed", tx)
             booking = {"plan": plan_id}
             tx.enqueue(NewJob(Step.RECORD_TRADE, booking, idem_key=f"{plan_id}/entry_over", key=plan_id))
             return
-        for leg in await self.store.orders_of(plan_id):
-            if leg.intent.parent_id == entry_id and leg.state not in TERMINAL_ORDER_STATES:
-                leg_id = leg.intent.client_order_id
-                tx.put(OrderMoved(client_order_id=leg_id, to_state=OrderState.CANCELLED, reason=reason))
+        self._end_legs(attached_to(order, await self.store.orders_of(plan_id)), reason, tx)
         tx.put(
             PlanMoved(
                 plan_id=plan_id,
@@ -79,3 +80,8 @@ class CancelService:
                 reason=reason,
             )
         )
+
+    def _end_legs(self, legs: Sequence[StoredOrder], reason: str, tx: Tx) -> None:
+        for leg in legs:
+            leg_id = leg.intent.client_order_id
+            tx.put(OrderMoved(client_order_id=leg_id, to_state=OrderState.CANCELLED, reason=reason))

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from finagent.domain.book import StoredOrder, StoredPlan
+from finagent.domain.book import StoredOrder, StoredPlan, attached_to
 from finagent.domain.facts import (
     ACCOUNT_ROW,
     FillRecorded,
@@ -113,6 +113,7 @@ class PositionService:
     ) -> None:
         """Flat: the trade is booked once the entry is over. Attached exits are over at the broker by themselves."""
         plan_id = order.intent.plan_id
+        is_entering = any(o.intent.leg == ENTRY and o.state not in TERMINAL_ORDER_STATES for o in orders)
         for other in orders:
             other_id = other.intent.client_order_id
             if other_id == order.intent.client_order_id or other.state in TERMINAL_ORDER_STATES:
@@ -126,7 +127,7 @@ class PositionService:
                     priority=2,
                 )
                 tx.enqueue(job)
-            elif not is_separate:
+            elif not is_separate and not is_entering:  # else the rest of the entry arms them again
                 tx.put(
                     OrderMoved(
                         client_order_id=other_id, to_state=OrderState.CANCELLED, reason="position_closed"
@@ -167,6 +168,7 @@ class PositionService:
         plan_id = stored.plan.plan_id
         tx.put(ReservationReleased(plan_id=plan_id))
         if order.filled_e4 > 0:
+            await self._end_attached(order, tx)
             booking = {"plan": plan_id}
             tx.enqueue(NewJob(Step.RECORD_TRADE, booking, idem_key=f"{plan_id}/entry_over", key=plan_id))
         elif stored.state is PlanState.ENTERING and await self.store.position(plan_id) is None:
@@ -177,6 +179,17 @@ class PositionService:
                     to_state=PlanState.NOT_FILLED,
                     reason=reason or state.value,
                 )
+            )
+
+    async def _end_attached(self, entry: StoredOrder, tx: Tx) -> None:
+        """The entry is over; where all it brought is closed, its exits are over at the broker by themselves."""
+        held = await self.store.position(entry.intent.plan_id)
+        if held is None or held.position.quantity_e4 != 0:
+            return
+        for leg in attached_to(entry, await self.store.orders_of(entry.intent.plan_id)):
+            leg_id = leg.intent.client_order_id
+            tx.put(
+                OrderMoved(client_order_id=leg_id, to_state=OrderState.CANCELLED, reason="position_closed")
             )
 
 

@@ -153,7 +153,7 @@ async def test_entry_nobody_told_of_ends_with_the_session(home: Path) -> None:
         await stage.until("16:01")
         await hands.look()
         await stage.finish()
-        assert await stage.states() == {"AAA": "not_filled entry_ttl"}
+        assert await stage.states() == {"AAA": "not_filled flatten"}
         assert {row["state"] for row in await hands.tickets(every=True)} == {"cancelled"}
 
 

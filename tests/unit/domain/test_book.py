@@ -12,17 +12,20 @@ from finagent.domain.book import (
     OpenPosition,
     Reservation,
     account_state,
+    attached_to,
     position_pnl_e8,
     settlement_days,
     worst_case_e8,
 )
+from finagent.domain.legs import entry_intents
 from finagent.domain.market import Direction, Side
-from finagent.domain.orders import BrokerFill
+from finagent.domain.orders import BrokerFill, OrderState, Scope
 from finagent.domain.plan import Plan
 from finagent.domain.positions import fold, open_position
 from finagent.domain.risk import decide, reserve, standard_profile
 from finagent.domain.steps import PRIORITY, Step
 from tests.unit.domain.plan_builders import SESSION, candidate, planned
+from tests.unit.domain.reconcile_builders import stored
 
 SHARE, DOLLAR = 10_000, 100_000_000
 PROFILE = standard_profile()
@@ -314,3 +317,13 @@ def test_steps_of_one_instant_run_fills_first_and_entries_last() -> None:
     ]
     assert sorted(order, key=lambda step: PRIORITY[step]) == order
     assert set(PRIORITY) == set(Step)
+
+
+def test_exits_attached_to_an_entry_are_its_own_live_ones() -> None:
+    plan = plan_of()
+    intents = entry_intents(plan, 10 * SHARE, scope=Scope(), now_ms=1, time_to_live_ms=60_000)
+    entry, *legs = (stored(intent) for intent in intents)
+    over = [replace(leg, state=OrderState.CANCELLED) for leg in legs]
+    alone = replace(legs[0], intent=replace(legs[0].intent, parent_id=None))
+    assert attached_to(entry, [entry, *legs, *over, alone]) == tuple(legs)
+    assert legs
