@@ -16,7 +16,11 @@ settings.load_profile("untimed")  # how fast an example runs here says nothing a
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("FINAGENT_REAL_DATA", "") or ROOT / "../shared/data").resolve()
 ABSENT = "real data absent"
-UNMEASURED = ("crash", "drill", "e2e", "proof", "sim/test_mutants.py", "sim/test_seeds.py", "stateful")
+UNMEASURED = (
+    "crash", "drill", "e2e", "integration/manual", "integration/races", "integration/reconcile",
+    "integration/test_day_again.py", "integration/test_day_simulated.py", "proof", "sim/test_mutants.py",
+    "sim/test_seeds.py", "stateful",
+)  # fmt: skip
 """Rooms of long proofs: coverage makes Python two and a half times slower, and its floors hold without them."""
 
 

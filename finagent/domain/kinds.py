@@ -1,7 +1,8 @@
 """The kinds of journal entries: a filter by one that is none of these, and stands nowhere, is a slip of the pen."""
 
 DECIDED = (
-    "answer_refused", "approval_requested", "approved", "cancelled", "day_report", "day_start", "exit",
+    "answer_refused", "approval_requested", "approved", "cancelled", "day_report", "day_start", "entry_waits",
+    "exit",
     "exit_escalated", "external_exit", "halt_exit", "halt_over", "intent", "limit", "limit_due", "move_stop", "no_plan",
     "plan", "plan_ended", "plan_revised", "position_due", "protect", "rejected", "risk", "scan", "scan_skipped",
     "score", "state", "too_late", "trade", "trigger", "unprotected", "withdrawn",

@@ -49,9 +49,9 @@ class Case:
 CASES = (
     Case("classic", MINUTES, {}, 5),
     Case("structure", MINUTES, {**STRUCTURE, f"{PLANNING}STRUCTURE_SETUP": "vwap_reclaim"}, 5),
-    Case("opening auction", QUOTED, ANYTHING, 1),
 )
 MORE = (
+    Case("opening auction", QUOTED, ANYTHING, 1),
     Case("classic at 2 %", MINUTES, {GAP: "2"}, 20),
     Case("premarket break", EXTENDED, {**ANYTHING, f"{PLANNING}PRESET": "structure"}, 0),
     Case(

@@ -34,11 +34,9 @@ TIGHT = {
     "FINAGENT__PLANNING__TIME_STOP_MINUTES": "390",
 }
 TIGHT_MANNER = Manner(stop_share=Fraction(3, 1000), target_r=Fraction(3, 2), time_stop_minutes=390)
-SETTINGS = (
-    Setting("4%", {}, 5, kinds=frozenset({"stop", "time", "flatten"})),
-    Setting("2%", GAP_2, 20, Fraction(2, 100), kinds=frozenset({"stop", "time", "flatten"})),
-)
+SETTINGS = (Setting("2%", GAP_2, 20, Fraction(2, 100), kinds=frozenset({"stop", "time", "flatten"})),)
 HARDER = (
+    Setting("4%", {}, 5, kinds=frozenset({"stop", "time", "flatten"})),
     Setting(
         "tight", {**GAP_2, **TIGHT}, 20, Fraction(2, 100), TIGHT_MANNER, kinds=frozenset({"stop", "target"})
     ),
