@@ -45,6 +45,7 @@ def test_thirty_kills_lose_nothing_double_nothing_and_orphan_nothing(tmp_path: P
     assert "Crash drill: <span class=passed>passed</span>" in page
 
 
+@pytest.mark.full
 def test_drill_that_is_told_to_stop_leaves_no_process_behind(tmp_path: Path) -> None:
     """SIGTERM in the middle of an agent's life, as a supervisor sends it: to the drill alone."""
     running = subprocess.Popen(

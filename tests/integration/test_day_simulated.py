@@ -35,7 +35,7 @@ async def test_three_sessions_end_flat_with_every_plan_in_one_state(home: Path, 
     assert sum(day["plans"] for day in result["sessions"]) > 0
 
 
-@pytest.mark.parametrize("preset", ["classic", "structure"])
+@pytest.mark.parametrize("preset", ["classic", pytest.param("structure", marks=pytest.mark.full)])
 async def test_three_sessions_with_separate_exits_keep_every_invariant(home: Path, preset: str) -> None:
     result = await run(
         home,
@@ -48,6 +48,7 @@ async def test_three_sessions_with_separate_exits_keep_every_invariant(home: Pat
     assert len(result["trades"]) > 0
 
 
+@pytest.mark.full
 async def test_same_seed_gives_the_same_outcome(home: Path) -> None:
     first, second = await run(home, "one"), await run(home, "two")
     assert first["outcome_hash"] == second["outcome_hash"]
