@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from finagent.runtime.logs import EventFormatter
+from finagent.runtime.logs import EventFormatter, bind_late
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # how fast an example runs here says nothing about the code
@@ -37,6 +37,7 @@ def own_logs() -> Iterator[None]:
     """What a test sends its logs to ends with it: the next one's lines must not go to a stream that is closed."""
     root = logging.getLogger()
     level = root.level
+    bind_late(dict)  # nor may it carry the fields of an earlier one
     yield
     for handler in list(root.handlers):
         if isinstance(handler.formatter, EventFormatter):
