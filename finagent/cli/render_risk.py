@@ -1,6 +1,6 @@
 """The risk document as a page: limits with what is used and left, what stands open, was raised or is reserved."""
 
-from finagent.cli.fields import number, rows, section, text, words
+from finagent.cli.fields import clean, number, rows, section, text, words
 from finagent.cli.page import Column, Page
 from finagent.cli.values import money, profit, quantity, share
 from finagent.context import Document
@@ -41,7 +41,7 @@ def _limits(found: Document, page: Page) -> str:
         row = section(found, name)
         shown = money if text(row, "unit") == "money" else quantity
         amounts = [shown(number(row, key)) for key in ("used", "limit", "left")]
-        cells.append([name.replace("_", " "), *amounts, _share(row, page), text(row, "reopens")])
+        cells.append([clean(name).replace("_", " "), *amounts, _share(row, page), text(row, "reopens")])
     return page.table(columns, cells)
 
 

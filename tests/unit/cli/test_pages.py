@@ -167,6 +167,7 @@ def test_no_document_crashes_a_page_or_moves_the_cursor(data: st.DataObject) -> 
 
 def test_text_from_outside_cannot_write_escape_codes() -> None:
     assert "\x1b" not in render_ops.journal(day.JOURNAL, Page())
+    assert "\x1b" not in render_risk.risk({**day.RISK_IN_FULL, "limits": {"\x1b[2J": {}}}, Page())
 
 
 def test_empty_lists_are_said_in_words() -> None:
