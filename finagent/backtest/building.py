@@ -24,7 +24,7 @@ from finagent.backtest.dataset import (
     open_dataset,
 )
 from finagent.backtest.errors import DatasetChangedError, DatasetRefusedError
-from finagent.backtest.sealing import write_list
+from finagent.backtest.sealing import settle, write_list
 from finagent.backtest.source import Ints, MarketColumns, MinuteColumns, QuoteColumns
 from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.money import MAX_INT64
@@ -62,7 +62,7 @@ def find_or_build(
         shutil.rmtree(scratch, ignore_errors=True)
         try:
             _build(scratch, source, sessions, told or _silent, path.name)
-            _settle(scratch, path)
+            settle(scratch, path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     found = open_dataset(path)
@@ -85,15 +85,6 @@ def _build(scratch: Path, source: MarketColumns, sessions: Sequence[Session], to
 
 def _silent(what: str) -> None:
     return
-
-
-def _settle(scratch: Path, path: Path) -> None:
-    """Give a finished build its name; who comes second uses the first one's."""
-    try:
-        scratch.rename(path)
-    except OSError:
-        if not path.exists():
-            raise
 
 
 def _sessions_of(source: MarketColumns, calendar: CalendarPort) -> tuple[Session, ...]:

@@ -23,7 +23,7 @@ from finagent.backtest.dataset import ABSENT, Dataset
 from finagent.backtest.errors import DatasetChangedError
 from finagent.backtest.market import SessionMarket, open_session
 from finagent.backtest.parameters import Parameters
-from finagent.backtest.sealing import open_sealed, write_list
+from finagent.backtest.sealing import open_sealed, settle, write_list
 from finagent.backtest.source import Ints
 from finagent.domain.gap import GapRules, IndicationSource
 from finagent.domain.market import MINUTE_MS
@@ -94,7 +94,7 @@ def find_or_build_month(
         try:
             scratch.mkdir()
             _build(scratch, dataset, rules, key, month, told)
-            _settle(scratch, path)
+            settle(scratch, path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return open_month(path, key, month)
@@ -112,15 +112,6 @@ def open_month(path: Path, key: str, month: str) -> CandidateMonth:
         columns=found.arrays["candidates"].reshape(-1, len(COLUMNS)),
         index_id=str(document[IDENTITY]),
     )
-
-
-def _settle(scratch: Path, path: Path) -> None:
-    """Give a finished build its name; who comes second uses the first one's."""
-    try:
-        scratch.rename(path)
-    except OSError:
-        if not path.exists():
-            raise
 
 
 def _build(

@@ -3,11 +3,11 @@
 from finagent.backtest.agenda import Task
 from finagent.backtest.desk import Desk
 from finagent.backtest.entering import end_plan
-from finagent.backtest.ledger import DayRow, FillRow, OrderRow, PlanRow
+from finagent.backtest.ledger import DayRow, FillRow, OrderRow, PlanRow, broker_fill
 from finagent.backtest.venue import VenueEvent
 from finagent.domain.fills import ModelFill
 from finagent.domain.legs import ENTRY, EXIT, STOP, exit_intent, stop_intent
-from finagent.domain.orders import BrokerFill, OrderState, next_generation, trade_id
+from finagent.domain.orders import OrderState, next_generation, trade_id
 from finagent.domain.plan import PlanState
 from finagent.domain.positions import ExitReason, Position, fold, make_trade, open_position
 from finagent.domain.steps import Step
@@ -67,23 +67,6 @@ def _fill(desk: Desk, event: VenueEvent, model: ModelFill, order: OrderRow, row:
             )
     if position.quantity_e4 == 0:
         _closed(desk, order, position, count)
-
-
-def broker_fill(model: ModelFill, execution_id: str) -> BrokerFill:
-    """A fill of the model as a broker would report it."""
-    return BrokerFill(
-        execution_id=execution_id,
-        client_order_id=model.client_order_id,
-        symbol=model.symbol,
-        side=model.side,
-        quantity_e4=model.quantity_e4,
-        price_e4=model.price_e4,
-        at_ms=model.at_ms,
-        fees_e8=model.fees_e8,
-        reference_e4=model.reference_e4,
-        is_ambiguous=model.is_ambiguous,
-        is_forced_close=model.is_forced_close,
-    )
 
 
 def _reason(order: OrderRow, model: ModelFill, plan_stop_e4: int, *, is_held: bool) -> ExitReason | None:

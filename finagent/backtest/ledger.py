@@ -390,3 +390,20 @@ class Ledger:
     def switch(self, **flags: bool | str | None) -> None:
         """Change halt flags."""
         self.control = replace(self.control, **flags)  # type: ignore[arg-type]  # names and types of Control
+
+
+def broker_fill(model: ModelFill, execution_id: str) -> BrokerFill:
+    """A fill of the model as a broker would report it."""
+    return BrokerFill(
+        execution_id=execution_id,
+        client_order_id=model.client_order_id,
+        symbol=model.symbol,
+        side=model.side,
+        quantity_e4=model.quantity_e4,
+        price_e4=model.price_e4,
+        at_ms=model.at_ms,
+        fees_e8=model.fees_e8,
+        reference_e4=model.reference_e4,
+        is_ambiguous=model.is_ambiguous,
+        is_forced_close=model.is_forced_close,
+    )

@@ -8,7 +8,7 @@ from finagent.backtest.agenda import Agenda, Task
 from finagent.backtest.daily import play_day
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.desk import Desk
-from finagent.backtest.ledger import Ledger
+from finagent.backtest.ledger import Ledger, broker_fill
 from finagent.backtest.market import open_session
 from finagent.backtest.parameters import DayLines, Parameters
 from finagent.backtest.venue import Venue, VenueEvent, VenueMinute
@@ -212,7 +212,7 @@ def _with_fills(ledger: Ledger, book: Book, events: Sequence[VenueEvent]) -> Boo
         known = held.get(plan.plan_id)
         before = known.position if known is not None else open_position(plan)
         stop_e4 = known.stop_e4 if known is not None else plan.stop_e4
-        folded = fold(before, leaving.broker_fill(event.fill, event.execution_id))
+        folded = fold(before, broker_fill(event.fill, event.execution_id))
         held[plan.plan_id] = OpenPosition(position=folded, plan=plan, stop_e4=stop_e4)
     return book.with_positions(tuple(held[plan_id] for plan_id in sorted(held)))
 

@@ -116,3 +116,12 @@ def _put_seal(path: Path, seal: Mapping[str, Stamp]) -> None:
         temporary.replace(path / SEAL)
     except OSError:
         temporary.unlink(missing_ok=True)
+
+
+def settle(scratch: Path, path: Path) -> None:
+    """Give a finished build its name; who comes second uses the first one's."""
+    try:
+        scratch.rename(path)
+    except OSError:
+        if not path.exists():
+            raise

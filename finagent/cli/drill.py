@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from finagent.cli.failures import SIGNALLED
 from finagent.cli.invocation import answer, invocation, tell, wait_for
 from finagent.cli.options import AsJson
 
-SIGNALLED = 128
 app = typer.Typer(help="The promises shown on this machine, with real processes.", no_args_is_help=True)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from finagent.context import DAMAGE_HINT, ExitCode, SurfaceError
 
+SIGNALLED = 128
+"""The exit status of what a signal ended is this and its number: 130 for Ctrl-C, 143 for SIGTERM."""
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 

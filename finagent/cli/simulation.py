@@ -10,15 +10,13 @@ from typing import Annotated
 import typer
 
 from finagent.cli import render_sim
-from finagent.cli.failures import usage
+from finagent.cli.failures import SIGNALLED, usage
 from finagent.cli.invocation import answer, tell
 from finagent.cli.options import AsJson
 from finagent.cli.progress import steps
 from finagent.context import Document
 
 MOST_SEEDS = 1_000_000
-SIGNALLED = 128
-"""The exit status of what a signal ended is this and its number: 130 for Ctrl-C, 143 for SIGTERM."""
 
 
 def sim(

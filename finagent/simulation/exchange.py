@@ -99,8 +99,6 @@ class Exchange:
         self.executed: Callable[[BrokerFill], None] = lambda fill: None
         self.overfilled: Callable[[str, int], None] = lambda order_id, more_e4: None
         self.external_e4: Counter[str] = Counter()
-        self.raced_ms: dict[str, int] = {}
-        """When a cancel was last raced, by symbol."""
         self._outside, self._calendar, self._tape = outside, calendar, tape
         self._faults, self._rng, self._race = faults, rng, race
         self._is_ticking = False
@@ -327,7 +325,6 @@ class Exchange:
                 order.limit_e4 or order.stop_e4 or self.price_e4(order.symbol, session, self._outside.now_ms)
             )
             self._faults.happened("cancel_race")
-            self.raced_ms[order.symbol] = self._outside.now_ms
             self._fill(resting, self._race.randint(1, whole) * SHARE_E4, price_e4)
 
     def _try(self, resting: Resting, price_e4: int) -> None:

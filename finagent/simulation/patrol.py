@@ -12,8 +12,6 @@ from finagent.simulation.witness import SHARE_E4
 
 PEACE_MS = 15_000
 """So long without a fault, and the agent up, and it owes what it promises."""
-HEARD_MS = 75_000
-"""A fill in the middle of a cancel that no message tells is heard at the next comparison, a minute later at most."""
 LOOKS, BETWEEN_LOOKS_MS = 3, 5_000
 LADDER_MS = 8 * MINUTE_MS
 
@@ -68,8 +66,7 @@ class Patrol:
         bare: dict[str, int] = {}
         for symbol, ours_e4 in self._exchange.ours_e4().items():
             bare_e4 = ours_e4 - self._exchange.covered_e4(symbol)
-            is_heard = self._outside.now_ms - self._exchange.raced_ms.get(symbol, -HEARD_MS) >= HEARD_MS
-            if bare_e4 > 0 and is_heard and (left == LOOKS or symbol in seen):
+            if bare_e4 > 0 and (left == LOOKS or symbol in seen):
                 bare[symbol] = bare_e4
         if not bare:
             return

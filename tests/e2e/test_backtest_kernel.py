@@ -1,7 +1,5 @@
 """On real daily bars the kernel gives what the reference gives: every fill, trade and count of every session."""
 
-from dataclasses import dataclass
-
 import pytest
 
 from finagent.adapters.vendors.calendar import ExchangeCalendar
@@ -10,19 +8,10 @@ from finagent.backtest.dataset import Dataset
 from finagent.backtest.running import Bars, Engine, run_backtest, trades_hash
 from finagent.bootstrap.backtests import day_lines, parameters
 from finagent.settings import load_settings
+from tests.e2e.cases import Case
 
 RISK, SCAN, EXECUTION = "FINAGENT__RISK__", "FINAGENT__SCAN__", "FINAGENT__EXECUTION__"
 LOOSE = {f"{SCAN}MIN_GAP_PCT": "2", f"{RISK}ALLOW_SHORTS": "true"}
-
-
-@dataclass(frozen=True)
-class Case:
-    """Sessions, settings, and the fewest trades that make the comparison one."""
-
-    name: str
-    sessions: tuple[str, str]
-    environment: dict[str, str]
-    least_trades: int
 
 
 A_YEAR, ALL = ("2017-01-03", "2017-12-29"), ("2005-01-03", "2018-02-15")

@@ -19,6 +19,7 @@ from finagent.domain.orders import BrokerFill, OrderIntent
 from finagent.domain.plan import Plan
 from finagent.domain.positions import Trade
 from finagent.settings import load_settings
+from tests.e2e.cases import Case
 
 GAP, SCAN = "FINAGENT__SCAN__MIN_GAP_PCT", "FINAGENT__SCAN__"
 PLANNING, EXECUTION, RISK = "FINAGENT__PLANNING__", "FINAGENT__EXECUTION__", "FINAGENT__RISK__"
@@ -34,16 +35,6 @@ ANYTHING = {
     f"{SCAN}MIN_RVOL": "0", **SHORTS,
 }  # fmt: skip
 TIGHT = {f"{PLANNING}STOP_PCT": "0.3", f"{PLANNING}TARGET_R": "1.5", f"{PLANNING}TIME_STOP_MINUTES": "390"}
-
-
-@dataclass(frozen=True)
-class Case:
-    """Sessions and settings that both run on, and the fewest trades that make the comparison one."""
-
-    name: str
-    sessions: tuple[str, str]
-    environment: dict[str, str]
-    least_trades: int
 
 
 CASES = (

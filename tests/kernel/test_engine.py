@@ -250,7 +250,7 @@ def test_a_build_that_is_killed_leaves_nothing_that_counts(
     """The next one builds it anew."""
     dataset = three_days().dataset(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(candidates, "_settle", lambda scratch, path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(candidates, "settle", lambda scratch, path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             candidates.find_or_build_month(dataset, FREE, "2018-02")
     assert list((dataset.path / candidates.FOLDER).iterdir()) == []

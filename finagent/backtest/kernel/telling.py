@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.engine import Played
-from finagent.backtest.ledger import FillRow
+from finagent.backtest.ledger import FillRow, broker_fill
 from finagent.backtest.source import Ints
 from finagent.domain.fills import ModelFill
 from finagent.domain.legs import ENTRY, EXIT, STOP, entry_side, exit_side, order_id
 from finagent.domain.market import Bar, Direction, Session
 from finagent.domain.money import RATIO_SCALE
-from finagent.domain.orders import BrokerFill, Scope, plan_id, trade_id
+from finagent.domain.orders import Scope, plan_id, trade_id
 from finagent.domain.plan import ExitLeg, Management, Plan
 from finagent.domain.positions import ExitReason, LegFill, Position, Trade, make_trade
 from finagent.domain.setups import Setup
@@ -124,18 +124,7 @@ def _fill_row(plan: Plan, fill: list[int], number: int, session: Session, scope:
         best_e4=fill[c.F_BEST] if is_ambiguous else None,
         worst_e4=fill[c.F_WORST] if is_ambiguous else None,
     )
-    told = BrokerFill(
-        execution_id=f"{own_id}:{number}",
-        client_order_id=own_id,
-        symbol=model.symbol,
-        side=model.side,
-        quantity_e4=model.quantity_e4,
-        price_e4=model.price_e4,
-        at_ms=model.at_ms,
-        fees_e8=model.fees_e8,
-        reference_e4=model.reference_e4,
-        is_ambiguous=model.is_ambiguous,
-    )
+    told = broker_fill(model, f"{own_id}:{number}")
     return FillRow(told, plan.plan_id, plan.session, name, REASONS[fill[c.F_LEG]], model)
 
 

@@ -17,6 +17,7 @@ from finagent.domain.orders import (
     OrderType,
 )
 from finagent.ports import Clock, DuplicateClientOrderIdError, OutcomeUnknownError, RetryError
+from finagent.simulation.orders import as_order
 
 CASH_E8 = 100_000 * 10**8
 
@@ -69,19 +70,7 @@ class AppBroker:
     def _take(self, intents: Sequence[OrderIntent]) -> BrokerOrder:
         first = intents[0]
         for intent in intents:
-            self.known[intent.client_order_id] = BrokerOrder(
-                client_order_id=intent.client_order_id,
-                symbol=intent.symbol,
-                side=intent.side,
-                type=intent.type,
-                quantity_e4=intent.quantity_e4,
-                filled_e4=0,
-                state=OrderState.ACCEPTED,
-                accepted_at_ms=self.clock.now_ms(),
-                limit_e4=intent.limit_e4,
-                stop_e4=intent.stop_e4,
-                parent_id=intent.parent_id,
-            )
+            self.known[intent.client_order_id] = as_order(intent, self.clock.now_ms())
         if first.type is OrderType.MARKET and first.symbol not in self.resting:
             self.fill(first.client_order_id)
         return self.known[first.client_order_id]

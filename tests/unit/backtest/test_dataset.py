@@ -12,7 +12,7 @@ from finagent.backtest.building import find_or_build, kept_bytes
 from finagent.backtest.dataset import ABSENT, LIST, open_dataset
 from finagent.backtest.errors import DatasetChangedError, DatasetRefusedError
 from finagent.backtest.market import open_session
-from finagent.backtest.sealing import SEAL
+from finagent.backtest.sealing import SEAL, settle
 from finagent.backtest.source import Halt
 from finagent.domain.market import Bar, CorporateAction, DailyBar, Earnings, Headline, Quote
 from tests.conformance.made_up import MadeUp, MadeUpCalendar, ms
@@ -166,10 +166,10 @@ def test_who_builds_second_uses_the_first_one(made_up: MadeUp, tmp_path: Path) -
     dataset = made_up.dataset(tmp_path)
     late = tmp_path / ".building-late"
     late.mkdir()
-    building._settle(late, dataset.path)
+    settle(late, dataset.path)
     assert open_dataset(dataset.path).dataset_id == dataset.dataset_id
     with pytest.raises(OSError, match="No such file"):
-        building._settle(tmp_path / "nowhere", tmp_path / "never")
+        settle(tmp_path / "nowhere", tmp_path / "never")
 
 
 def test_a_dataset_under_a_wrong_name_is_refused(made_up: MadeUp, tmp_path: Path) -> None:
