@@ -115,7 +115,7 @@ run_tests() {
   step "import-linter" "$py" -c 'from importlinter.cli import lint_imports_command as main; main()' || true
   if [ "$whole" = yes ]; then
     rm -f .coverage .coverage.*
-    step "pytest with coverage" "$py" -m pytest -n 2 --cov --cov-report=term ${selection[@]+"${selection[@]}"} || true
+    step "pytest with coverage" "$py" -m pytest -n 2 --cov --cov-report=term --durations=40 ${selection[@]+"${selection[@]}"} || true
     step "domain covered to 100 %" "$py" -m coverage report --include='finagent/domain/*' --fail-under=100 || true
   else
     step "pytest ${others[*]}" "$py" -m pytest ${selection[@]+"${selection[@]}"} "${others[@]}" || true
