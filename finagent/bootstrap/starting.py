@@ -3,19 +3,24 @@
 import logging
 from collections.abc import Sequence
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+
 from finagent.adapters.sqlite.integrity import StartCheck, look, remember
 from finagent.bootstrap.engine import Engine
 from finagent.bootstrap.recording import code_identity, in_journal
 from finagent.context import SurfaceError
 from finagent.domain.facts import ControlChanged
+from finagent.domain.market import Session
 from finagent.domain.reconcile import Difference, DifferenceKind
 from finagent.domain.steps import Step
 from finagent.domain.told import told
 from finagent.ports import JsonValue, NewJob, RetryError
+from finagent.queue.errors import GuardFailedError
 from finagent.queue.port import Tx
 
 LOG = logging.getLogger(__name__)
 CLOCK_SLACK_MS = 60_000
+GUARD_TRIES = 20
 
 
 async def catch_up_and_compare(engine: Engine) -> Sequence[Difference]:
@@ -66,18 +71,28 @@ async def compare_with_broker(engine: Engine) -> Sequence[Difference]:
     A broker that does not answer is one: nobody knows what it holds.
     """
     session = engine.world.calendar.session_at(engine.clock.now_ms())
-    tx, reconciler = Tx(), in_journal(engine.reconciler())
-    try:
-        differences = await reconciler.compare(tx)
-    except RetryError as error:
-        tx, differences = Tx(), [Difference(DifferenceKind.UNREACHABLE, "broker", str(error))]
-        await reconciler.keep_gate(session, differences, tx)
-    if not tx.is_empty:
-        await engine.queue.commit(tx)
+    differences = await _agreed(engine, session)
     payload: dict[str, JsonValue] = {"session": session.date, "reason": "start"}
     await engine.queue.publish(
         NewJob(Step.RECONCILE, payload, idem_key=f"{session.date}/boot-{engine.queue.epoch}")
     )
+    return differences
+
+
+async def _agreed(engine: Engine, session: Session) -> Sequence[Difference]:
+    """Compare and store what follows; who wrote in between (the broker's stream, a person) makes it compare again."""
+    async for attempt in AsyncRetrying(
+        stop=stop_after_attempt(GUARD_TRIES), retry=retry_if_exception_type(GuardFailedError), reraise=True
+    ):
+        with attempt:
+            tx, reconciler = Tx(), in_journal(engine.reconciler())
+            try:
+                differences = await reconciler.compare(tx)
+            except RetryError as error:
+                tx, differences = Tx(), [Difference(DifferenceKind.UNREACHABLE, "broker", str(error))]
+                await reconciler.keep_gate(session, differences, tx)
+            if not tx.is_empty:
+                await engine.queue.commit(tx)
     return differences
 
 

@@ -1,5 +1,6 @@
 """Starting with a broker outside: keys, account, currency, consent, clock and hours, each told in one line."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -198,6 +199,20 @@ async def test_comparison_that_agrees_leaves_the_gate_shut_for_the_clock(server,
         await watch.run_once()
         assert await compare_with_broker(agent.engine) == []
         assert (await agent.engine.store.control()).gate_reason == "clock_skew"
+    finally:
+        await agent.stop()
+
+
+async def test_comparison_that_is_overtaken_by_other_commits_compares_again(server, tmp_path):
+    from finagent.bootstrap.starting import compare_with_broker, shut_gate
+
+    agent = await start_agent(at(server), tmp_path)
+
+    try:
+        for _ in range(5):
+            await shut_gate(agent.engine, "reconcile")
+            looks = await asyncio.gather(*(compare_with_broker(agent.engine) for _ in range(3)))
+            assert looks == [[], [], []]
     finally:
         await agent.stop()
 
