@@ -79,8 +79,8 @@ def run_backtest(
     played comes to something else in the reference. A rule that fails ends the run at its session: what was done
     before is kept, and the failure says where and why.
     """
-    _refuse_unknown(dataset, rules.symbols)
-    _refuse_empty(dataset, sessions, bars)
+    refuse_unknown(dataset, rules.symbols)
+    refuse_empty(dataset, sessions, bars)
     run = Run.begin(dataset, rules)
     stretches = _stretches(run, lines, sessions, told) if engine is Engine.KERNEL else None
     failure = _play_all(run, lines, sessions, bars, stretches, told)
@@ -247,7 +247,8 @@ def _without_bars(dataset: Dataset, session: Session, bars: Bars) -> str:
     return "" if (dataset.daily.volume[row] != ABSENT).any() else "no bars"
 
 
-def _refuse_unknown(dataset: Dataset, symbols: Sequence[str] | None) -> None:
+def refuse_unknown(dataset: Dataset, symbols: Sequence[str] | None) -> None:
+    """BacktestError for a symbol that the dataset does not know."""
     for symbol in symbols or ():
         if symbol not in dataset.numbers:
             near = get_close_matches(symbol, dataset.symbols, n=3, cutoff=0.0)
@@ -258,7 +259,8 @@ def _refuse_unknown(dataset: Dataset, symbols: Sequence[str] | None) -> None:
             )
 
 
-def _refuse_empty(dataset: Dataset, sessions: Sequence[Session], bars: Bars) -> None:
+def refuse_empty(dataset: Dataset, sessions: Sequence[Session], bars: Bars) -> None:
+    """BacktestError for sessions of which some are not in the dataset, or none has bars of the kind."""
     known = [session for session in sessions if session.date in dataset.rows]
     if len(known) == len(sessions) and any(not _without_bars(dataset, each, bars) for each in known):
         return

@@ -66,7 +66,7 @@ def backtest(
     sessions = chosen_sessions(calendar, request.first, request.last)
     bars = Bars(request.bars)
     wanted = tuple(sorted({symbol.upper() for symbol in request.symbols})) or None
-    with _refused():
+    with refused():
         dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS)
         result = run_backtest(
             dataset,
@@ -86,7 +86,7 @@ def backtest(
 
 
 @contextlib.contextmanager
-def _refused() -> Iterator[None]:
+def refused() -> Iterator[None]:
     """What a backtest refuses, as one line with the mend."""
     try:
         yield

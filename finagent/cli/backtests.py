@@ -8,10 +8,9 @@ import typer
 from finagent.cli import render_backtest
 from finagent.cli.failures import usage
 from finagent.cli.invocation import answer, invocation, tell
-from finagent.cli.options import AsJson, At, FirstDate, LastDate
+from finagent.cli.options import AsJson, At, Bars, FirstDate, LastDate, Symbols
 from finagent.cli.progress import Progress, steps
 
-BARS = ("auto", "daily", "minute")
 ENGINES = ("kernel", "reference")
 LINES = 20
 """So many lines of progress at most where nobody watches a bar grow."""
@@ -21,13 +20,8 @@ def backtest(
     context: typer.Context,
     first: FirstDate,
     last: LastDate = None,
-    bars: Annotated[
-        str,
-        typer.Option("--bars", metavar="auto|daily|minute", help="auto: minutes where there are some."),
-    ] = "auto",
-    symbols: Annotated[
-        list[str] | None, typer.Option("--symbol", metavar="SYMBOL", help="Only these; may be repeated.")
-    ] = None,
+    bars: Bars = "auto",
+    symbols: Symbols = None,
     at: At = None,
     engine: Annotated[
         str,
@@ -46,8 +40,6 @@ def backtest(
     as_json: AsJson = False,
 ) -> None:
     """Rules tested on stored bars, with the trades that a replay would make; no agent, no database."""
-    if bars not in BARS:
-        raise usage(f"--bars {bars} is none of {', '.join(BARS)}", "auto takes minutes where there are some")
     if engine not in ENGINES:
         raise usage(f"--engine {engine} is not built in", f"Use --engine {' or '.join(ENGINES)}")
     call = invocation(context)

@@ -51,6 +51,16 @@ def checked_end(value: str | None) -> str | None:
     return checked_instant(value)
 
 
+BARS = ("auto", "daily", "minute")
+
+
+def checked_bars(value: str) -> str:
+    """A kind of bars as it was given, or a usage error."""
+    if value not in BARS:
+        raise usage(f"--bars {value} is none of {', '.join(BARS)}", "auto takes minutes where there are some")
+    return value
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")]
@@ -73,4 +83,16 @@ FirstDate = Annotated[
 LastDate = Annotated[
     str | None,
     typer.Option("--to", metavar="DATE", callback=checked_date, help="Last session; default the first."),
+]
+Bars = Annotated[
+    str,
+    typer.Option(
+        "--bars",
+        metavar="auto|daily|minute",
+        callback=checked_bars,
+        help="auto: minutes where there are some.",
+    ),
+]
+Symbols = Annotated[
+    list[str] | None, typer.Option("--symbol", metavar="SYMBOL", help="Only these; may be repeated.")
 ]

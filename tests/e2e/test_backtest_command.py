@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.e2e.commands import document, finagent
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,27 +19,6 @@ def home(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = tmp_path_factory.mktemp("home")
     (own / "bars").symlink_to(real_home / "bars")
     return own
-
-
-def finagent(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """One command line."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FINAGENT__")}
-    return subprocess.run(
-        [sys.executable, "-m", "finagent", "--home", str(home), *arguments],
-        cwd=home,
-        env={**kept, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def document(home: Path, *arguments: str) -> dict[str, Any]:
-    """What a command prints with ``--json``; nothing else is on stdout."""
-    done = finagent(home, *arguments, "--json")
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def test_backtest_and_replay_print_the_same_trades(home: Path) -> None:

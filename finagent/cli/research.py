@@ -1,0 +1,69 @@
+"""Verbs of research: gaps, and what became of them."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+
+from finagent.cli import render_research
+from finagent.cli.failures import usage
+from finagent.cli.invocation import answer, invocation
+from finagent.cli.options import AsJson, Bars, FirstDate, LastDate, Symbols
+
+GAP_WAYS = ("size", "direction", "rvol", "day-rvol", "catalyst", "weekday", "market")
+
+
+def gaps(
+    context: typer.Context,
+    first: FirstDate,
+    last: LastDate = None,
+    symbols: Symbols = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="WAY", help=f"Grouped by {', '.join(GAP_WAYS)}.")
+    ] = None,
+    bars: Bars = "auto",
+    min_gap: Annotated[
+        str | None,
+        typer.Option("--min-gap", metavar="PCT", help="Gaps of at least so much [scan.min_gap_pct]."),
+    ] = None,
+    stop: Annotated[
+        str | None,
+        typer.Option("--stop", metavar="PCT", help="One R: so far from the open [planning.stop_pct]."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What became of gaps: how often they filled, how fast, where the day ended, how often R came before the stop."""
+    one_of(by, GAP_WAYS, "--by")
+    call = invocation(context)
+    from finagent.bootstrap.gap_research import GapRequest, gap_research
+
+    request = GapRequest(
+        first=first,
+        last=last or first,
+        symbols=tuple(symbols or ()),
+        by=by,
+        bars=bars,
+        min_gap_pct=_percent(min_gap, "--min-gap"),
+        stop_pct=_percent(stop, "--stop"),
+    )
+    document = gap_research(call.settings(), call.home, request)
+    answer(document, as_json=as_json, render=render_research.gaps)
+
+
+def one_of(value: str | None, known: tuple[str, ...], option: str) -> None:
+    """A usage error for a word that is none of these."""
+    if value is not None and value not in known:
+        raise usage(f"{option} {value} is none of {', '.join(known)}", f"Use {option} {known[0]}, say")
+
+
+def _percent(words: str | None, option: str) -> Decimal | None:
+    """A percentage above 0 and at most 100 with at most four decimals."""
+    if words is None:
+        return None
+    try:
+        value = Decimal(words)
+        if 0 < value <= 100 and value * 10_000 == (value * 10_000).to_integral_value():
+            return value
+    except InvalidOperation:
+        pass
+    raise usage(f"{option} {words} is no percentage", "Write a number above 0 and at most 100, like 4 or 2.5")
