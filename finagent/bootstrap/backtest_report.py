@@ -1,12 +1,16 @@
 """A backtest as documents: what the command prints, and what is kept under ``reports/backtests`` of the home."""
 
-import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import orjson
+
 from finagent.adapters.sqlite.views_orders import trade_document
 from finagent.backtest.ledger import DayRow, FillRow, Ledger
+from finagent.backtest.metrics import figures
+from finagent.backtest.pages.result import result_page
 from finagent.backtest.running import (
     Bars,
     Engine,
@@ -24,7 +28,9 @@ from finagent.domain.orders import ENTRY_LEG
 from finagent.domain.positions import Trade
 
 FOLDER = Path("reports") / "backtests"
-RESULT = "result.json"
+RESULT, SUMMARY, REPORT = "result.json", "summary.json", "report.html"
+LONG = ("sessions", "trades")
+"""What a summary leaves out."""
 OPEN_ASSUMED = "open assumed known"
 BORROW_ASSUMED = "borrow assumed"
 EXITS_ATTACHED = "exits attached to the entry, as the paper venue takes them"
@@ -57,30 +63,43 @@ def report(result: Result, *, bars: Bars, elapsed_ms: int) -> Document:
         "sessions": _sessions(ledger),
         "trades": [trade_document(trade) for trade in trades],
         "totals": _totals(ledger, trades),
+        "metrics": {**figures(ledger)},
         "jobs": {"done": 0, "dead": 0, "live": 0},
         "elapsed_ms": elapsed_ms,
     }
 
 
 def keep(home: Path, document: Document, result: Result) -> Path:
-    """Store the document and the fills under the result's id, decisions and orders where the reference played all of
-    it; gives the folder.
+    """Store document, its summary, page and fills under the result's id, decisions and orders where the reference
+    played all of it; gives the folder.
     """
     folder = home / FOLDER / result.result_id
     folder.mkdir(parents=True, exist_ok=True)
     if result.engine is Engine.REFERENCE:
-        _write(folder / "decisions.jsonl", as_lines(journal_rows(result.ledger)))
-        _write(folder / "orders.jsonl", as_lines(order_rows(result.ledger)))
-    _write(folder / "fills.jsonl", as_lines(fill_rows(result.ledger)))
-    _write(folder / RESULT, json.dumps(document, ensure_ascii=False) + "\n")
-    _write(folder.parent / "last", result.result_id + "\n")
+        _write(folder / "decisions.jsonl", as_lines(journal_rows(result.ledger)).encode())
+        _write(folder / "orders.jsonl", as_lines(order_rows(result.ledger)).encode())
+    _write(folder / "fills.jsonl", as_lines(fill_rows(result.ledger)).encode())
+    _write(folder / RESULT, as_json(document))
+    _write(folder / REPORT, result_page(document).encode())
+    _write(folder / SUMMARY, as_json(summary_of(document)))
+    _write(folder.parent / "last", f"{result.result_id}\n".encode())
     return folder
 
 
-def _write(path: Path, text: str) -> None:
+def summary_of(document: Document) -> Document:
+    """A result without its sessions and trades: what a list of results shows."""
+    return {key: value for key, value in document.items() if key not in LONG}
+
+
+def as_json(document: Document) -> bytes:
+    """A document as it is stored."""
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _write(path: Path, content: bytes) -> None:
     """Whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished.write_bytes(content)
     unfinished.replace(path)
 
 

@@ -10,7 +10,7 @@ from finagent.backtest.errors import BacktestError
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
 from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.bootstrap import rules
-from finagent.bootstrap.backtest_report import keep, report
+from finagent.bootstrap.backtest_report import REPORT, keep, report
 from finagent.bootstrap.runs import chosen_sessions
 from finagent.context import Document, SurfaceError
 from finagent.domain.market import Session
@@ -29,6 +29,20 @@ from finagent.services.schedule import (
 from finagent.settings import Settings
 
 DATASETS = "datasets"
+SECTIONS = (
+    "account",
+    "universe",
+    "scan",
+    "scoring",
+    "planning",
+    "risk",
+    "approval",
+    "execution",
+    "schedule",
+    "news",
+    "backtest",
+)
+"""The settings that a result depends on."""
 DAY_MS = 86_400_000
 Progress = Callable[[str, int, int], None]
 
@@ -80,9 +94,20 @@ def backtest(
             told=progress,
         )
     elapsed_ms = SystemTicker().monotonic_ms() - started_ms
-    document = report(result, bars=bars, elapsed_ms=elapsed_ms)
+    document: Document = {
+        **report(result, bars=bars, elapsed_ms=elapsed_ms),
+        "version": __version__,
+        "symbols": [*(wanted or ())],
+        "settings": _settings(settings, request),
+    }
     folder = keep(home, document, result)
-    return {**document, "folder": str(folder)}
+    return {**document, "folder": str(folder), "report": str(folder / REPORT)}
+
+
+def _settings(settings: Settings, request: Request) -> Document:
+    """The settings that a result follows, by section: none of them is a secret."""
+    kept = settings.model_dump(mode="json", include=set(SECTIONS))
+    return {**kept, **({"scan": {**kept["scan"], "at": request.at}} if request.at else {})}
 
 
 @contextlib.contextmanager

@@ -1,24 +1,40 @@
-"""The verb that tests rules on past sessions: backtest."""
+"""The verbs that test rules on past sessions, and show what earlier tests came to: backtest and its kin."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from finagent.cli import render_backtest
+from finagent.cli import render_backtest, render_backtests
 from finagent.cli.failures import usage
 from finagent.cli.invocation import answer, invocation, tell
-from finagent.cli.options import AsJson, At, Bars, FirstDate, LastDate, Symbols
+from finagent.cli.options import AsJson, At, Bars, LastDate, Limit, Symbols, checked_date
 from finagent.cli.progress import Progress, steps
 
 ENGINES = ("kernel", "reference")
 LINES = 20
 """So many lines of progress at most where nobody watches a bar grow."""
+OF_A_RUN = ("first", "last", "bars", "symbols", "at", "engine", "check")
+"""Options that make no sense before ``list``, ``show`` and ``compare``."""
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    invoke_without_command=True,
+    help="Rules tested on stored bars, with the trades that a replay would make; no agent, no database.",
+)
+ResultId = Annotated[
+    str, typer.Argument(metavar="ID", help="A result, by a unique start of its id, or last.")
+]
 
 
+@app.callback()
 def backtest(
     context: typer.Context,
-    first: FirstDate,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DATE", callback=checked_date, help="First session, YYYY-MM-DD."),
+    ] = None,
     last: LastDate = None,
     bars: Bars = "auto",
     symbols: Symbols = None,
@@ -40,6 +56,11 @@ def backtest(
     as_json: AsJson = False,
 ) -> None:
     """Rules tested on stored bars, with the trades that a replay would make; no agent, no database."""
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
+    if first is None:
+        raise usage("missing option --from", "finagent backtest --help shows what it takes")
     if engine not in ENGINES:
         raise usage(f"--engine {engine} is not built in", f"Use --engine {' or '.join(ENGINES)}")
     call = invocation(context)
@@ -63,6 +84,59 @@ def backtest(
     if isinstance(partial, dict):
         tell(f"backtest: stopped in {partial['session']}: {partial['error']}; what came before is kept")
         raise typer.Exit(1)
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Options of a run before another verb would do nothing: say so."""
+    given = [
+        name
+        for name in (*OF_A_RUN, "as_json")
+        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+    ]
+    if given:
+        verb = context.invoked_subcommand
+        options = {"first": "--from", "last": "--to", "symbols": "--symbol", "as_json": "--json"}
+        name = options.get(given[0], f"--{given[0]}")
+        raise usage(
+            f"{name} stands before {verb}, which is no run",
+            f"finagent backtest {verb} --help shows what it takes; options stand behind it",
+        )
+
+
+@app.command("list")
+def listing(context: typer.Context, limit: Limit = 50, as_json: AsJson = False) -> None:
+    """Stored results, newest first."""
+    from finagent.bootstrap.backtest_store import list_results
+
+    document = list_results(invocation(context).home, limit=limit)
+    answer(document, as_json=as_json, render=render_backtests.listed)
+
+
+@app.command()
+def show(context: typer.Context, wanted: ResultId, as_json: AsJson = False) -> None:
+    """A stored result as it was printed."""
+    from finagent.bootstrap.backtest_store import load_result
+
+    document = load_result(invocation(context).home, wanted)
+    answer(document, as_json=as_json, render=render_backtest.backtested)
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="A result, by a unique start of its id, or last.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Two results trade by trade: what was asked otherwise, and what became of it."""
+    from finagent.bootstrap.backtest_compare import compare_results
+    from finagent.bootstrap.backtest_store import load_result
+
+    home = invocation(context).home
+    document = compare_results(load_result(home, first), load_result(home, second))
+    answer(document, as_json=as_json, render=render_backtests.compared)
 
 
 def spared(progress: Progress) -> Progress:

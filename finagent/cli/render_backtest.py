@@ -4,8 +4,9 @@ from decimal import Decimal
 
 from finagent.cli.fields import flag, number, rows, section, text, words
 from finagent.cli.page import Column, Page
+from finagent.cli.render_backtests import figure, percentage
 from finagent.cli.render_day import trades as trades_page
-from finagent.cli.values import money, profit, quantity, seconds, share
+from finagent.cli.values import money, multiple, profit, quantity, seconds, share
 from finagent.context import Document
 
 SESSIONS_SHOWN = 30
@@ -70,14 +71,28 @@ def _summary(document: Document, page: Page) -> str:
         ("Win rate", share(number(totals, "win_rate"))),
         ("Drawdown", money(number(totals, "max_drawdown"))),
         ("Ambiguous", _ambiguous(totals, page)),
+        ("Figures", _figures(section(document, "metrics"))),
         ("Result", text(document, "result_id")),
         *([("Outcome", outcome)] if (outcome := text(document, "outcome_hash")) else []),
         ("Engine", _engine(document)),
         ("Trades", text(document, "trades_hash")),
         ("Dataset", text(document, "dataset_id")),
+        ("Report", text(document, "report")),
         ("Took", seconds((number(document, "elapsed_ms") or Decimal(0)) / 1000)),
     ]
     return page.pairs(facts)
+
+
+def _figures(metrics: Document) -> str:
+    """The figures that people ask for first; empty where an older version kept none."""
+    if not metrics:
+        return ""
+    return (
+        f"CAGR {percentage(metrics, 'cagr')}, Sharpe {figure(metrics, 'sharpe')},"
+        f" Sortino {figure(metrics, 'sortino')}, drawdown {percentage(metrics, 'max_drawdown_ratio')},"
+        f" profit factor {figure(metrics, 'profit_factor')},"
+        f" expectancy {multiple(number(metrics, 'expectancy_r'))}"
+    )
 
 
 def _engine(document: Document) -> str:

@@ -50,7 +50,6 @@ VERBS: dict[str, Callable[..., None]] = {
     "demo": operations.demo,
     "orchestrate": operations.orchestrate,
     "replay": operations.replay,
-    "backtest": backtests.backtest,
     "gaps": research.gaps,
     "scan": day.scan,
     "plans": day.plans,
@@ -77,6 +76,7 @@ VERBS: dict[str, Callable[..., None]] = {
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.command("run", hidden=True, help="The same as orchestrate.")(operations.orchestrate)
+app.add_typer(backtests.app, name="backtest")
 app.add_typer(tickets.app, name="fill")
 app.add_typer(journal.app, name="journal")
 app.add_typer(drill.app, name="drill")

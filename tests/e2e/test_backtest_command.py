@@ -41,7 +41,8 @@ def test_the_result_is_kept_and_progress_goes_to_stderr(home: Path) -> None:
     printed = json.loads(done.stdout)
     assert "backtest: 2018-02-23 (1 of 2)" in done.stderr
     stored = json.loads((Path(printed["folder"]) / "result.json").read_text())
-    assert stored == {key: value for key, value in printed.items() if key != "folder"}
+    assert stored == {key: value for key, value in printed.items() if key not in ("folder", "report")}
+    assert Path(printed["report"]).read_text(encoding="utf-8").startswith("<!doctype html>")
     again = document(home, "backtest", *span)
     assert (again["result_id"], again["outcome_hash"]) == (printed["result_id"], printed["outcome_hash"])
 
@@ -58,9 +59,49 @@ def test_both_engines_print_the_same_and_say_which_they_were(home: Path) -> None
     assert (kernel["outcome_hash"] is None) is not (reference["outcome_hash"] is None)
     kept = [sorted(path.name for path in Path(each["folder"]).iterdir()) for each in (kernel, reference)]
     assert kept == [
-        ["fills.jsonl", "result.json"],
-        ["decisions.jsonl", "fills.jsonl", "orders.jsonl", "result.json"],
+        ["fills.jsonl", "report.html", "result.json", "summary.json"],
+        ["decisions.jsonl", "fills.jsonl", "orders.jsonl", "report.html", "result.json", "summary.json"],
     ]
+
+
+def test_stored_results_are_listed_shown_and_compared(home: Path) -> None:
+    """The same month by both engines: one id each, no trade differs, and the engine is what was asked otherwise."""
+    span = ("--from", "2013-03-04", "--to", "2013-03-28")
+    kernel = document(home, "backtest", *span)
+    reference = document(home, "backtest", *span, "--engine", "reference")
+    listed = document(home, "backtest", "list")["results"]
+    assert [row["result_id"] for row in listed[:2]] == [reference["result_id"], kernel["result_id"]]
+    assert document(home, "backtest", "show", kernel["result_id"][:10]) == kernel
+    assert document(home, "backtest", "show", "last") == reference
+    compared = document(home, "backtest", "compare", kernel["result_id"], "last")
+    assert compared["equal"]
+    assert [row["key"] for row in compared["settings"]] == ["engine"]
+    assert compared["same"] == len(kernel["trades"]) > 0
+    for verb in (("list",), ("show", "last"), ("compare", "last", kernel["result_id"])):
+        done = finagent(home, "backtest", *verb)
+        assert done.returncode == 0, done.stderr
+        assert kernel["trades_hash"][:8] in done.stdout or reference["result_id"][:8] in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("show", "ffffffffffffffff"), 1, "no result ffffffffffffffff"),
+        (("compare", "last", "nothing"), 1, "no result nothing"),
+        (("show",), 2, "missing argument 'ID'"),
+        (("--from", "2018-02-23", "list"), 2, "--from stands before list, which is no run"),
+        ((), 2, "missing option --from"),
+        (("list", "--limit", "0"), 2, "invalid value for '--limit'"),
+    ],
+)
+def test_a_wrong_result_is_one_line_with_its_mend(
+    home: Path, arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    """Unknown ids, and options where they do nothing."""
+    done = finagent(home, "backtest", *arguments)
+    assert done.returncode == status
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_page_says_what_is_assumed(home: Path) -> None:

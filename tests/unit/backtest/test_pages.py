@@ -1,0 +1,162 @@
+"""A result as a page: whole, drawn by plotly's own schema, and harmless whatever stands in the data."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finagent.backtest.pages import shell
+from finagent.backtest.pages.charts import monthly
+from finagent.backtest.pages.result import result_page
+from finagent.bootstrap.backtest_report import report
+from tests.conformance.trading import NEXT_DAY, play
+from tests.unit.backtest.test_running import two_days
+
+EVIL = '<img src=x onerror=alert(1)></script><script>alert(2)</script>"&'
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A real result of two days."""
+    from finagent.backtest.running import Bars
+
+    found = play(two_days(), tmp_path_factory.mktemp("market"), last=NEXT_DAY)
+    return dict(report(found.result, bars=Bars.AUTO, elapsed_ms=7))
+
+
+def own_part(page: str) -> str:
+    """The page without plotly.js."""
+    longest = max(re.findall(r"<script>(.*?)</script>", page, re.DOTALL), key=len)
+    return page.replace(longest, "")
+
+
+def figures(page: str) -> list[dict[str, Any]]:
+    """The charts of a page."""
+    return [
+        json.loads(text)
+        for text in re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    ]
+
+
+def test_every_part_stands_on_the_page(document: dict[str, Any]) -> None:
+    """Account, months, R, MAE and MFE, figures with the assumptions, doubt with its bounds, each trade."""
+    page = own_part(result_page(document))
+    for words in (
+        "Equity after each session",
+        "Return of each month",
+        "Results of trades in R",
+        "The worst and the best that each trade saw",
+        "exits attached to the entry",
+        "In 1 trades a bar does not tell the order of its events: the P&amp;L lies between -380.00 and +1,140.00.",
+        "Sharpe",
+        "AAA",
+        "exit stop",
+    ):
+        assert words in page, words
+    assert page.count("<tr>") > 2 * len(document["trades"])
+    assert "PARTIAL" not in page
+
+
+def test_a_partial_result_is_marked(document: dict[str, Any]) -> None:
+    """Where it stopped and with what."""
+    page = result_page({**document, "partial": {"session": NEXT_DAY, "error": "ZeroDivisionError: x"}})
+    assert f"PARTIAL: stopped in {NEXT_DAY} (ZeroDivisionError: x)" in page
+
+
+def test_a_result_without_trades_is_a_page_too(document: dict[str, Any]) -> None:
+    """No plan is a result; an old or broken document says what it can."""
+    assert "No session traded" in result_page({**document, "trades": [], "sessions": []})
+    assert "No session traded" in result_page({"result_id": "x"})
+
+
+def test_charts_are_what_plotly_takes(document: dict[str, Any]) -> None:
+    """Its own schema refuses an unknown property and a wrong value."""
+    from plotly.graph_objects import Figure
+
+    found = figures(result_page(document))
+    assert len(found) == 4
+    for figure in found:
+        Figure(figure)
+    with pytest.raises(ValueError, match="Invalid property"):
+        Figure({"data": [{"type": "scatter", "colour": "red"}]})
+
+
+def test_nothing_is_loaded_from_anywhere(document: dict[str, Any]) -> None:
+    """No address, no foreign file; only the two scripts whose hashes the policy names may run."""
+    page = result_page(document)
+    assert not re.search(r'(?:src|href)="|url\(|@import|://', own_part(page))
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
+    assert re.findall(r"'sha256-([^']+)'", policy[1]) == hashes
+    assert len(hashes) == 2
+    assert "default-src 'none'" in policy[1]
+
+
+def test_what_stands_in_the_data_stays_text(document: dict[str, Any]) -> None:
+    """A symbol, a setting, an error and a reason that are markup are shown as they are written."""
+    trade = {**document["trades"][0], "symbol": EVIL, "setup": EVIL, "exit_reason": EVIL, "direction": EVIL}
+    page = result_page(
+        {
+            **document,
+            "trades": [trade],
+            "result_id": EVIL,
+            "from": EVIL,
+            "assumptions": [EVIL],
+            "symbols": [EVIL],
+            "settings": {EVIL: {EVIL: EVIL, "list": [EVIL]}},
+            "partial": {"session": EVIL, "error": EVIL},
+        }
+    )
+    assert "<img" not in own_part(page)
+    assert page.count("<script") == 2 + 4
+    texts = [text for figure in figures(page) for trace in figure["data"] for text in trace.get("text", [])]
+    assert any("&lt;img" in str(text) for text in texts)
+    assert not any("<img" in str(text) for text in texts)
+
+
+def test_months_are_over_the_equity_before_them() -> None:
+    """Two months, the second from a lower account, and one after ruin."""
+    days = [
+        ("2018-01-30", "-10"),
+        ("2018-01-31", "-10"),
+        ("2018-02-01", "8"),
+        ("2018-03-01", "-88"),
+        ("2018-04-02", "1"),
+    ]
+    found = monthly(
+        {
+            "totals": {"start_equity": "100"},
+            "sessions": [{"session": session, "pnl": pnl} for session, pnl in days],
+        }
+    )
+    assert [month for month, _ in found] == ["2018-01", "2018-02", "2018-03", "2018-04"]
+    assert [value for _, value in found[:3]] == pytest.approx([-0.2, 0.1, -1.0])
+    assert found[3][1] is None
+
+
+def test_a_long_table_shows_its_end_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest rows are kept."""
+    monkeypatch.setattr(shell, "ROWS_SHOWN", 2)
+    shown = shell.table((shell.Column("A"),), [["one"], ["two"], [None]])
+    assert "one" not in shown
+    assert "<td>–</td>" in shown
+    assert "The last 2 of 3 rows." in shown
+
+
+def test_a_missing_plotly_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and the mend."""
+    shell._library.cache_clear()
+    monkeypatch.setattr(shell, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="no package plotly, which draws the charts"):
+        shell.page("x")
+
+
+def test_the_page_is_small_beside_its_library(document: dict[str, Any], tmp_path: Path) -> None:
+    """What a day of trades adds is little."""
+    assert len(own_part(result_page(document))) < 60_000
