@@ -25,6 +25,7 @@ from finagent.backtest.kernel.tables import beyond, candidate_rows, day_rows, se
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.backtest.source import Ints
+from finagent.backtest.workers import begin
 from finagent.domain.market import Session
 
 MOST_BYTES = 4 << 30
@@ -156,7 +157,8 @@ def _play(folder: Path, count: int, workers: int) -> None:
 def _by_workers(folder: Path, parts: Sequence[tuple[int, int]], workers: int) -> list[tuple[int, int]]:
     """Play the parts; gives those that a worker's death left undone."""
     left: list[tuple[int, int]] = []
-    with ProcessPoolExecutor(min(workers, len(parts)), mp_context=get_context("spawn")) as pool:
+    count, context = min(workers, len(parts)), get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=begin) as pool:
         asked = [(part, pool.submit(play_part, str(folder), *part)) for part in parts]
         for part, future in asked:
             try:

@@ -3,7 +3,7 @@
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from finagent.runtime.files import sync_folder
@@ -31,8 +31,12 @@ class AppendLog:
 
     def append(self, line: Line) -> None:
         """Write one line and sync it, and the folder when the file is new; OSError when the disk fails."""
-        text = json.dumps(line, sort_keys=True, separators=(",", ":"))
-        data = f"{_sum(text)} {text}\n".encode()
+        self.extend([line])
+
+    def extend(self, lines: Sequence[Line]) -> None:
+        """Write several lines and sync them once; a crash within may keep the first of them."""
+        texts = [json.dumps(line, sort_keys=True, separators=(",", ":")) for line in lines]
+        data = "".join(f"{_sum(text)} {text}\n" for text in texts).encode()
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(descriptor).st_size

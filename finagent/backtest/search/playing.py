@@ -1,0 +1,179 @@
+"""Plays parameter sets: what the kernel declares in one sweep, the rest one by one, by workers where there are some."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from finagent.backtest.dataset import Dataset, open_dataset
+from finagent.backtest.errors import BacktestError
+from finagent.backtest.parameters import DayLines, Lines, Parameters
+from finagent.backtest.running import Bars, Engine, Result, run_backtest
+from finagent.backtest.source import Ints
+from finagent.backtest.workers import begin
+from finagent.domain.market import Session
+
+TRIES = 2
+WORTH_WORKERS = 20_000_000
+"""Sets times sessions from which on the kernel's workers repay their start."""
+Job = tuple[Parameters, Sequence[str], str]
+"""Rules, dates of the sessions, and on which bars."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Played:
+    """What a set gained in each session, in 1e-8; with a ``failure`` (session and error) only until there."""
+
+    gains_e8: Ints
+    trades: int
+    wins: int
+    failure: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Player:
+    """Plays sets over sessions of a dataset; close it, for its workers' sake."""
+
+    dataset: Dataset
+    lines: Lines
+    bars: Bars
+    workers: int = 1
+    _pool: ProcessPoolExecutor | None = None
+    _table: dict[str, DayLines] = field(default_factory=dict)
+
+    def play(self, sets: Sequence[Parameters], sessions: Sequence[Session]) -> list[Played]:
+        """What each set comes to, each from its own account; the same for any number of workers.
+
+        BacktestError for what concerns all sets: a dataset that changed, a worker that died twice, too many sets.
+        """
+        from finagent.backtest.kernel.tables import undeclared
+
+        is_swept = not self.has_minutes(sessions)
+        swept = [at for at, rules in enumerate(sets) if is_swept and not undeclared(rules)]
+        found = dict(zip(swept, self._swept([sets[at] for at in swept], sessions), strict=False))
+        rest = [at for at in range(len(sets)) if at not in found]
+        found.update(zip(rest, self._alone([sets[at] for at in rest], sessions), strict=True))
+        return [found[at] for at in range(len(sets))]
+
+    def has_minutes(self, sessions: Sequence[Session]) -> bool:
+        """Whether a session is played on minute bars."""
+        rows = (self.dataset.rows[each.date] for each in sessions)
+        return self.bars is not Bars.DAILY and any(map(self.dataset.has_minutes, rows))
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def _swept(self, sets: Sequence[Parameters], sessions: Sequence[Session]) -> list[Played]:
+        """All of them by the kernel, or none: where one cannot be swept, each is played alone, which names it."""
+        if not sets:
+            return []
+        from finagent.backtest.sweeping import sweep
+
+        workers = self.workers if len(sets) * len(sessions) >= WORTH_WORKERS else 1
+        try:
+            swept = sweep(self.dataset, sets, self.lines, sessions, workers=workers)
+        except BacktestError as error:
+            if error.code != "undeclared":
+                raise
+            return []
+        except Exception:  # a rule of the scan or a line of the schedule that fails on some day
+            return []
+        rows = zip(swept.gains_e8, swept.trades.tolist(), swept.wins.tolist(), strict=True)
+        return [Played(gains, trades, wins) for gains, trades, wins in rows]
+
+    def _alone(self, sets: Sequence[Parameters], sessions: Sequence[Session]) -> Iterator[Played]:
+        dates = [session.date for session in sessions]
+        jobs: list[Job] = [(rules, dates, self.bars.value) for rules in sets]
+        if self.workers <= 1 or len(jobs) <= 1 or not self._has_table():
+            yield from (play_alone(self.dataset, self.lines, job) for job in jobs)
+            return
+        left = dict(enumerate(jobs))
+        found: dict[int, Played] = {}
+        for _ in range(TRIES):
+            with suppress(BrokenProcessPool):
+                self._by_workers(left, found)
+            left = {at: job for at, job in left.items() if at not in found}
+            if not left:
+                break
+            self.close()
+        if left:
+            raise BacktestError(
+                f"a worker died twice over {len(left)} of {len(jobs)} sets",
+                hint="look at the memory of this machine, or take fewer --workers",
+                code="worker_died",
+            )
+        yield from (found[at] for at in range(len(jobs)))
+
+    def _has_table(self) -> bool:
+        """The lines of all sessions, for workers; False where one cannot be told: the run itself meets and names it."""
+        try:
+            self._table = self._table or {each.date: self.lines(each) for each in self.dataset.sessions}
+        except Exception:  # whatever the schedule does
+            return False
+        return True
+
+    def _by_workers(self, jobs: Mapping[int, Job], found: dict[int, Played]) -> None:
+        if self._pool is None:
+            context = get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=begin)
+        of: dict[int, Future[Played]] = {}
+        for at, (rules, dates, bars) in jobs.items():
+            table = {date: self._table[date] for date in dates}
+            of[at] = self._pool.submit(play_by_path, str(self.dataset.path), table, (rules, dates, bars))
+        broken: BrokenProcessPool | None = None
+        for at, future in of.items():
+            try:
+                found[at] = future.result()
+            except BrokenProcessPool as error:
+                broken = error
+        if broken is not None:
+            raise broken
+
+
+def play_by_path(path: str, table: Mapping[str, DayLines], job: Job) -> Played:
+    """A worker's whole task: the dataset is mapped once a process."""
+    return play_alone(_opened(path), lines_of(table), job)
+
+
+def play_alone(dataset: Dataset, lines: Lines, job: Job) -> Played:
+    """One set by itself."""
+    rules, dates, bars = job
+    sessions = [dataset.sessions[dataset.rows[date]] for date in dates]
+    return as_played(run_backtest(dataset, rules, lines, sessions, bars=Bars(bars), engine=Engine.KERNEL))
+
+
+def as_played(result: Result) -> Played:
+    """A backtest as what a sweep would say of it."""
+    places = {session.date: place for place, session in enumerate(result.sessions)}
+    failure = result.failure
+    count = len(places) if failure is None else places[failure.session]
+    gains = np.zeros(count, np.int64)
+    ledger = result.ledger
+    for trade, date in zip(ledger.trades, ledger.exit_sessions, strict=True):
+        if places[date] < count:
+            gains[places[date]] += trade.pnl_e8
+    return Played(
+        gains,
+        len(ledger.trades),
+        sum(trade.pnl_e8 > 0 for trade in ledger.trades),
+        "" if failure is None else f"{failure.session}: {failure.error}",
+    )
+
+
+def lines_of(table: Mapping[str, DayLines]) -> Lines:
+    """Lines that were asked for before."""
+    return lambda session: table[session.date]
+
+
+@cache
+def _opened(path: str) -> Dataset:
+    return open_dataset(Path(path))

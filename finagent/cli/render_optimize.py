@@ -1,0 +1,95 @@
+"""An optimisation as a page: the best trials, the front of the objectives, how all ended, what it is worth."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from finagent.cli.fields import number, rows, section, text, words
+from finagent.cli.page import UNKNOWN, Column, Page
+from finagent.cli.values import quantity, seconds
+from finagent.context import Document
+
+SHOWN = 10
+SHARES = ("return", "cagr", "max_drawdown", "volatility", "win_rate", "worst_session")
+COLUMNS = ("return", "max_drawdown", "sharpe", "calmar", "trades", "win_rate")
+
+
+def optimized(document: Document, page: Page) -> str:
+    """Best trials, front, summary."""
+    parts = [
+        page.heading("Best trials") if rows(document, "top") else "No trial meets every requirement.",
+        trials_table(rows(document, "top")[:SHOWN], page),
+        page.heading("Front: none is better in all of " + ", ".join(_objectives(document))),
+        trials_table(rows(document, "front")[:SHOWN], page),
+        _ended(document, page),
+        _summary(document, page),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def trials_table(trials: Sequence[Document], page: Page) -> str:
+    """Number, values, measures."""
+    if not trials:
+        return ""
+    names = list(section(trials[0], "values"))
+    columns = [
+        Column("Trial", right=True),
+        *(Column(name.partition(".")[2], right=True) for name in names),
+        *(Column(name.replace("_", " "), right=True, rank=place) for place, name in enumerate(COLUMNS)),
+    ]
+    cells = [
+        [
+            quantity(number(trial, "number")),
+            *(text(section(trial, "values"), name) for name in names),
+            *(measure(name, number(section(trial, "measures"), name)) for name in COLUMNS),
+        ]
+        for trial in trials
+    ]
+    return page.table(columns, cells)
+
+
+def measure(name: str, value: Decimal | None) -> str:
+    """A measure as it reads: shares in percent, counts whole."""
+    if value is None:
+        return UNKNOWN
+    if name in SHARES:
+        return f"{value * 100:.1f} %"
+    return quantity(value) if name == "trades" else f"{value:.2f}"
+
+
+def _objectives(document: Document) -> list[str]:
+    return [text(each, "name").replace("_", " ") for each in rows(document, "objectives")]
+
+
+def _ended(document: Document, page: Page) -> str:
+    """Trials that failed or were refused, and what is taken for granted."""
+    lines = [
+        f"Trial {quantity(number(each, 'number'))} {text(each, 'state')}: {text(each, 'note')}"
+        for each in rows(document, "failed")[:SHOWN]
+    ]
+    counts = section(document, "trials")
+    failed, refused = number(counts, "failed"), number(counts, "refused")
+    if failed or refused:
+        lines.insert(0, f"{quantity(failed)} trials failed and {quantity(refused)} were refused:")
+    lines.append(f"Assumed: {'; '.join(words(document, 'assumptions'))}.")
+    return "\n".join(page.paragraph(line, "yellow") for line in lines)
+
+
+def _summary(document: Document, page: Page) -> str:
+    counts = section(document, "trials")
+    ended = ", ".join(
+        f"{quantity(value)} {name}"
+        for name in ("done", "pruned", "failed", "refused", "eligible")
+        if (value := number(counts, name))
+    )
+    facts = [
+        ("Trials", f"{ended} of {quantity(number(counts, 'asked'))}"),
+        ("Sessions", f"{text(document, 'from')} to {text(document, 'to')}"),
+        ("Method", f"{text(document, 'method')}, seed {text(document, 'seed')}"),
+        ("Required", ", ".join(words(document, "requirements"))),
+        ("Study", text(document, "study_id")),
+        ("Hash", text(document, "trials_hash")),
+        ("Dataset", text(document, "dataset_id")),
+        ("Kept in", text(document, "folder")),
+        ("Took", seconds((number(document, "elapsed_ms") or Decimal(0)) / 1000)),
+    ]
+    return page.pairs(facts)

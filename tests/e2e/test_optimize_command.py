@@ -1,0 +1,209 @@
+"""finagent optimize: the same study after SIGKILL and Ctrl-C, for any workers, and one clear line for a mistake."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finagent.cli.root import run
+
+ROOT = Path(__file__).resolve().parents[2]
+MONTH = ("--from", "2013-03-04", "--to", "2013-03-28", "--bars", "daily")
+VARIED = ("--param", "scan.min_gap_pct=2:6", "--param", "planning.target_r=1:4:0.5")
+
+
+@pytest.fixture(scope="module")
+def home(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that shares the imported bars."""
+    own = tmp_path_factory.mktemp("home")
+    (own / "bars").symlink_to(real_home / "bars")
+    return own
+
+
+def begun(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    """One command line under way."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FINAGENT")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "finagent", "--home", str(home), "optimize", *arguments],
+        cwd=home,
+        env={**kept, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def document(home: Path, *arguments: str) -> dict[str, Any]:
+    """What it prints with ``--json``."""
+    process = begun(home, *arguments, "--json")
+    printed, told = process.communicate()
+    assert process.returncode == 0, told[-2000:]
+    found: dict[str, Any] = json.loads(printed)
+    return found
+
+
+def ended_at(home: Path, signalled: signal.Signals, done: int, *arguments: str) -> tuple[int, str]:
+    """Signalled as soon as it says that so many trials are done; the exit status and what it said afterwards."""
+    process = begun(home, *arguments)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if f"({done + 1} of" in line:
+            process.send_signal(signalled)
+            break
+    _, told = process.communicate()
+    return process.returncode, told
+
+
+def journal_of(home: Path, study_id: str) -> bytes:
+    return (home / "reports" / "optimize" / study_id / "trials.jsonl").read_bytes()
+
+
+def test_a_study_ends_with_the_same_trials_after_ctrl_c_and_sigkill(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In two homes: undisturbed, and killed twice; the last command is ``--resume``."""
+    asked = (*MONTH, *VARIED, "--trials", "300")
+    status, told = ended_at(home, signal.SIGINT, 256, *asked)
+    assert status == 130
+    assert "optimize: stopped after 256 of 300 trials, which are kept" in told
+    study_id = told.split("--resume ")[1].split()[0]
+    assert len(journal_of(home, study_id).splitlines()) == 256
+    assert ended_at(home, signal.SIGKILL, 256, *asked)[0] == -signal.SIGKILL
+    found = document(home, "--resume", study_id[:8])
+    (tmp_path / "bars").symlink_to((home / "bars").resolve())
+    assert run(["--home", str(tmp_path), "optimize", *asked, "--json"]) == 0
+    undisturbed = json.loads(capsys.readouterr().out)
+    assert found["study_id"] == undisturbed["study_id"] == study_id
+    assert found["trials_hash"] == undisturbed["trials_hash"]
+    assert journal_of(home, study_id) == journal_of(tmp_path, study_id)
+    assert found["trials"]["done"] == 300
+    assert found["best"] == found["top"][0]
+    kept = json.loads((Path(found["folder"]) / "result.json").read_text())
+    assert kept == {key: value for key, value in found.items() if key not in ("folder", "elapsed_ms")}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(4))
+def test_a_thousand_trials_killed_at_random_end_the_same(home: Path, tmp_path: Path, seed: int) -> None:
+    """Thirteen years, a thousand sets, killed at moments that chance chooses until one run comes to its end."""
+    asked = ("--from", "2005-01-03", "--to", "2018-02-15", "--bars", "daily", *VARIED, "--trials", "1000")
+    asked = (*asked, "--seed", str(seed))
+    undisturbed = document(home, *asked)
+    folder = Path(undisturbed["folder"])
+    whole = (folder / "trials.jsonl").read_bytes()
+    folder.rename(tmp_path / "undisturbed")
+    chance, kills = random.Random(seed), 0
+    while True:
+        process = begun(home, *asked, "--json")
+        try:
+            printed, _ = process.communicate(timeout=chance.uniform(2, 12 + kills))
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+    assert process.returncode == 0
+    assert kills > 0
+    assert json.loads(printed)["trials_hash"] == undisturbed["trials_hash"]
+    assert (folder / "trials.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ((*VARIED,), 2, "--from is missing"),
+        ((*MONTH,), 1, "nothing is varied"),
+        ((*MONTH, "--param", "scan.min_gap=2:6"), 2, "there is no setting scan.min_gap"),
+        ((*MONTH, "--param", "scan.min_gap_pct=0:6"), 2, "Input should be greater than 0"),
+        (
+            (*MONTH, "--param", "approval.ttl_minutes=5:9"),
+            1,
+            "approval.ttl_minutes changes nothing in a backtest",
+        ),
+        ((*MONTH, *VARIED, *VARIED), 1, "--param scan.min_gap_pct stands there twice"),
+        ((*MONTH, *VARIED, "--method", "steam"), 2, "--method steam is not built in"),
+        ((*MONTH, *VARIED, "--method", "grid"), 1, "a grid needs one"),
+        ((*MONTH, *VARIED, "--bars", "weekly"), 2, "--bars weekly is none of"),
+        ((*MONTH, *VARIED, "--require", "profit>1"), 1, "there is no such measure"),
+        ((*MONTH, *VARIED, "--objective", "sharp"), 1, "there is no such measure"),
+        ((*MONTH, *VARIED, "--trials", "99999999"), 1, "99,999,999 sets over 19 sessions take"),
+        ((*MONTH, *VARIED, "--symbol", "NXPX"), 1, "no symbol NXPX"),
+        (("--from", "2026-03-02", *VARIED), 1, "there are no bars"),
+        (("--resume", "abc"), 1, "there is no study abc"),
+        ((*MONTH, "--resume", "abc"), 2, "--resume goes on with what was asked"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_mend(
+    home: Path, arguments: tuple[str, ...], status: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, the exit code of its kind, and the same as a document; nothing is kept."""
+    before = sorted((home / "reports").rglob("*"))
+    assert run(["--home", str(home), "optimize", *arguments, "--json"]) == status
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert "Traceback" not in printed.err
+    error = json.loads(printed.out)["error"]
+    assert words in error["message"]
+    assert error["hint"]
+    assert sorted((home / "reports").rglob("*")) == before
+
+
+def test_a_study_is_worked_on_by_one_process_and_goes_on_under_its_own_settings_only(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another process is refused by name; other settings are another study, which --resume says."""
+    from finagent.runtime.lock import FileLock
+
+    asked = ["--home", str(home), "optimize", *MONTH, *VARIED, "--trials", "3", "--json"]
+    assert run(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    lock = FileLock(Path(found["folder"]) / "study")
+    lock.acquire()
+    assert run(asked) == 1
+    assert f"is being worked on by process {os.getpid()}" in capsys.readouterr().err
+    lock.release()
+    monkeypatch.setenv("FINAGENT__SCAN__TOP", "4")
+    assert run(["--home", str(home), "optimize", "--resume", found["study_id"]]) == 1
+    assert "began with other settings, data or version" in capsys.readouterr().err
+
+
+def test_the_page_shows_trials_front_and_how_all_ended(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a person: the weights that do not sum to one are counted and named."""
+    varied = ("--param", "scoring.volatility=0.4,0.5", "--param", "planning.target_r=1,2")
+    assert run(["--home", str(home), "optimize", *MONTH, *varied, "--method", "grid"]) == 0
+    page = capsys.readouterr().out
+    assert "Best trials" in page
+    assert "Front: none is better in all of return, max drawdown" in page
+    assert "0 trials failed and 2 were refused" in page
+    assert "the weights sum to 1.1" in page
+    assert "open assumed known" in page
+
+
+def test_a_damaged_journal_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line that is not what was written, in the middle: no crash explains it."""
+    asked = ["--home", str(home), "optimize", *MONTH, *VARIED, "--trials", "4", "--json"]
+    assert run(asked) == 0
+    journal = Path(json.loads(capsys.readouterr().out)["folder"]) / "trials.jsonl"
+    content = bytearray(journal.read_bytes())
+    content[20] ^= 1
+    journal.write_bytes(content)
+    assert run(asked) == 1
+    assert "holds what was not written" in capsys.readouterr().err
+
+
+def test_only_a_search_imports_its_libraries() -> None:
+    """scipy and optuna take longer to load than the rest of a command."""
+    code = (
+        "import sys, finagent.cli.root, finagent.bootstrap.backtests, finagent.bootstrap.optimizing;"
+        "print([name for name in ('scipy', 'optuna', 'plotly') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
