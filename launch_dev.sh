@@ -12,6 +12,7 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 root=$PWD
 export FINAGENT_ENV=dev
+unset PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes: each would compile all modules again
 venv=$root/.venv
 py=$venv/bin/python
 failed=()
