@@ -11,8 +11,9 @@ from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
 from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_report import REPORT, keep, report
-from finagent.bootstrap.runs import chosen_sessions
+from finagent.bootstrap.sessions import chosen_sessions
 from finagent.context import Document, SurfaceError
+from finagent.domain.fills import Ambiguity
 from finagent.domain.market import Session
 from finagent.domain.steps import Step
 from finagent.ports import CalendarPort
@@ -128,7 +129,7 @@ def parameters(settings: Settings) -> Parameters:
         planning=rules.planning_rules(settings),
         profile=profile,
         costs=rules.cost_rules(settings),
-        ambiguity=rules.venue_rules(settings, profile).ambiguity,
+        ambiguity=Ambiguity(settings.execution.ambiguity),
         start_equity_e8=rules.start_equity_e8(settings),
         top=settings.scan.top,
         lookback_days=settings.news.lookback_days if settings.news.enabled else None,

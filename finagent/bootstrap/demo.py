@@ -9,7 +9,8 @@ from finagent.bootstrap import rules
 from finagent.bootstrap.agent import Agent
 from finagent.bootstrap.gauges import GaugeService
 from finagent.bootstrap.homes import secrets_of
-from finagent.bootstrap.runs import RunPlan, chosen_sessions, drive, forget, open_run, result_id, run_path
+from finagent.bootstrap.runs import RunPlan, drive, forget, open_run, result_id, run_path
+from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.world import load_world
 from finagent.context import Document
 from finagent.domain.approvals import Verdict

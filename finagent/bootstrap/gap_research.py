@@ -15,8 +15,8 @@ from finagent.backtest.intervals import Estimate
 from finagent.backtest.running import Bars, refuse_empty, refuse_unknown
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtests import DATASETS, refused
-from finagent.bootstrap.runs import chosen_sessions
 from finagent.bootstrap.scales import percent_e6
+from finagent.bootstrap.sessions import chosen_sessions
 from finagent.context import Document, Json
 from finagent.domain.gap import GapStyle
 from finagent.domain.market import Session

@@ -18,7 +18,7 @@ from finagent.backtest.search.trials import Trial
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_report import EXITS_ATTACHED, OPEN_ASSUMED
 from finagent.bootstrap.backtests import DATASETS, day_lines, parameters, refused
-from finagent.bootstrap.runs import chosen_sessions
+from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.studies import Study, asked, held
 from finagent.bootstrap.study_report import keep, report
 from finagent.context import Document, SurfaceError

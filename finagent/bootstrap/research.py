@@ -14,7 +14,7 @@ from pathlib import Path
 
 from finagent.adapters.sqlite.views import explain_document, scan_document
 from finagent.bootstrap import rules
-from finagent.bootstrap.runs import chosen_sessions
+from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.world import World, load_world
 from finagent.context import Document, Json, SurfaceError
 from finagent.domain.errors import SessionDataMissingError

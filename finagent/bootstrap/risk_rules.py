@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from finagent.adapters.sqlite.database import Database
 from finagent.bootstrap.scales import percent_e6, scaled
 from finagent.context import Document, Json
 from finagent.domain.accepted_limits import (
@@ -20,6 +20,9 @@ from finagent.domain.money import MONEY_SCALE
 from finagent.domain.risk import RiskProfile, micro_profile, standard_profile, validate_profile
 from finagent.domain.risk_profile import AutoLimits, auto_profile, micro_auto, standard_auto
 from finagent.settings import Settings
+
+if TYPE_CHECKING:
+    from finagent.adapters.sqlite.database import Database
 
 PERCENTS = {
     "risk_per_trade_pct": "risk_per_trade_e6",
@@ -51,7 +54,7 @@ AUTO = "auto_"
 ACCEPTED = "SELECT name, value FROM accepted_limit ORDER BY name"
 
 
-async def accepted_limits(database: Database) -> dict[str, int | None]:
+async def accepted_limits(database: "Database") -> dict[str, int | None]:
     """What a person accepted in this database; empty before its first start."""
     rows = await database.read(ACCEPTED)
     return {str(name): None if value is None else int(str(value)) for name, value in rows}

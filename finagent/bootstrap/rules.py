@@ -1,8 +1,8 @@
 """Settings become the frozen values that domain and services work with."""
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from finagent.adapters.brokers.paper import VenueRules
 from finagent.bootstrap.risk_rules import auto_limits, risk_profile
 from finagent.bootstrap.scales import bps_e6, percent_e6, scaled
 from finagent.domain.costs import CostRules
@@ -20,6 +20,9 @@ from finagent.queue.job import JobPolicy, JobTypes
 from finagent.services.schedule import ScanTime, ScheduleRules
 from finagent.settings import Settings, SettingsError
 from finagent.settings.no_trade import read_no_trade
+
+if TYPE_CHECKING:
+    from finagent.adapters.brokers.paper import VenueRules
 
 __all__ = [
     "checked",
@@ -120,8 +123,12 @@ def start_equity_e8(settings: Settings) -> int:
     return scaled(settings.account.start_equity, MONEY_SCALE)
 
 
-def venue_rules(settings: Settings, profile: RiskProfile) -> VenueRules:
+def venue_rules(settings: Settings, profile: RiskProfile) -> "VenueRules":
     """How the paper venue is set up."""
+    from finagent.adapters.brokers.paper import (
+        VenueRules,  # brings the whole venue, which a backtest has no use for
+    )
+
     return VenueRules(
         currency=settings.account.currency,
         start_equity_e8=start_equity_e8(settings),

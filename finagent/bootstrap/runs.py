@@ -14,11 +14,11 @@ from finagent.adapters.sqlite.results import run_document
 from finagent.bootstrap import rules
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
+from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.world import World, load_world
-from finagent.context import Document, ExitCode, SurfaceError
+from finagent.context import Document, SurfaceError
 from finagent.domain.market import Session
 from finagent.domain.orders import Scope
-from finagent.ports import CalendarPort
 from finagent.runtime.clock import SystemTicker, VirtualClock
 from finagent.runtime.lock import FileLock
 from finagent.runtime.tasks import spawn, wait_first
@@ -55,25 +55,6 @@ def result_id(settings: Settings, *, data_id: str, first: str, last: str, at: st
 def run_path(home: Path, identity: str) -> Path:
     """The database of a run."""
     return home / "runs" / identity / "finagent.db"
-
-
-def chosen_sessions(calendar: CalendarPort, first: str, last: str) -> tuple[Session, ...]:
-    """The sessions of a range; SurfaceError for a range that is reversed or holds none."""
-    if last < first:
-        raise SurfaceError(
-            f"--to {last} is before --from {first}", hint="swap them", code="usage", exit_code=ExitCode.USAGE
-        )
-    sessions = tuple(calendar.sessions(first, last))
-    if not sessions:
-        following = calendar.after(last).date
-        what = f"{first} is no session" if first == last else f"no session from {first} to {last}"
-        raise SurfaceError(
-            f"{what} of the exchange",
-            hint=f"the next one is {following}",
-            code="no_session",
-            exit_code=ExitCode.USAGE,
-        )
-    return sessions
 
 
 async def run_replay(

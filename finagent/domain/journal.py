@@ -32,7 +32,7 @@ def canonical_json(data: JsonData) -> str:
 
     Floats, bytes, sets and keys that are no text raise TypeError: two runs could print them differently.
     """
-    return json.dumps(_plain(data, "data"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _TEXT_OF(data if _is_plain(data) else _plain(data, "data"))
 
 
 def digest(*parts: JsonData) -> str:
@@ -85,6 +85,18 @@ def outcome_hash(
         for row in rows:
             total.update(digest("row", row).encode("ascii"))
     return total.hexdigest()
+
+
+_TEXT_OF = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
+
+def _is_plain(value: object) -> bool:
+    """Whether nothing has to be changed or refused: the usual case, told without a copy."""
+    if value is None or isinstance(value, str | int):
+        return True
+    if isinstance(value, dict):
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    return isinstance(value, list | tuple) and all(map(_is_plain, value))
 
 
 def _plain(value: object, path: str) -> object:

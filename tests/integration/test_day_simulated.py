@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from finagent.bootstrap.runs import RunPlan, chosen_sessions, play, read_result
+from finagent.bootstrap.runs import RunPlan, play, read_result
+from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.world import load_world
 from finagent.context import SurfaceError
 from finagent.runtime.timeline import ImmediatePacer

@@ -19,7 +19,8 @@ from finagent.bootstrap.gauges import (
     GaugeService,
     Totals,
 )
-from finagent.bootstrap.runs import RunPlan, chosen_sessions, drive, open_run
+from finagent.bootstrap.runs import RunPlan, drive, open_run
+from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.world import load_world
 from finagent.domain.approvals import Verdict
 from finagent.domain.facts import (

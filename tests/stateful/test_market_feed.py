@@ -18,7 +18,8 @@ import pytest
 
 from finagent.adapters.vendors.calendar import load_calendar
 from finagent.bootstrap.engine import Engine
-from finagent.bootstrap.runs import RunPlan, chosen_sessions, drive, open_run
+from finagent.bootstrap.runs import RunPlan, drive, open_run
+from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.world import load_world
 from finagent.runtime.timeline import ImmediatePacer
 from finagent.settings import load_settings
