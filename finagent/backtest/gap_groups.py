@@ -45,8 +45,11 @@ def group(dataset: Dataset, found: FoundGaps, by: str) -> Grouping:
     return WAYS[by](dataset, found)
 
 
-def gap_catalyst(dataset: Dataset, row: int, symbol: str) -> str:
-    """The strongest event that was known of a symbol when its session opened: its name, or ``none known``."""
+def gap_catalyst(dataset: Dataset, row: int, symbol: str, *, sign: int) -> str:
+    """The strongest event that was known of a symbol when its session opened: its name, or ``none known``.
+
+    An event against the direction of the trade (``sign`` 1 long, -1 short) counts half, as in the score.
+    """
     session = dataset.sessions[row]
     if row == 0:
         return UNKNOWN
@@ -57,8 +60,11 @@ def gap_catalyst(dataset: Dataset, row: int, symbol: str) -> str:
     events = headline_catalysts(
         current_headlines(texts, symbol, previous_close_ms=closed_ms, as_of_ms=as_of_ms)
     )
-    known = [*([] if report is None else [report]), *events]
-    return max(known, key=lambda event: event.value_e6).name if known else "none known"
+    known = [
+        (-(event.value_e6 // 2) if event.sign * sign < 0 else -event.value_e6, event.name)
+        for event in (*([] if report is None else [report]), *events)
+    ]
+    return min(known)[1] if known else "none known"
 
 
 def bucket_names(edges_e6: tuple[int, ...], unit: str, scale: int) -> tuple[str, ...]:
@@ -100,8 +106,8 @@ def _by_market(dataset: Dataset, found: FoundGaps) -> Grouping:
 def _by_catalyst(dataset: Dataset, found: FoundGaps) -> Grouping:
     gaps = found.gaps
     told = [
-        gap_catalyst(dataset, row, dataset.symbols[number])
-        for row, number in zip(gaps.row.tolist(), gaps.symbol.tolist(), strict=True)
+        gap_catalyst(dataset, row, dataset.symbols[number], sign=sign)
+        for row, number, sign in zip(gaps.row.tolist(), gaps.symbol.tolist(), gaps.sign.tolist(), strict=True)
     ]
     counts = {name: told.count(name) for name in set(told)}
     names = tuple(sorted(counts, key=lambda name: (name in ("none known", UNKNOWN), -counts[name], name)))

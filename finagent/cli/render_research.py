@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from finagent.cli.fields import Fields, counts, flag, number, rows, section, text, words
 from finagent.cli.page import UNKNOWN, Column, Page
-from finagent.cli.values import quantity
+from finagent.cli.values import profit, quantity
 from finagent.context import Document
 
 SMALL = " *"
@@ -17,7 +17,7 @@ def gaps(document: Document, page: Page) -> str:
         return "\n".join([_none(document), *_left_out(document, page)])
     multiples = [f"{quantity(number(each, 'r'))} R" for each in rows(found[0], "before_stop")]
     columns = (
-        Column(_title(document)),
+        Column(_title(document), flexible=True),
         Column("n", right=True),
         Column("Sess.", right=True, rank=7),
         Column("Filled", right=True),
@@ -42,6 +42,92 @@ def gaps(document: Document, page: Page) -> str:
         for row in found
     ]
     return "\n\n".join([page.table(columns, cells), "\n".join(_legend(document, found, page))])
+
+
+def stats(document: Document, page: Page) -> str:
+    """Groups of trades and all of them, then the words around them."""
+    whole = section(document, "all")
+    if not whole:
+        return f"No closed trade {_source(document)}."
+    columns = (
+        Column(_title(document), flexible=True),
+        Column("n", right=True),
+        Column("Sess.", right=True, rank=6),
+        Column("Won", right=True, rank=1),
+        Column("Expectancy R", right=True),
+        Column("Profit factor", right=True, rank=2),
+        Column("MAE R", right=True, rank=4),
+        Column("MFE R", right=True, rank=5),
+        Column("P&L", right=True, rank=3),
+    )
+    before = section(section(document, "without"), "before")
+    lines = [*rows(document, "groups"), whole, *([{**before, "group": "before"}] if before else [])]
+    cells = [
+        [
+            text(row, "group"),
+            counted(row),
+            quantity(number(row, "sessions")),
+            _percents(section(row, "win_rate")),
+            _plain(section(row, "expectancy_r"), signed=True),
+            _plain(section(row, "profit_factor")),
+            _plain(section(row, "mae_r"), signed=True),
+            _plain(section(row, "mfe_r"), signed=True),
+            profit(page, row, "pnl"),
+        ]
+        for row in lines
+    ]
+    return "\n\n".join([page.table(columns, cells), "\n".join(_about_trades(document, lines, page))])
+
+
+def _about_trades(document: Document, lines: list[Document], page: Page) -> list[str]:
+    span = f"{text(document, 'from')} to {text(document, 'to')}"
+    said = [
+        f"{quantity(number(document, 'n'))} trades {_source(document)}, {span}.",
+        "In brackets 95 % intervals, in which the trades of one session count as partly the same.",
+    ]
+    if text(document, "by") == "exit":
+        said.append("How a trade ended is known only afterwards: nothing to choose one by.")
+    if text(document, "by") == "rule-kept":
+        said.append(
+            "as-planned: nobody revised the plan or closed the trade by hand; other rules as notes say it:"
+            ' finagent journal note "broke: RULE" --ref ID. A trade may stand in several groups.'
+        )
+    shown = [page.paragraph(line, "dim") for line in said]
+    without = section(document, "without")
+    if without:
+        removed = quantity(number(without, "removed"))
+        words_ = f"Without the {removed} trades that broke {text(without, 'rule')}: {text(without, 'means')}."
+        shown.append(page.paragraph(words_, "yellow"))
+    if any(flag(row, "is_small") for row in lines):
+        shown.append(page.paragraph(few(document), "yellow"))
+    partial = section(section(document, "source"), "partial")
+    if partial:
+        shown.append(
+            page.paragraph(f"PARTIAL: the backtest stopped in {text(partial, 'session')}.", "yellow")
+        )
+    return shown
+
+
+def _source(document: Document) -> str:
+    source = section(document, "source")
+    kind, name = text(source, "kind"), text(source, "id")
+    return "of the agent" if kind == "agent" else f"of {kind} {name}"
+
+
+def _percents(found: Fields) -> str:
+    value = number(found, "value")
+    return UNKNOWN if value is None else f"{_hundredths(value)} %{_interval(found)}"
+
+
+def _plain(found: Fields, *, signed: bool = False) -> str:
+    """Two decimals with the interval; an end that nothing bounds is left open."""
+    value, low, high = (number(found, key) for key in ("value", "low", "high"))
+    if value is None:
+        return UNKNOWN
+    form = "+.2f" if signed else ".2f"
+    ends = [UNKNOWN if end is None else f"{end:{form}}" for end in (low, high)]
+    around = "" if low is None else f" ({ends[0]}…{'∞' if high is None else ends[1]})"
+    return f"{value:{form}}{around}"
 
 
 def counted(row: Fields) -> str:
@@ -78,7 +164,7 @@ def _move(found: Fields) -> str:
     value, low, high = (number(found, key) for key in ("mean", "low", "high"))
     if value is None:
         return UNKNOWN
-    around = "" if low is None or high is None else f" ({_tenths(low)} to {_tenths(high)})"
+    around = "" if low is None or high is None else f" ({_tenths(low)}…{_tenths(high)})"
     return f"{_tenths(value)} %{around}"
 
 

@@ -1,4 +1,4 @@
-"""Verbs of research: gaps, and what became of them."""
+"""Verbs of research: gaps, and what became of them; trades, and what they have in common."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
@@ -7,10 +7,11 @@ import typer
 
 from finagent.cli import render_research
 from finagent.cli.failures import usage
-from finagent.cli.invocation import answer, invocation
-from finagent.cli.options import AsJson, Bars, FirstDate, LastDate, Symbols
+from finagent.cli.invocation import answer, invocation, wait_for
+from finagent.cli.options import AsJson, Bars, FirstDate, LastDate, Run, Symbols, checked_date
 
 GAP_WAYS = ("size", "direction", "rvol", "day-rvol", "catalyst", "weekday", "market")
+STATS_WAYS = ("setup", "gap", "hour", "weekday", "catalyst", "exit", "rule-kept")
 
 
 def gaps(
@@ -48,6 +49,46 @@ def gaps(
     )
     document = gap_research(call.settings(), call.home, request)
     answer(document, as_json=as_json, render=render_research.gaps)
+
+
+def stats(
+    context: typer.Context,
+    by: Annotated[
+        str, typer.Option("--by", metavar="WAY", help=f"Grouped by {', '.join(STATS_WAYS)}.")
+    ] = "setup",
+    without: Annotated[
+        str | None, typer.Option("--without", metavar="RULE", help="Less the trades that broke this rule.")
+    ] = None,
+    run: Run = None,
+    backtest: Annotated[
+        str | None, typer.Option("--backtest", metavar="ID|last", help="The trades of a stored backtest.")
+    ] = None,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DATE", callback=checked_date, help="First session [all]."),
+    ] = None,
+    last: LastDate = None,
+    as_json: AsJson = False,
+) -> None:
+    """What closed trades have in common: win rate, expectancy in R, profit factor, MAE and MFE, with intervals."""
+    one_of(by, STATS_WAYS, "--by")
+    if run is not None and backtest is not None:
+        raise usage(
+            "--run and --backtest name two sources", "Give one of them, or none for the agent's own trades"
+        )
+    call = invocation(context)
+    from finagent.bootstrap.trade_research import StatsRequest, trade_research
+
+    request = StatsRequest(
+        by=by,
+        run=run,
+        backtest=backtest,
+        first=first,
+        last=last,
+        without=None if without is None else without.lower(),
+    )
+    document = wait_for(trade_research(call.settings(), call.home, request))
+    answer(document, as_json=as_json, render=render_research.stats)
 
 
 def one_of(value: str | None, known: tuple[str, ...], option: str) -> None:

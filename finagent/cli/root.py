@@ -53,6 +53,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "replay": operations.replay,
     "gaps": research.gaps,
     "optimize": optimizing.optimize,
+    "stats": research.stats,
     "scan": day.scan,
     "plans": day.plans,
     "approve": approvals.approve,

@@ -186,7 +186,7 @@ def test_groups_are_what_their_names_say(made_up: MadeUp, tmp_path: Path) -> Non
     assert names("rvol") == ["unknown"] * 3
     assert names("day-rvol") == ["2 to 4 x"] * 3
     row = dataset.rows[DAY]
-    assert [gap_catalyst(dataset, row, symbol) for symbol in ("S02", "S03")] == [
+    assert [gap_catalyst(dataset, row, symbol, sign=1) for symbol in ("S02", "S03")] == [
         "earnings date",
         "none known",
     ]
