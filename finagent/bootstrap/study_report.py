@@ -5,15 +5,18 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
+from finagent.backtest.pages.study import study_page
 from finagent.backtest.parameters import Parameters
 from finagent.backtest.search.measures import MEASURES, front, score
 from finagent.backtest.search.study import Search, best
 from finagent.backtest.search.trials import State, Trial, as_line
 from finagent.bootstrap.studies import RESULT, Study
+from finagent.bootstrap.study_worth import scattered, sensitivity, worth
 from finagent.context import Document, Json
 from finagent.domain.money import money_text
 
 TOP = 20
+PAGE = "report.html"
 
 
 def report(search: Search, trials: Sequence[Trial], facts: Document, *, base: Parameters) -> Document:
@@ -40,6 +43,9 @@ def report(search: Search, trials: Sequence[Trial], facts: Document, *, base: Pa
         "front": [row(ranked[at]) for at in front([each.measures for each in ranked], search.objectives)],
         "top": [row(trial) for trial in ranked[:TOP]],
         "failed": _failed(trials),
+        "worth": worth(trials, winner, base.start_equity_e8),
+        "sensitivity": sensitivity(search, trials),
+        "points": scattered(trials),
         "start_equity": money_text(base.start_equity_e8),
     }
 
@@ -71,8 +77,9 @@ def trials_hash(trials: Sequence[Trial]) -> str:
 
 
 def keep(study: Study, document: Document) -> None:
-    """Beside the journal."""
+    """The document and its page, beside the journal."""
     study.write(RESULT, json.dumps(document, ensure_ascii=False) + "\n")
+    study.write(PAGE, study_page(document))
 
 
 def _counts(search: Search, trials: Sequence[Trial]) -> Json:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from finagent.cli.fields import number, rows, section, text, words
 from finagent.cli.page import UNKNOWN, Column, Page
-from finagent.cli.values import quantity, seconds
+from finagent.cli.values import quantity, seconds, share
 from finagent.context import Document
 
 SHOWN = 10
@@ -20,6 +20,7 @@ def optimized(document: Document, page: Page) -> str:
         trials_table(rows(document, "top")[:SHOWN], page),
         page.heading("Front: none is better in all of " + ", ".join(_objectives(document))),
         trials_table(rows(document, "front")[:SHOWN], page),
+        _worth(document, page),
         _ended(document, page),
         _summary(document, page),
     ]
@@ -58,6 +59,43 @@ def measure(name: str, value: Decimal | None) -> str:
 
 def _objectives(document: Document) -> list[str]:
     return [text(each, "name").replace("_", " ") for each in rows(document, "objectives")]
+
+
+def _worth(document: Document, page: Page) -> str:
+    """What the choice is worth, and which settings matter."""
+    worth = section(document, "worth")
+    deflated, overfit = section(worth, "deflated_sharpe"), section(worth, "overfitting")
+    settings = rows(section(document, "sensitivity"), "settings")
+    told = [(text(each, "name").partition(".")[2], number(each, "explained")) for each in settings]
+    weights = ", ".join(f"{name} {share(value)}" for name, value in told if value is not None)
+    facts = [
+        ("Deflated Sharpe", _deflated(deflated)),
+        ("Overfitting", _overfit(overfit)),
+        ("Explained by", weights),
+    ]
+    return page.pairs(facts)
+
+
+def _deflated(row: Document) -> str:
+    if not row:
+        return "too few trials to tell"
+    sharpe, chance = (
+        measure("sharpe", number(row, "sharpe")),
+        measure("sharpe", number(row, "sharpe_without_skill")),
+    )
+    return (
+        f"{share(number(row, 'probability'))} that the best is skill: its Sharpe ratio is {sharpe}, and the best of"
+        f" {quantity(number(row, 'trials'))} without skill has {chance}"
+    )
+
+
+def _overfit(row: Document) -> str:
+    if not row:
+        return "too few trials or sessions to tell"
+    return (
+        f"in {share(number(row, 'probability'))} of {quantity(number(row, 'splits'))} splits the choice is below the"
+        f" median outside, in {share(number(row, 'loss_probability'))} it loses there"
+    )
 
 
 def _ended(document: Document, page: Page) -> str:
