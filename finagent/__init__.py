@@ -2,7 +2,7 @@
 
 nouns and rules: ``domain/`` · verbs of the day: ``services/`` · needs: ``ports.py`` · proper nouns: ``adapters/``
 · machinery that has never heard of trading: ``queue/``, ``runtime/`` · places where people look: ``cli/``,
-``api/``, ``dashboard/`` · the one file that names every adapter: ``bootstrap.py``.
+``api/``, ``dashboard/``, ``research.py`` · the one file that names every adapter: ``bootstrap.py``.
 """
 
 __version__ = "0.1.0"
