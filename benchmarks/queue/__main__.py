@@ -12,8 +12,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks.environments import CACHE, environment
 from benchmarks.figures import machine, rounded
-from benchmarks.queue.contest import CACHE, Contestant, environment
+from benchmarks.queue.contest import Contestant
 from benchmarks.queue.workload import Sample
 
 Round = Mapping[str, Sample]

@@ -1,8 +1,6 @@
 """The contestants of a run, each started as a process of its own; peers in locked environments."""
 
-import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,11 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.environments import PEERS, ROOT, environment
 from benchmarks.queue.workload import TEXT, Sample
 
-ROOT = Path(__file__).resolve().parents[2]
-PEERS = ROOT / "benchmarks" / "peers"
-CACHE = Path(os.environ.get("FINAGENT_BENCH_CACHE", ROOT / ".cache" / "benchmarks"))
 TIMEOUT_S = 600.0
 
 
@@ -54,21 +50,6 @@ def parsed(name: str, command: list[str]) -> Sample:
         raise ContestantError(f"{name} ended with {done.returncode}: {done.stderr[-2000:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
     return Sample(found["per_s"], found["ms"])
-
-
-def environment(peer: str) -> Path:
-    """The Python of a peer's locked environment; made once per lock file, outside git."""
-    lock = PEERS / peer / "requirements.txt"
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    folder = CACHE / f"{peer}-{digest}"
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        install = ["-m", "pip", "install", "-q", "--require-hashes", "-r", str(lock)]
-        subprocess.run([str(python), *install], check=True, stdout=sys.stderr)
-        (folder / "ready").touch()
-    return python
 
 
 @contextmanager

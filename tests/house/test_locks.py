@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+PEERS = sorted((ROOT / "benchmarks/peers").glob("*/requirements.txt"))
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -18,7 +19,7 @@ def pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9][a-z0-9-]*)==([^\s;]+)", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*LOCKS, *PEERS], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_lock_names_no_index_and_no_machine(path: Path) -> None:
     """A lock holds names, versions, markers and hashes: no address and no path."""
     stray = [
@@ -27,7 +28,7 @@ def test_lock_names_no_index_and_no_machine(path: Path) -> None:
     assert not stray
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*LOCKS, *PEERS], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_pin_is_exact_and_hashed(path: Path) -> None:
     """Each requirement is name==version with at least one sha256."""
     blocks = re.split(r"\n(?=\S)", path.read_text(encoding="utf-8").strip())
