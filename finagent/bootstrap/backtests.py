@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from finagent import __version__
@@ -165,7 +166,7 @@ def day_lines(settings: Settings, calendar: CalendarPort, *, at: str | None = No
             known[shape] = _moved(_asked(schedule, session, scheduled), -midnight_ms)
         return _moved(known[shape], midnight_ms)
 
-    return of
+    return cache(of)  # a backtest asks four times for a session, a search in each of its trials
 
 
 def _asked(schedule: DaySchedule, session: Session, rules: ScheduleRules) -> DayLines:
