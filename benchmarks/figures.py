@@ -23,6 +23,7 @@ LIMITS: Mapping[str, float] = {
     "start_to_ready_s": 2.0,
     "at_rest_mib": 300.0,
     "stop_s": 10.0,
+    "monte_carlo_s": 0.2,
 }
 """What is promised, by figure; the unit is the last word of the name (commits count)."""
 

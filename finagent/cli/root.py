@@ -29,6 +29,7 @@ from finagent.cli import (
     optimizing,
     research,
     simulation,
+    stressing,
     tickets,
     users,
 )
@@ -53,6 +54,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "replay": operations.replay,
     "gaps": research.gaps,
     "optimize": optimizing.optimize,
+    "stress": stressing.stress,
     "stats": research.stats,
     "scan": day.scan,
     "plans": day.plans,
