@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from finagent.cli import render_research
+from finagent.cli import render_parity, render_research
 from finagent.cli.failures import usage
 from finagent.cli.invocation import answer, invocation, wait_for
 from finagent.cli.options import AsJson, Bars, FirstDate, LastDate, Run, Symbols, checked_date
@@ -89,6 +89,24 @@ def stats(
     )
     document = wait_for(trade_research(call.settings(), call.home, request))
     answer(document, as_json=as_json, render=render_research.stats)
+
+
+def parity(
+    context: typer.Context,
+    session: Annotated[
+        str, typer.Argument(metavar="D", callback=checked_date, help="The session, YYYY-MM-DD.")
+    ],
+    run: Run = None,
+    as_json: AsJson = False,
+) -> None:
+    """A session as the agent (or a replay) played it against its backtest; exit 1 where anything is unexplained."""
+    call = invocation(context)
+    from finagent.bootstrap.parity import parity as compared
+
+    document = compared(call.settings(), call.home, session, run=run)
+    answer(document, as_json=as_json, render=render_parity.parity)
+    if render_parity.has_unexplained(document):
+        raise typer.Exit(1)
 
 
 def one_of(value: str | None, known: tuple[str, ...], option: str) -> None:

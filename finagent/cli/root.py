@@ -56,6 +56,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "optimize": optimizing.optimize,
     "stress": stressing.stress,
     "stats": research.stats,
+    "parity": research.parity,
     "scan": day.scan,
     "plans": day.plans,
     "approve": approvals.approve,
