@@ -146,7 +146,7 @@ def test_gap_at_the_limit_is_a_reason_for_peers_alone() -> None:
 
 
 ROUND = {
-    "daily": {"seconds": {"kernel": 0.01, "read": 0.004, "tables": 0.1, "run": 2.0}},
+    "daily": {"seconds": {"kernel": 0.01, "read": 0.004, "run": 2.0}},
     "minutes": {"seconds": {"run": 0.5}},
     "quarter": {"seconds": {"run": 1.0}},
     "sweep": {"seconds": {"one": 10.0, "two": 6.25}, "sets": 1_000, "trades": 1_000_000},
@@ -168,6 +168,8 @@ def test_ratios_are_theirs_over_ours_and_the_read_limit_ours_over_it() -> None:
         "reference_vs_nautilus": 8.0,
         "daily_vs_read_limit": 2.5,
     }
+    on_minutes = {**ROUND, "minutes": {"seconds": {"run": 0.5, "kernel": 0.002}}}
+    assert ratios([on_minutes])["minute_vs_vectorbt"] == 50.0
     figures = absolute([ROUND], {}, {"first_result_s": 0.9, "backtest_typed_s": 6.0})
     assert (figures["pool_efficiency_2"], figures["sweep_ns_a_trade"]) == (0.8, 10_000)
     missed = {line.split()[0] for line in table(ratios([ROUND]), figures).splitlines() if "MISSED" in line}
