@@ -13,7 +13,7 @@ from finagent.cli.invocation import answer, invocation, tell
 from finagent.cli.options import AsJson, At, Bars, LastDate, Symbols, checked_date
 from finagent.cli.progress import steps
 
-METHODS = ("grid", "sobol")
+METHODS = ("grid", "sobol", "nsga2", "tpe")
 
 
 First = Annotated[

@@ -17,7 +17,7 @@ from finagent.backtest.market import SessionMarket
 from finagent.backtest.parameters import DayLines, Parameters
 from finagent.backtest.running import Bars, run_backtest
 from finagent.backtest.scanning import scan_session
-from finagent.backtest.search import playing, proposing
+from finagent.backtest.search import evolving, playing, proposing
 from finagent.backtest.search import study as studying
 from finagent.backtest.search.playing import Player
 from finagent.backtest.search.space import Dimension, Values
@@ -55,13 +55,14 @@ def test_each_trial_is_what_the_reference_makes_of_its_set(tmp_path: Path) -> No
     ]
 
 
-@pytest.mark.parametrize("method", ["grid", "sobol"])
+@pytest.mark.parametrize("method", ["grid", "sobol", "nsga2", "tpe"])
 def test_a_journal_cut_anywhere_is_finished_to_the_same_bytes(
     tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a kill leaves: nothing, half a line, a whole one, half a batch, all."""
     monkeypatch.setattr(proposing.Grid, "batch", BATCH)
     monkeypatch.setattr(proposing.Sobol, "batch", BATCH)
+    monkeypatch.setattr(evolving, "TPE_BATCH", BATCH)
     asked = search(method, 0 if method == "grid" else 21)
     study(tmp_path, asked)
     whole = journal_of(tmp_path)

@@ -74,7 +74,18 @@ def proposer(search: Search) -> Proposer:
     """The method by name."""
     if search.method == "grid":
         return Grid(search.space)
-    return Sobol(search.space, trials=search.trials, seed=search.seed)
+    if search.method == "sobol":
+        return Sobol(search.space, trials=search.trials, seed=search.seed)
+    from finagent.backtest.search.evolving import Evolving
+
+    return Evolving(
+        search.space,
+        method=search.method,
+        trials=search.trials,
+        seed=search.seed,
+        objectives=search.objectives,
+        requirements=search.requirements,
+    )
 
 
 def run(
