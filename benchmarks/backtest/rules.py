@@ -76,6 +76,6 @@ def lines(session: Session) -> DayLines:
         scans=(ScanLine(session.open_ms + MINUTE_MS, "open", "plan"),),
         flatten_ms=(session.close_ms - FLATTEN_MINUTES * MINUTE_MS,),
         day_open_ms=session.open_ms,
-        day_close_ms=session.close_ms,
+        day_close_ms=session.close_ms + 5 * MINUTE_MS,
         windows=((session.open_ms, session.close_ms),),
     )
