@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from finagent.backtest.parity_rows import Key, Row, Stage
+from finagent.domain.market import MINUTE_MS
 
 ORDER = tuple(Stage)
 AMOUNTS = ("shares_e4", "filled_shares_e4", "fees_e8", "pnl_e8", "binding_cap", "state", "reason")
@@ -77,6 +78,8 @@ class Told:
 
     is_closed: bool = True
     is_paper: bool = True
+    is_live: bool = False
+    """In real time, where each step takes some; a run's virtual clock stands still meanwhile."""
     answers: Mapping[tuple[str, str, int], Answer] = field(default_factory=dict)
     acts: Sequence[tuple[int, str]] = ()
     """What a person did to the whole agent, and when."""
@@ -118,7 +121,7 @@ def _values(row: Row | None) -> Mapping[str, object] | None:
 
 def _own_cause(difference: Difference, told: Told) -> Cause | None:
     """What happened there and nowhere else."""
-    for rule in (_unfinished, _missed, _by_person, _other_prices, _account_shut, _by_broker):
+    for rule in (_unfinished, _missed, _by_person, _other_prices, _account_shut, _by_broker, _took_time):
         cause = rule(difference, told)
         if cause is not None:
             return cause
@@ -234,6 +237,22 @@ def _by_broker(difference: Difference, told: Told) -> Cause | None:
     if set(difference.fields) <= {"shares_e4", "filled_shares_e4", "fees_e8", "state", "at_ms", "reason"}:
         return Cause("partial_fill", "the broker filled another part, or at another instant")
     return None
+
+
+def _took_time(difference: Difference, told: Told) -> Cause | None:
+    """Nothing but instants, and all within a minute: steps take no time in a backtest."""
+    agent, tested, names = difference.agent, difference.tested, difference.fields
+    if not told.is_live or agent is None or tested is None or not all(name.endswith("_ms") for name in names):
+        return None
+    apart = [_apart_ms(agent.values[name], tested.values[name]) for name in names]
+    known = [each for each in apart if each is not None]
+    if len(known) < len(apart) or max(map(abs, known)) > MINUTE_MS:
+        return None
+    return Cause("latency", f"{max(known, key=abs) / 1000:+.1f} s apart, which the agent took for it")
+
+
+def _apart_ms(agent: object, tested: object) -> int | None:
+    return agent - tested if isinstance(agent, int) and isinstance(tested, int) else None
 
 
 # ---------------------------------------------------------------- what follows from what

@@ -21,6 +21,10 @@ ENTRY_EVENTS = ("limit", "move_stop", "exit")
 """Journalled decisions about positions and the day, beside those that have rows of their own."""
 
 
+RESIZED = "resize"
+"""A stop of its own that is made to fit what is held; one that is attached fits by itself."""
+
+
 class Stage(StrEnum):
     """In the order of the day."""
 
@@ -153,7 +157,7 @@ def rows_of(facts: DayFacts, *, with_exits: bool = True) -> dict[Key, Row]:
         _plans(facts),
         _orders(facts, named, with_exits=with_exits),
         _fills(facts, named),
-        _events(facts, named),
+        _events(facts, named, with_exits=with_exits),
         _trades(facts, named),
     ):
         found.update(part)
@@ -265,10 +269,10 @@ def _fills(facts: DayFacts, named: Named) -> Found:
             })  # fmt: skip
 
 
-def _events(facts: DayFacts, named: Named) -> Found:
+def _events(facts: DayFacts, named: Named, *, with_exits: bool) -> Found:
     counted: dict[Key, int] = {}
     for event in facts.events:
-        if event.kind not in ENTRY_EVENTS:
+        if event.kind not in ENTRY_EVENTS or (not with_exits and event.data.get("reason") == RESIZED):
             continue
         plan = named.get(event.ref, ("", "", 0))
         bare = Key(Stage.EVENT, *plan, event.kind)

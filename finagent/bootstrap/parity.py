@@ -12,7 +12,7 @@ from finagent.adapters.sqlite.views_parity import StoredDay, known_sessions, rea
 from finagent.adapters.sqlite.views_values import instant
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.market import SessionMarket, open_session
-from finagent.backtest.parameters import DayLines, Parameters
+from finagent.backtest.parameters import DayLines, Parameters, ScanLine
 from finagent.backtest.parity import Answer, Difference, Told, compare, counts
 from finagent.backtest.parity_rows import (
     DayFacts,
@@ -65,6 +65,7 @@ class _Played:
     evidence: DayEvidence
     reader: JournalReader
     is_paper: bool
+    is_live: bool
 
 
 def parity(settings: Settings, home: Path, date: str, *, run: str | None = None) -> Document:
@@ -96,13 +97,14 @@ def parity(settings: Settings, home: Path, date: str, *, run: str | None = None)
         evidence = read_evidence(reader, first_seq=first, last_seq=last)
         bound = connection.execute(BINDING).fetchone()
         is_paper = run is not None or (bound is None and not settings.broker.is_outside)
-        played = _Played(day=day, evidence=evidence, reader=reader, is_paper=is_paper)
+        played = _Played(day=day, evidence=evidence, reader=reader, is_paper=is_paper, is_live=run is None)
         with refused():
             dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS)
             refuse_empty(dataset, [session], Bars.AUTO)
             today = parameters(settings)
             ruled = evidence.rules(today)
-            tested = _backtest(settings, dataset, session, ruled, day, day_lines(settings, calendar)(session))
+            lines = _as_scanned(day_lines(settings, calendar)(session), day, is_run=run is not None)
+            tested = _backtest(settings, dataset, session, ruled, day, lines)
             document = _compared(played, tested, open_session(dataset, session), today, ruled)
     return {
         "session": date,
@@ -114,6 +116,14 @@ def parity(settings: Settings, home: Path, date: str, *, run: str | None = None)
         "dataset_id": dataset.dataset_id,
         "elapsed_ms": SystemTicker().monotonic_ms() - started_ms,
     }
+
+
+def _as_scanned(lines: DayLines, day: StoredDay, *, is_run: bool) -> DayLines:
+    """The lines of the session with its scans as they ran; a run has no others, an agent may have missed some."""
+    ran = [ScanLine(at_ms, name, kind) for name, at_ms, kind in day.scans]
+    names = {line.name for line in ran}
+    missed = [] if is_run else [line for line in lines.scans if line.name not in names]
+    return replace(lines, scans=tuple(sorted((*ran, *missed), key=lambda line: line.at_ms)))
 
 
 def _backtest(
@@ -226,6 +236,7 @@ def _told(played: _Played) -> Told:
     return Told(
         is_closed=day.is_closed,
         is_paper=played.is_paper,
+        is_live=played.is_live,
         answers=answers,
         acts=day.acts,
         missed=missed,

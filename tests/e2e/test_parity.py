@@ -344,6 +344,32 @@ def test_a_session_that_nobody_answered_is_explained_by_that(
     assert "trade" in {each["stage"] for each in document["differences"] if each["kind"] == "only_backtest"}
 
 
+@pytest.mark.parametrize(
+    ("environment", "at", "note"),
+    [
+        ({"FINAGENT__EXECUTION__EXITS": "separate"}, None, "exits were orders of their own there"),
+        ({"FINAGENT__APPROVAL__SIMULATED_DELAY_S": "150"}, "10:05", ""),
+    ],
+    ids=["separate exits", "another instant"],
+)
+def test_runs_of_other_shapes_are_their_backtests_too(
+    copy: Path,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str],
+    at: str | None,
+    note: str,
+) -> None:
+    """Exits as orders of their own, whose fills are the same; another scan and a slow approval, as they were then."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {GAP: "2", **environment}.items():
+            patch.setenv(name, value)
+        played = asyncio.run(run_replay(load_settings(), copy, first=DAY, last=DAY, at=at))
+    status, document = told(copy, capsys, DAY, "--run", str(played["result_id"]))
+    assert (status, document["differences"]) == (0, [])
+    assert document["rows"]["fill"] >= 4
+    assert note in " ".join(document["notes"])
+
+
 def test_the_page_fits_a_narrow_terminal_and_says_what_is_open(
     copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ POSITIONS = "SELECT body FROM position WHERE session < ? ORDER BY session DESC L
 CARRIED = """
 SELECT p.symbol FROM position p LEFT JOIN trade t USING (plan_id)
 WHERE p.session < ?1 AND (t.plan_id IS NULL OR t.exit_session >= ?1) ORDER BY p.symbol"""
+SCANS = "SELECT tick, as_of, kind FROM scan WHERE session = ? ORDER BY as_of"
 KNOWN = "SELECT DISTINCT session FROM scan ORDER BY session DESC LIMIT 3"
 
 
@@ -49,6 +50,8 @@ class StoredDay:
     """All of one session; money in 1e-8."""
 
     journal: list[tuple[int, str, str, dict[str, object]]]
+    scans: list[tuple[str, int, str]]
+    """Name, instant and kind of each that ran."""
     scored: dict[str, list[tuple[int, ScoredCandidate]]]
     plans: list[StoredPlanRow]
     orders: list[tuple[OrderIntent, str, int, str]]
@@ -80,6 +83,7 @@ def read_day(conn: sqlite3.Connection, session: str, *, begin_ms: int, end_ms: i
     started = conn.execute(STARTED, (session,)).fetchone()
     return StoredDay(
         journal=journal,
+        scans=[(str(tick), int(at), str(kind)) for tick, at, kind in conn.execute(SCANS, (session,))],
         scored=scored,
         plans=[_plan(row) for row in conn.execute(PLANS, (session,))],
         orders=[

@@ -161,6 +161,20 @@ def test_scores_rank_each_other() -> None:
     assert alone[0].is_unexplained
 
 
+def test_real_time_takes_some_and_a_virtual_clock_none() -> None:
+    """Half a second live is the agent's own; two minutes are not, nor is half a second in a replay, nor a price."""
+    order, live = key(Stage.ORDER, leg="entry", number=1), Told(is_live=True)
+    tested = {order: row(1, created_at_ms=60_000, limit_e4=5)}
+    found = only({order: row(1, created_at_ms=60_500, limit_e4=5)}, tested, live)
+    assert code(found) == "latency"
+    assert found.cause is not None
+    assert "+0.5 s" in found.cause.words
+    assert only({order: row(1, created_at_ms=60_500, limit_e4=5)}, tested, Told()).is_unexplained
+    assert only({order: row(1, created_at_ms=180_001, limit_e4=5)}, tested, live).is_unexplained
+    assert only({order: row(1, created_at_ms=60_500, limit_e4=6)}, tested, live).is_unexplained
+    assert only({order: row(1, created_at_ms=None, limit_e4=5)}, tested, live).is_unexplained
+
+
 def test_another_candidate_explains_no_plan() -> None:
     """What was measured otherwise of one stock explains its own plan and the rank of another, not that one's stop."""
     other = ("open", "TGT", 1)
