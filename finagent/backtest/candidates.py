@@ -26,6 +26,7 @@ from finagent.backtest.parameters import Parameters
 from finagent.backtest.sealing import open_sealed, settle, write_list
 from finagent.backtest.source import Ints
 from finagent.domain.gap import GapRules, IndicationSource
+from finagent.domain.gap_scan import second_look_places
 from finagent.domain.market import MINUTE_MS
 from finagent.domain.money import MAX_INT64, RATIO_SCALE
 from finagent.domain.scoring import ScoredCandidate
@@ -43,6 +44,9 @@ COLUMNS = (
 """Each an integer: direction 1 or -1, gap the size of the exact ratio in 1e-6 rounded down, restricted and premarket
 0 or 1, the last four 1e-6 of a score; ``UNKNOWN`` where a value is not known, atr 0.
 """
+MINUTE_COLUMNS = (*COLUMNS, "age", "move", "filled", "activity", "vwap", "extreme", "size")
+"""On minutes also the age of the last price in ms, and places in the second look, by its five keys and by the size of
+the gap, the best of all that were scanned 0."""
 
 Told = Callable[[str], None]
 
@@ -51,14 +55,15 @@ Told = Callable[[str], None]
 class CandidateMonth:
     """The candidates of one calendar month: those of its session s are the rows ``offsets[s]`` to ``offsets[s + 1]``.
 
-    Within a session the largest gap comes first, then by symbol.
+    On daily bars as ``COLUMNS``, at a minute of sessions with minutes as ``MINUTE_COLUMNS``. Within a session the
+    largest gap comes first, then by symbol.
     """
 
     first_row: int
     """Row of the dataset's first session of the month."""
     offsets: Ints
     columns: Ints
-    """One row a candidate, as ``COLUMNS``."""
+    """One row a candidate."""
     index_id: str
 
 
@@ -78,26 +83,29 @@ def floor_e6(gap: GapRules) -> int:
 
 
 def find_or_build_month(
-    dataset: Dataset, rules: Parameters, month: str, *, told: Told | None = None
+    dataset: Dataset, rules: Parameters, month: str, *, minute: int | None = None, told: Told | None = None
 ) -> CandidateMonth:
-    """The candidates of a month's sessions on daily bars, scanned where they are not kept yet.
+    """The candidates of a month's sessions, scanned where they are not kept yet.
+
+    On daily bars, or as of a ``minute`` since the open of the sessions with minutes.
 
     DatasetChangedError where what is kept was tampered with. A build that is killed leaves nothing that counts.
     """
     key = index_key(dataset, rules)
     root = dataset.path / FOLDER
-    path = root / f"{key}-{month}"
+    name = month if minute is None else f"{month}@{minute}"
+    path = root / f"{key}-{name}"
     if not path.exists():
         root.mkdir(parents=True, exist_ok=True)
         scratch = root / f".building-{os.getpid()}-{path.name}"
         shutil.rmtree(scratch, ignore_errors=True)
         try:
             scratch.mkdir()
-            _build(scratch, dataset, rules, key, month, told)
+            _build(scratch, dataset, rules, (key, name), minute, told)
             settle(scratch, path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    return open_month(path, key, month)
+    return open_month(path, key, name)
 
 
 def open_month(path: Path, key: str, month: str) -> CandidateMonth:
@@ -109,21 +117,27 @@ def open_month(path: Path, key: str, month: str) -> CandidateMonth:
     return CandidateMonth(
         first_row=int(str(document["first_row"])),
         offsets=found.arrays["offsets"],
-        columns=found.arrays["candidates"].reshape(-1, len(COLUMNS)),
+        columns=found.arrays["candidates"].reshape(-1, len(MINUTE_COLUMNS if "@" in month else COLUMNS)),
         index_id=str(document[IDENTITY]),
     )
 
 
 def _build(
-    folder: Path, dataset: Dataset, rules: Parameters, key: str, month: str, told: Told | None
+    folder: Path,
+    dataset: Dataset,
+    rules: Parameters,
+    names: tuple[str, str],
+    minute: int | None,
+    told: Told | None,
 ) -> None:
-    rows = [row for row, session in enumerate(dataset.sessions) if session.date[:7] == month]
+    key, month = names
+    rows = [row for row, session in enumerate(dataset.sessions) if session.date[:7] == month[:7]]
     wide = replace(rules, gap=_opened(rules.gap))
     offsets, found = [0], []
     for row in rows:
         if told is not None:
             told(dataset.sessions[row].date)
-        found += _scan(dataset, row, wide)
+        found += _scan(dataset, row, wide) if minute is None else _scan_at(dataset, row, wide, minute)
         offsets.append(len(found))
     columns = []
     for name, values in (("offsets", offsets), ("candidates", found)):
@@ -136,7 +150,7 @@ def _build(
         "month": month,
         "dataset_id": dataset.dataset_id,
         "first_row": rows[0],
-        "names": list(COLUMNS),
+        "names": list(COLUMNS if minute is None else MINUTE_COLUMNS),
     }
     write_list(folder, columns, document, list_name=LIST, identity=IDENTITY)
 
@@ -169,6 +183,25 @@ def _scan(dataset: Dataset, row: int, rules: Parameters) -> list[list[int]]:
         seen, candidates, rules.weights, as_of_ms=as_of_ms, lookback_days=rules.lookback_days
     )
     found = [_as_row(seen, item) for item in scored]
+    return sorted(found, key=lambda each: (-each[2], each[0]))
+
+
+def _scan_at(dataset: Dataset, row: int, rules: Parameters, minute: int) -> list[list[int]]:
+    """The candidates of a session's minutes at one of them."""
+    if not dataset.has_minutes(row):
+        return []
+    session = dataset.sessions[row]
+    seen, as_of_ms = open_session(dataset, session), session.open_ms + minute * MINUTE_MS
+    candidates = scanning.scan_session(seen, as_of_ms, rules.gap).candidates
+    scored = scanning.score_candidates(
+        seen, candidates, rules.weights, as_of_ms=as_of_ms, lookback_days=rules.lookback_days
+    )
+    places = second_look_places([item.candidate for item in scored])
+    found = []
+    for item, own in zip(scored, places, strict=True):
+        price = seen.last_price(item.candidate.symbol, as_of_ms)
+        age_ms = UNKNOWN if price is None else as_of_ms - price.at_ms
+        found.append([*_as_row(seen, item), age_ms, *own])
     return sorted(found, key=lambda each: (-each[2], each[0]))
 
 

@@ -31,7 +31,7 @@ def check(
         date = cell.session.date
         run = Run.begin(dataset, replace(rules, start_equity_e8=cell.equity_e8))
         run.ledger.carry_sales(cell.sold_before)
-        run.play(cell.session, lines(cell.session), use_minutes=False)
+        run.play(cell.session, lines(cell.session), use_minutes=cell.has_minutes)
         _compare(date, dict(facts(ledger, date)), dict(facts(run.ledger, date)))
     return len(chosen)
 

@@ -72,7 +72,7 @@ def run_backtest(
     version: str = "",
     told: Told | None = None,
 ) -> Result:
-    """Run the sessions in order; ``engine`` KERNEL: those on daily bars through the kernel where it declares the rules.
+    """Run the sessions in order; ``engine`` KERNEL: through the kernel those that it declares.
 
     BacktestError for symbols the dataset does not know and for sessions without any bars of the kind asked for;
     DatasetChangedError when a file changed meanwhile; CheckFailedError when one of ``check`` sessions that the kernel
@@ -136,8 +136,8 @@ def _play_all(
             run.ledger.days.append(DayRow(session.date, True, (), 0, (reason,), use_minutes))
             number += 1
             continue
-        if stretches is not None and not use_minutes:
-            played = stretches.play(run, list(takewhile(_on_daily(dataset, bars), sessions[number:])))
+        if stretches is not None:
+            played = stretches.play(run, _with_bars(dataset, sessions[number:], bars))
             number += played
             if played:
                 continue
@@ -151,14 +151,13 @@ def _play_all(
     return None
 
 
-def _on_daily(dataset: Dataset, bars: Bars) -> Callable[[Session], bool]:
-    """Whether a session is played on its daily bar."""
-
-    def is_daily(session: Session) -> bool:
-        has_minutes = bars is not Bars.DAILY and dataset.has_minutes(dataset.rows[session.date])
-        return not has_minutes and not _without_bars(dataset, session, bars)
-
-    return is_daily
+def _with_bars(dataset: Dataset, sessions: Sequence[Session], bars: Bars) -> list[tuple[Session, bool]]:
+    """The first sessions that have bars, each with whether it is played on minutes."""
+    able = takewhile(lambda session: not _without_bars(dataset, session, bars), sessions)
+    return [
+        (session, bars is not Bars.DAILY and dataset.has_minutes(dataset.rows[session.date]))
+        for session in able
+    ]
 
 
 def result_id(

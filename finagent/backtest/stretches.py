@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from finagent.backtest.candidates import CandidateMonth, Told, find_or_build_month
 from finagent.backtest.dataset import Dataset
@@ -9,8 +10,11 @@ from finagent.backtest.errors import BacktestError
 from finagent.backtest.ledger import DayRow, Tally
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.reference import Run
-from finagent.backtest.source import Ints
+from finagent.domain.book import Control
 from finagent.domain.market import Session
+
+if TYPE_CHECKING:  # the kernel is loaded where a session is given to it
+    from finagent.backtest.kernel.gathering import Asked, Tables
 
 SETTLING = 3
 """Sales of more sessions before have settled."""
@@ -21,6 +25,7 @@ class Cell:
     """A session that the kernel played, with the account it began with: enough to play it again."""
 
     session: Session
+    has_minutes: bool
     equity_e8: int
     sold_before: Mapping[str, int]
     """By date what the sales of the last sessions before brought."""
@@ -28,56 +33,63 @@ class Cell:
 
 @dataclass(slots=True, eq=False)
 class Stretches:
-    """Hands sessions on daily bars to the kernel; ``cells`` are those it played."""
+    """Hands sessions to the kernel; ``cells`` are those it played."""
 
     dataset: Dataset
     rules: Parameters
     lines: Lines
     told: Told | None = None
     cells: list[Cell] = field(default_factory=list)
-    _months: dict[str, CandidateMonth] = field(default_factory=dict)
-    _failed: set[str] = field(default_factory=set)
+    _months: dict[tuple[str, int | None], CandidateMonth] = field(default_factory=dict)
+    _failed: set[tuple[str, int | None]] = field(default_factory=set)
     """Months whose scan fails: the reference names the rule."""
     _is_beyond: bool = False
 
-    def play(self, run: Run, sessions: Sequence[Session]) -> int:
-        """Play as many of the sessions as the kernel can; gives how many, 0 where the first is the reference's.
+    def play(self, run: Run, sessions: Sequence[tuple[Session, bool]]) -> int:
+        """Play as many of the sessions (each with whether on minutes) as the kernel can; gives how many, 0 where the
+        first is the reference's.
 
-        It cannot while a position or an order is open, where a product could pass 2^62, or where the schedule or the
-        scan of a session fails.
+        It cannot while a position or an order is open or entries are shut, where a product could pass 2^62, where the
+        schedule or the scan of a session fails, and where a session on minutes has what it does not declare.
         """
-        able = [] if run.ledger.is_watching or self._is_beyond else self._able(sessions)
+        if run.ledger.is_watching or run.ledger.control != Control() or self._is_beyond:
+            return 0
+        able = self._able(sessions)
         if not able:
             return 0
-        from finagent.backtest.kernel.tables import beyond, candidate_rows
-
-        rows, edges = candidate_rows(self.dataset, self._months, able, self.rules)
-        bad = beyond(rows)
-        if bad.any():
-            able = able[: int((edges[1:] <= int(bad.argmax())).sum())]
-        return self._played(run, able, rows, edges) if able else 0
-
-    def _played(self, run: Run, able: Sequence[Session], rows: Ints, edges: Ints) -> int:
-        from finagent.backtest.kernel import columns as c
-        from finagent.backtest.kernel.engine import play_one
-        from finagent.backtest.kernel.tables import day_rows, planned_scan, set_row
-        from finagent.backtest.kernel.telling import told_days
+        from finagent.backtest.kernel.gathering import gather
 
         recent = dict(sorted(run.ledger.sold_by_session().items())[-SETTLING:])
-        days = day_rows(self.dataset, able, edges, self.lines, recent)
-        equity_e8 = run.ledger.day_start_e8(able[0].date)
-        played = play_one(days, rows, set_row(self.rules), equity_e8)
-        if played.states[0, c.IS_BEYOND]:
+        tables, count = gather(self.dataset, able, self.rules, self.lines, self._months, recent)
+        return self._played(run, able[:count], tables, recent) if count else 0
+
+    def _played(self, run: Run, able: "Sequence[Asked]", tables: "Tables", recent: dict[str, int]) -> int:
+        from finagent.backtest.kernel import columns as c
+        from finagent.backtest.kernel.engine import play_one
+        from finagent.backtest.kernel.tables import planned_scan, set_row
+        from finagent.backtest.kernel.telling import told_days
+
+        sessions = [each.session for each in able]
+        equity_e8 = run.ledger.day_start_e8(sessions[0].date)
+        played = play_one(tables, set_row(self.rules), equity_e8)
+        how = int(played.states[0, c.IS_BEYOND])
+        if how == c.BEYOND:
             self._is_beyond = True
             return 0
-        scans = [planned_scan(session, self.lines) for session in able]
+        if how == c.NOT_ITS_OWN:
+            return self._played_before(run, able, recent, int(played.states[0, c.STOPPED]))
+        scans = [
+            self._scans(each) if each.lines is not None else planned_scan(each.session, self.lines)
+            for each in able
+        ]
         ticks = [name for name, _ in scans]
-        told = told_days(played, rows, able, ticks, self.dataset.symbols, self.rules.scope)
+        told = told_days(played, tables, sessions, ticks, self.dataset.symbols, self.rules.scope)
         counts = zip(able, scans, played.tallies.tolist(), played.gains[0].tolist(), told, strict=True)
-        for session, (_, skipped), tally, gained_e8, day in counts:
-            self.cells.append(Cell(session, equity_e8, recent))
+        for each, (_, skipped), tally, gained_e8, day in counts:
+            date, has_minutes = each.session.date, each.lines is not None
+            self.cells.append(Cell(each.session, has_minutes, equity_e8, recent))
             run.ledger.absorb(
-                DayRow(session.date, True, (), tally[c.CANDIDATES], skipped, False),
+                DayRow(date, True, (), tally[c.CANDIDATES], skipped, has_minutes),
                 Tally(
                     plans=tally[c.PLANS],
                     approved=tally[c.APPROVED],
@@ -90,30 +102,56 @@ class Stretches:
             )
             run.venue.cash_e8 += gained_e8
             equity_e8 += gained_e8
-            brought = {**recent, session.date: sum(each.sold_e8 for each in day.positions)}
+            brought = {**recent, date: sum(each.sold_e8 for each in day.positions)}
             recent = dict(list(brought.items())[-SETTLING:])
         return len(able)
 
-    def _able(self, sessions: Sequence[Session]) -> list[Session]:
-        """The first sessions of which there are lines and an index."""
-        able: list[Session] = []
-        for session in sessions:
-            month = session.date[:7]
-            if month in self._failed:
-                break
+    def _played_before(self, run: Run, able: "Sequence[Asked]", recent: dict[str, int], count: int) -> int:
+        """The sessions before one that turned out not to be the kernel's."""
+        from finagent.backtest.kernel.gathering import gather
+
+        if not count:
+            return 0
+        tables, _ = gather(self.dataset, able[:count], self.rules, self.lines, self._months, recent)
+        return self._played(run, able[:count], tables, recent)
+
+    def _scans(self, asked: "Asked") -> tuple[str | None, tuple[str, ...]]:
+        skipped = {scan.skipped for scan in self.lines(asked.session).scans if scan.skipped is not None}
+        return None, tuple(sorted(skipped))
+
+    def _able(self, sessions: Sequence[tuple[Session, bool]]) -> "list[Asked]":
+        """The first sessions of which there are lines and an index, and on minutes lines that the kernel declares."""
+        from finagent.backtest.kernel.gathering import Asked
+        from finagent.backtest.kernel.minute_tables import lines_of, undeclared_on_minutes
+
+        is_undeclared = bool(undeclared_on_minutes(self.rules))
+        able: list[Asked] = []
+        for session, has_minutes in sessions:
             try:
-                self.lines(session)
+                due = self.lines(session)
             except (
                 Exception
             ):  # whatever the schedule does, the reference meets it in its session and names it
                 break
+            own = lines_of(self.dataset, session, due) if has_minutes and not is_undeclared else None
+            if has_minutes and own is None:
+                break
+            minutes = {None} if own is None else {line.minute for line in own if line.name}
+            if not all(self._has_month(session.date[:7], minute) for minute in minutes):
+                break
+            able.append(Asked(session, own))
+        return able
+
+    def _has_month(self, month: str, minute: int | None) -> bool:
+        """Whether there is an index of a month, on daily bars or at a minute of its sessions."""
+        key = month, minute
+        if key not in self._months and key not in self._failed:
             try:
-                if month not in self._months:
-                    self._months[month] = find_or_build_month(self.dataset, self.rules, month, told=self.told)
+                self._months[key] = find_or_build_month(
+                    self.dataset, self.rules, month, minute=minute, told=self.told
+                )
             except BacktestError:
                 raise
-            except Exception:  # the same for a rule of the scan
-                self._failed.add(month)
-                break
-            able.append(session)
-        return able
+            except Exception:  # whatever a rule of the scan does, the reference meets it and names it
+                self._failed.add(key)
+        return key in self._months

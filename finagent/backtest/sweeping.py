@@ -1,4 +1,4 @@
-"""Many parameter sets over the same sessions on daily bars: one pass of the kernel, in one process or in several.
+"""Many parameter sets over the same sessions: one pass of the kernel, in one process or in several.
 
 Workers open tables by path and write their own rows of the result: nothing but numbers of sets is sent to them, and
 neither how many they are nor which of them comes first changes a bit.
@@ -20,8 +20,10 @@ from finagent.backtest.candidates import find_or_build_month, index_key
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.errors import BacktestError, CheckFailedError
 from finagent.backtest.kernel import columns as c
+from finagent.backtest.kernel.gathering import Asked, gather
+from finagent.backtest.kernel.minute_tables import lines_of, undeclared_on_minutes
 from finagent.backtest.kernel.parts import play_part
-from finagent.backtest.kernel.tables import beyond, candidate_rows, day_rows, set_row, undeclared
+from finagent.backtest.kernel.tables import beyond, candidate_rows, set_row, undeclared
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.backtest.source import Ints
@@ -52,30 +54,56 @@ def sweep(
     *,
     workers: int = 1,
     check: int = 0,
+    bars: Bars = Bars.DAILY,
 ) -> Swept:
-    """Play every set over the sessions, each from its own account, on daily bars alone.
+    """Play every set over the sessions, each from its own account; ``bars`` as a run takes them.
 
-    BacktestError for rules that the kernel does not declare and for more than fits; a worker that dies costs its part
-    one more try. ``check``: so many random sets are played once more alone, a session of each by the reference too;
-    CheckFailedError where they differ.
+    BacktestError for rules and sessions that the kernel does not declare and for more than fits; a worker that dies
+    costs its part one more try. ``check``: so many random sets are played once more alone, a session of each by the
+    reference too; CheckFailedError where they differ.
     """
-    _refuse(sets, sessions)
+    asked = _asked(dataset, lines, sessions, bars)
+    _refuse(sets, asked)
     gains = np.zeros((len(sets), len(sessions)), np.int64)
     tallies = np.zeros((len(sets), c.TALLY_WIDTH), np.int64)
     for numbers in _groups(dataset, sets):
         group = [sets[number] for number in numbers]
         with TemporaryDirectory(prefix=".sweep-", dir=dataset.path) as folder:
-            _write(Path(folder), dataset, group, lines, sessions)
+            _write(Path(folder), dataset, group, lines, asked)
             _play(Path(folder), len(group), workers)
             gains[numbers] = np.load(Path(folder) / "gains.npy")
             tallies[numbers] = np.load(Path(folder) / "tallies.npy")
     dataset.check_unchanged()
-    _check(dataset, sets, lines, sessions, gains, count=check)
+    _check(dataset, sets, lines, sessions, gains, bars=bars, count=check)
     digest = hashlib.sha256(gains.tobytes() + tallies.tobytes()).hexdigest()
     return Swept(gains, tallies[:, c.TRADES], tallies[:, c.WINS], digest)
 
 
-def _refuse(sets: Sequence[Parameters], sessions: Sequence[Session]) -> None:
+def _asked(dataset: Dataset, lines: Lines, sessions: Sequence[Session], bars: Bars) -> list[Asked]:
+    """The sessions as the kernel is asked to play them; a day that it does not play is refused by name."""
+    found = []
+    for session in sessions:
+        if bars is Bars.DAILY or not dataset.has_minutes(dataset.rows[session.date]):
+            if bars is Bars.MINUTE:
+                raise _not_played(session, "there are no minute bars")
+            found.append(Asked(session))
+            continue
+        own = lines_of(dataset, session, lines(session))
+        if own is None:
+            raise _not_played(session, "it has quotes, or lines that the kernel does not declare")
+        found.append(Asked(session, own))
+    return found
+
+
+def _not_played(session: Session, reason: str) -> BacktestError:
+    return BacktestError(
+        f"session {session.date}: {reason}",
+        hint="leave it out, sweep on daily bars, or run each set alone: the reference plays it",
+        code="undeclared",
+    )
+
+
+def _refuse(sets: Sequence[Parameters], sessions: Sequence[Asked]) -> None:
     if not sets or not sessions:
         raise BacktestError("a sweep needs a set and a session", hint="give at least one of each")
     size = len(sets) * len(sessions) * 8
@@ -85,8 +113,9 @@ def _refuse(sets: Sequence[Parameters], sessions: Sequence[Session]) -> None:
             hint="sweep fewer sets at a time",
             code="too_many_sets",
         )
+    has_minutes = any(each.lines is not None for each in sessions)
     for number, rules in enumerate(sets):
-        reason = undeclared(rules)
+        reason = undeclared(rules) or (undeclared_on_minutes(rules) if has_minutes else "")
         if reason:
             raise BacktestError(
                 f"set {number}: {reason}", hint="run it alone: the reference plays it", code="undeclared"
@@ -112,29 +141,44 @@ def _write(
     dataset: Dataset,
     group: Sequence[Parameters],
     lines: Lines,
-    sessions: Sequence[Session],
+    asked: Sequence[Asked],
 ) -> None:
     """The tables of sets that share candidates, and room for what they come to."""
     rules = _widened(group[0], min(each.gap.min_gap_e6 for each in group))
+    keys = {(each.session.date[:7], minute) for each in asked for minute in _minutes(each)}
     months = {
-        month: find_or_build_month(dataset, rules, month)
-        for month in sorted({session.date[:7] for session in sessions})
+        key: find_or_build_month(dataset, rules, key[0], minute=key[1])
+        for key in sorted(keys, key=lambda key: (key[0], key[1] is not None, key[1] or 0))
     }
-    rows, edges = candidate_rows(dataset, months, sessions, rules)
-    bad = np.flatnonzero(beyond(rows))
-    if bad.size:
-        symbol = dataset.symbols[int(rows[bad[0], c.SYMBOL])]
+    tables, count = gather(dataset, asked, rules, lines, months, {})
+    if count < len(asked):
+        refused = asked[count].session
+        if asked[count].lines is not None:
+            raise _not_played(refused, "it has an opening auction, or a number beyond the kernel's integers")
+        table, _ = candidate_rows(
+            dataset, {refused.date[:7]: months[refused.date[:7], None]}, [refused], rules
+        )
+        symbol = dataset.symbols[int(table[int(beyond(table).argmax()), c.SYMBOL])]
         raise BacktestError(
             f"{symbol}: a price or volume that the kernel's integers do not hold",
             hint=f"leave it out of the universe: universe.exclude: [{symbol}]",
             code="undeclared",
         )
-    np.save(folder / "days.npy", day_rows(dataset, sessions, edges, lines, {}))
-    np.save(folder / "rows.npy", rows)
+    for name, table in (
+        ("days", tables.days),
+        ("rows", tables.rows),
+        ("lines", tables.lines),
+        ("bars", tables.bars),
+    ):
+        np.save(folder / f"{name}.npy", table)
     np.save(folder / "sets.npy", np.asarray([set_row(each) for each in group], np.int64))
     np.save(folder / "equity.npy", np.asarray([each.start_equity_e8 for each in group], np.int64))
-    np.save(folder / "gains.npy", np.zeros((len(group), len(sessions)), np.int64))
+    np.save(folder / "gains.npy", np.zeros((len(group), len(asked)), np.int64))
     np.save(folder / "tallies.npy", np.zeros((len(group), c.TALLY_WIDTH), np.int64))
+
+
+def _minutes(asked: Asked) -> set[int | None]:
+    return {None} if asked.lines is None else {line.minute for line in asked.lines if line.name}
 
 
 def _play(folder: Path, count: int, workers: int) -> None:
@@ -175,14 +219,13 @@ def _check(
     sessions: Sequence[Session],
     gains: Ints,
     *,
+    bars: Bars,
     count: int,
 ) -> None:
     """Random sets alone, and of each a random session by the reference."""
     chosen = random.Random(dataset.dataset_id).sample(range(len(sets)), min(count, len(sets)))
     for number in sorted(chosen):
-        found = run_backtest(
-            dataset, sets[number], lines, sessions, bars=Bars.DAILY, engine=Engine.KERNEL, check=1
-        )
+        found = run_backtest(dataset, sets[number], lines, sessions, bars=bars, engine=Engine.KERNEL, check=1)
         alone = dict.fromkeys([session.date for session in sessions], 0)
         for trade in found.ledger.trades:
             alone[trade.session] += trade.pnl_e8

@@ -60,16 +60,18 @@ def second_look_rank(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     decide alone.
     """
     listed = sorted(candidates, key=lambda candidate: candidate.symbol)
-    keys = [_second_look_keys(candidate) for candidate in listed]
-    totals = [0] * len(listed)
-    for column in range(5):
-        places = {key: place for place, key in enumerate(sorted({row[column] for row in keys}), start=1)}
-        for index, row in enumerate(keys):
-            totals[index] += places[row[column]]
+    totals = [sum(places[:-1]) for places in second_look_places(listed)]
     order = sorted(
         range(len(listed)), key=lambda index: (totals[index], -_gap_size(listed[index]), listed[index].symbol)
     )
     return tuple(listed[index] for index in order)
+
+
+def second_look_places(candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
+    """Each candidate's place, the best 0, by each of the five keys of the second look, and by the size of its gap."""
+    keys = [(*_second_look_keys(each), -_gap_size(each)) for each in candidates]
+    columns = [{key: place for place, key in enumerate(sorted(set(own)))} for own in zip(*keys, strict=True)]
+    return [tuple(places[key] for places, key in zip(columns, row, strict=True)) for row in keys]
 
 
 def explain(symbol: str, gap_scan: GapScan) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from finagent.backtest import candidates, stretches
 from finagent.backtest.errors import CheckFailedError, DatasetChangedError
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel import compiling, engine
+from finagent.backtest.kernel.gathering import Tables
 from finagent.backtest.kernel.playing import play as written
 from finagent.backtest.kernel.tables import set_row, undeclared
 from finagent.backtest.parameters import DayLines, Parameters
@@ -69,11 +71,11 @@ def test_machine_code_is_the_kernel_as_it_is_written(case: Case) -> None:
 def test_many_sets_come_to_what_each_comes_to_alone(case: Case) -> None:
     """Gains of each day and counts of each set, over the same sessions and candidates."""
     with dataset_of(case) as dataset:
-        days, rows, _, _ = tables(case, dataset, 0)
+        shared, _, _ = tables(case, dataset, 0)
         sets = [(set_row(rules), rules.start_equity_e8) for rules, _ in case.asked]
-        many = engine.play_many(days, rows, np.asarray([row for row, _ in sets]), [e8 for _, e8 in sets])
+        many = engine.play_many(shared, np.asarray([row for row, _ in sets]), [e8 for _, e8 in sets])
         for number, (row, equity_e8) in enumerate(sets):
-            alone = engine.play_one(days, rows, row, equity_e8)
+            alone = engine.play_one(shared, row, equity_e8)
             assert many.gains[number].tolist() == alone.gains[0].tolist()
             assert many.tallies[number].tolist() == alone.tallies.sum(0).tolist()
 
@@ -82,8 +84,11 @@ def test_without_numba_everything_runs_as_it_is_written(monkeypatch: pytest.Monk
     """No machine code, whatever is asked for."""
     monkeypatch.setenv(compiling.SWITCH, "python")
     assert compiling.machine_code(written) is None
-    nothing = np.zeros((0, c.ROW_WIDTH), np.int64)
-    found = engine.play_one(np.zeros((2, c.DAY_WIDTH), np.int64), nothing, set_row(FREE), 5, is_compiled=True)
+    widths = (c.ROW_WIDTH, c.LINE_WIDTH, c.BAR_WIDTH)
+    nothing = Tables(
+        np.zeros((2, c.DAY_WIDTH), np.int64), *(np.zeros((0, width), np.int64) for width in widths)
+    )
+    found = engine.play_one(nothing, set_row(FREE), 5, is_compiled=True)
     assert found.gains.tolist() == [[0, 0]]
 
 
@@ -103,12 +108,14 @@ def test_where_nothing_can_be_written_each_process_compiles_for_itself(
 
 
 def test_a_run_mixes_both_engines(tmp_path: Path) -> None:
-    """A day with minutes in the middle is the reference's; its profit sizes the kernel's next day."""
+    """A day with quotes is the reference's; its profit sizes the kernel's next day, on minutes or not."""
     stored = three_days()
     until_close(with_bars(stored), 105, first="09:32")
     stored.daily_bar(DAY, "AAA", 105, 105, 105, 105, 10_000_000)
     stored.minute_bar(DAY, "AAA", "09:30", 105, 105, 105, 105, 100_000)
-    for bars, by_kernel in ((Bars.AUTO, 2), (Bars.DAILY, 3)):
+    for bars, is_quoted, by_kernel in ((Bars.AUTO, False, 3), (Bars.AUTO, True, 2), (Bars.DAILY, True, 3)):
+        if is_quoted:
+            stored.quote(DAY, "AAA", "09:30", "104.99", "105.01")
         mixed = played(stored, tmp_path, bars=bars, check=9)
         dataset = stored.dataset(tmp_path)
         alone = run_backtest(dataset, FREE, lines, dataset.between(DAY, LATER), bars=bars)
@@ -189,9 +196,9 @@ def test_a_scan_that_fails_is_met_by_the_reference(tmp_path: Path, monkeypatch: 
 def test_the_check_refuses_a_kernel_that_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fee too much in one fill: the session and the field are named, nothing counts."""
 
-    def dear(*tables: list[list[int]]) -> None:
+    def dear(*tables: Any) -> None:
         written(*tables)
-        tables[8][0][c.F_FEES] += 1
+        tables[10][0][c.F_FEES] += 1
 
     monkeypatch.setattr(engine, "play", dear)
     with pytest.raises(
@@ -283,4 +290,4 @@ def test_an_open_position_is_the_references(tmp_path: Path) -> None:
     hand = stretches.Stretches(dataset, FREE, lines)
     watching = Run.begin(dataset, FREE)
     watching.ledger._armed["pl"] = None  # type: ignore[assignment]  # anything that is watched
-    assert hand.play(watching, dataset.between(DAY, LATER)) == 0
+    assert hand.play(watching, [(each, False) for each in dataset.between(DAY, LATER)]) == 0

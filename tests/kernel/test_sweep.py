@@ -1,6 +1,6 @@
 """Many sets at once: the same bits for any number of workers, each set what it is alone, and what is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +9,17 @@ import pytest
 
 from finagent.backtest import sweeping
 from finagent.backtest.errors import BacktestError, CheckFailedError
+from finagent.backtest.kernel.minute_tables import lines_of
 from finagent.backtest.kernel.parts import play_part
-from finagent.backtest.parameters import Parameters
-from finagent.backtest.running import Bars, run_backtest
+from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
+from finagent.backtest.running import Bars, Engine, run_backtest, trades_hash
+from finagent.backtest.source import Halt
 from finagent.backtest.sweeping import Swept, sweep
 from finagent.domain.gap import GapStyle
+from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.planning_rules import PlanningRules
-from tests.conformance.trading import DAY, FREE, lines
+from tests.conformance.made_up import MadeUp, ms
+from tests.conformance.trading import DAY, FREE, NEXT_DAY, lines
 from tests.kernel.dying import DEAD, dying_always, dying_once
 from tests.kernel.test_engine import LATER, three_days
 
@@ -117,3 +121,138 @@ def test_a_price_beyond_the_integers_is_refused_with_its_symbol(tmp_path: Path) 
     dataset = stored.dataset(tmp_path)
     with pytest.raises(BacktestError, match="BBB: a price or volume"):
         sweep(dataset, [FREE], lines, dataset.between(DAY, LATER))
+
+
+def minutes_too(*, halted: bool = False, quoted: bool = False, early: bool = False) -> MadeUp:
+    """The three days, the second of them on minutes: it rises to the target, or is halted when it closes."""
+    stored = three_days()
+    stored.daily_bar(NEXT_DAY, "AAA", 113, 122, 113, 120, 10_000_000)
+    last = "15:50" if halted else "15:59"
+    stored.flat_minutes(NEXT_DAY, "AAA", 113, first="09:30", last="09:40")
+    stored.flat_minutes(NEXT_DAY, "AAA", 114, first="09:41", last=last)
+    if halted:
+        stored.halted.append(Halt("AAA", ms(NEXT_DAY, "15:51"), ms(NEXT_DAY, "17:00")))
+    if quoted:
+        stored.quote(NEXT_DAY, "AAA", "09:30", "112.99", "113.01")
+    if early:
+        stored.flat_minutes(NEXT_DAY, "AAA", 113, first="09:00", last="09:20")
+    return stored
+
+
+LATE = replace(FREE, planning=replace(FREE.planning, time_stop_minutes=None))
+ALONE = replace(FREE, planning=replace(FREE.planning, time_stop_minutes=10, stop_e6=5_000))
+
+
+def without_ladder(session: Session) -> DayLines:
+    """Nothing is closed before the close."""
+    return replace(lines(session), flatten_ms=())
+
+
+def with_early_plan(session: Session) -> DayLines:
+    """A scan before the open that plans, too."""
+    usual = lines(session)
+    early = ScanLine(session.open_ms - 5 * MINUTE_MS, "early", "plan")
+    return replace(usual, scans=(early, *usual.scans))
+
+
+def test_sweeps_take_minutes_where_there_are_some(tmp_path: Path) -> None:
+    """Each set session by session what the reference makes of it, the same bits for any number of workers."""
+    dataset = minutes_too().dataset(tmp_path)
+    sessions, sets = dataset.between(DAY, LATER), [*some_sets(), LATE, ALONE]
+    found = [
+        sweep(dataset, sets, lines, sessions, bars=Bars.AUTO, workers=each, check=2) for each in (1, 2, 3)
+    ]
+    assert len({each.sweep_hash for each in found}) == 1
+    assert found[0].sweep_hash != sweep(dataset, sets, lines, sessions).sweep_hash
+    for number, rules in enumerate(sets):
+        trades = run_backtest(dataset, rules, lines, sessions).ledger.trades
+        gained = [sum(t.pnl_e8 for t in trades if t.session == each.date) for each in sessions]
+        assert found[0].gains_e8[number].tolist() == gained
+
+
+@pytest.mark.parametrize(
+    ("stored", "schedule", "bars", "words"),
+    [
+        (minutes_too(quoted=True), lines, Bars.AUTO, f"session {NEXT_DAY}: it has quotes"),
+        (
+            minutes_too(early=True),
+            with_early_plan,
+            Bars.AUTO,
+            f"session {NEXT_DAY}: it has an opening auction",
+        ),
+        (minutes_too(), lines, Bars.MINUTE, f"session {DAY}: there are no minute bars"),
+        (
+            minutes_too(halted=True),
+            without_ladder,
+            Bars.AUTO,
+            "set 0: its account has an order or a halt .* session 2",
+        ),
+    ],
+)
+def test_a_session_that_is_not_the_kernels_is_refused_by_name(
+    stored: MadeUp, schedule: Lines, bars: Bars, words: str, tmp_path: Path
+) -> None:
+    """Quotes, an auction, no minutes, a position that stays; run alone the reference plays that session."""
+    dataset = stored.dataset(tmp_path)
+    sessions = dataset.between(DAY, LATER)
+    with pytest.raises(BacktestError, match=words):
+        sweep(dataset, [LATE], schedule, sessions, bars=bars)
+    both = [
+        run_backtest(dataset, LATE, schedule, sessions, engine=each)
+        for each in (Engine.KERNEL, Engine.REFERENCE)
+    ]
+    assert trades_hash(both[0].ledger) == trades_hash(both[1].ledger)
+    assert both[0].ledger.days == both[1].ledger.days
+    assert (NEXT_DAY in both[0].ledger.tallies) is (bars is Bars.MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [
+        (replace(FREE, approval_delay_ms=1_000), "simulated_delay_s"),
+        (replace(FREE, entry_ttl_ms=10**13), "entry_ttl_ms"),
+    ],
+)
+def test_rules_that_it_does_not_declare_on_minutes(tmp_path: Path, rules: Parameters, word: str) -> None:
+    """By name in a sweep, by the reference alone; on daily bars they do not matter."""
+    dataset = minutes_too().dataset(tmp_path)
+    sessions = dataset.between(DAY, LATER)
+    with pytest.raises(BacktestError, match=word):
+        sweep(dataset, [rules], lines, sessions, bars=Bars.AUTO)
+    found = run_backtest(dataset, rules, lines, sessions, engine=Engine.KERNEL)
+    assert sorted(found.ledger.tallies) == [DAY, LATER]
+    assert sweep(dataset, [rules], lines, sessions).trades.tolist() == [2]
+
+
+SECOND = 1_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda due, open_ms: {"scans": (replace(due.scans[0], at_ms=due.scans[0].at_ms + SECOND),)},
+        lambda due, open_ms: {"scans": (due.scans[0], due.scans[0])},
+        lambda due, open_ms: {"scans": (due.scans[0], replace(due.scans[0], at_ms=open_ms + 5 * MINUTE_MS))},
+        lambda due, open_ms: {"flatten_ms": (due.flatten_ms[0] + SECOND,)},
+        lambda due, open_ms: {"windows": ((open_ms + 5 * MINUTE_MS, due.windows[0][1]),)},
+        lambda due, open_ms: {"day_close_ms": open_ms},
+    ],
+)
+def test_lines_that_the_kernel_does_not_declare(
+    tmp_path: Path, change: Callable[..., dict[str, object]]
+) -> None:
+    """Instants within a minute, scans of one name or minute, a scan that waits, a day that ends before its close."""
+    dataset = minutes_too().dataset(tmp_path)
+    session = dataset.between(NEXT_DAY, NEXT_DAY)[0]
+    due = lines(session)
+    assert lines_of(dataset, session, due) is not None
+    assert lines_of(dataset, session, replace(due, **change(due, session.open_ms))) is None
+
+
+def test_a_minute_beyond_the_integers_is_the_references(tmp_path: Path) -> None:
+    """A bar at three million dollars."""
+    stored = minutes_too()
+    stored.minute_bar(NEXT_DAY, "AAA", "10:30", 114, 3_000_000, 114, 114, 10)
+    dataset = stored.dataset(tmp_path)
+    found = run_backtest(dataset, LATE, lines, dataset.between(DAY, LATER), engine=Engine.KERNEL)
+    assert sorted(found.ledger.tallies) == [DAY, LATER]

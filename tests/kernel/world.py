@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from finagent.backtest.candidates import find_or_build_month
 from finagent.backtest.checking import facts
 from finagent.backtest.dataset import Dataset
-from finagent.backtest.kernel.tables import candidate_rows, day_rows, set_row
+from finagent.backtest.kernel.gathering import Asked, Tables, gather
+from finagent.backtest.kernel.minute_tables import lines_of
+from finagent.backtest.kernel.tables import set_row
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
 from finagent.backtest.running import Bars, Engine, Result, run_backtest
-from finagent.backtest.source import Ints
 from finagent.domain.costs import CostRules
 from finagent.domain.fills import Ambiguity
 from finagent.domain.gap import GapRules, GapStyle
@@ -220,24 +221,39 @@ def cases() -> st.SearchStrategy[Case]:
     return st.builds(Case, markets(), st.tuples(*[st.tuples(rules(), schedules())] * 8))
 
 
-def run(case: Case, dataset: Dataset, number: int, engine: Engine) -> Result:
+def run(
+    case: Case, dataset: Dataset, number: int, engine: Engine, bars: Bars = Bars.DAILY, check: int = 0
+) -> Result:
     """The sessions after the quiet ones under some of the rules; one that fails fails the test."""
     asked, lines = case.asked[number]
     sessions = dataset.between(*case.played)
-    result = run_backtest(dataset, asked, lines, sessions, bars=Bars.DAILY, engine=engine)
+    result = run_backtest(dataset, asked, lines, sessions, bars=bars, engine=engine, check=check)
     assert result.failure is None, result.failure
     return result
 
 
-def tables(case: Case, dataset: Dataset, number: int) -> tuple[Ints, Ints, list[int], int]:
-    """What the kernel is given for some of the rules: sessions, candidates, parameters, equity."""
-    asked, lines = case.asked[number]
-    sessions = dataset.between(*case.played)
+def tables(
+    case: Case, dataset: Dataset, number: int, bars: Bars = Bars.DAILY
+) -> tuple[Tables, list[int], int]:
+    """What the kernel is given for some of the rules: sessions, parameters, equity."""
+    rules, lines = case.asked[number]
+    asked = [
+        Asked(each, lines_of(dataset, each, lines(each)) if is_on_minutes(dataset, each, bars) else None)
+        for each in dataset.between(*case.played)
+    ]
     months = {
-        month: find_or_build_month(dataset, asked, month) for month in {each.date[:7] for each in sessions}
+        (month, minute): find_or_build_month(dataset, rules, month, minute=minute)
+        for each in asked
+        for month in (each.session.date[:7],)
+        for minute in ({None} if each.lines is None else {line.minute for line in each.lines if line.name})
     }
-    rows, edges = candidate_rows(dataset, months, sessions, asked)
-    return day_rows(dataset, sessions, edges, lines, {}), rows, set_row(asked), asked.start_equity_e8
+    found, _ = gather(dataset, asked, rules, lines, months, {})
+    return found, set_row(rules), rules.start_equity_e8
+
+
+def is_on_minutes(dataset: Dataset, session: Session, bars: Bars) -> bool:
+    """Whether a session is played on minutes."""
+    return bars is not Bars.DAILY and dataset.has_minutes(dataset.rows[session.date])
 
 
 def told(result: Result) -> dict[str, object]:

@@ -22,36 +22,48 @@ MIN_MARGIN_E8 = 2_000 * 10**8
 
 @compiled
 def choose(
-    day: list[int], rows: list[list[int]], p: list[int], plans: list[list[int]], tally: list[int]
+    first: int,
+    last: int,
+    rows: list[list[int]],
+    p: list[int],
+    plans: list[list[int]],
+    tally: list[int],
 ) -> int:
     """The best tradable candidates into ``plans``, best score first, then by symbol; gives how many."""
     count = 0
-    for number in range(day[c.FIRST], day[c.LAST]):
+    for number in range(first, last):
         row = rows[number]
         if row[c.GAP] < p[c.MIN_GAP]:
             break
-        if not _passes(row, p):
+        if not passes(row, p):
             continue
         tally[c.CANDIDATES] += 1
-        if row[c.DIRECTION] < 0 and p[c.ALLOWS_SHORTS] == 0:
-            continue
-        value = _score(row, p)
-        place = count
-        while place > 0 and _is_before(value, row, plans[place - 1], rows):
-            place -= 1
-        if place >= p[c.TOP]:
-            continue
-        count = min(count + 1, p[c.TOP])
-        for later in range(count - 1, place, -1):
-            plans[later][c.P_ROW] = plans[later - 1][c.P_ROW]
-            plans[later][c.P_SCORE] = plans[later - 1][c.P_SCORE]
-        plans[place][c.P_ROW] = number
-        plans[place][c.P_SCORE] = value
+        if row[c.DIRECTION] > 0 or p[c.ALLOWS_SHORTS] == 1:
+            count = insert(number, score(row, p), rows, plans, count, p[c.TOP])
     return count
 
 
 @compiled
-def _passes(row: list[int], p: list[int]) -> bool:
+def insert(
+    number: int, value: int, rows: list[list[int]], plans: list[list[int]], count: int, most: int
+) -> int:
+    """A candidate among those chosen so far, of which the best ``most`` are kept; gives how many there are now."""
+    place = count
+    while place > 0 and _is_before(value, rows[number], plans[place - 1], rows):
+        place -= 1
+    if place >= most:
+        return count
+    count = min(count + 1, most)
+    for later in range(count - 1, place, -1):
+        plans[later][c.P_ROW] = plans[later - 1][c.P_ROW]
+        plans[later][c.P_SCORE] = plans[later - 1][c.P_SCORE]
+    plans[place][c.P_ROW] = number
+    plans[place][c.P_SCORE] = value
+    return count
+
+
+@compiled
+def passes(row: list[int], p: list[int]) -> bool:
     """Whether a candidate of the index is one under these limits."""
     if row[c.INDICATION] < p[c.MIN_PRICE] or row[c.INDICATION] > p[c.MAX_PRICE]:
         return False
@@ -65,7 +77,8 @@ def _passes(row: list[int], p: list[int]) -> bool:
 
 
 @compiled
-def _score(row: list[int], p: list[int]) -> int:
+def score(row: list[int], p: list[int]) -> int:
+    """The weighted sum of the factors."""
     return half_even(
         row[c.VOLATILITY] * p[c.W_VOLATILITY]
         + row[c.CATALYST] * p[c.W_CATALYST]
@@ -109,21 +122,23 @@ def size(
     p: list[int],
     equity_e8: int,
     funds_e8: int,
-    taken: tuple[int, int, int, int],
+    taken: tuple[int, int, int, int, int],
+    now_e8: int,
 ) -> int:
-    """The quantity that every cap allows, in whole lots; 0 refuses.
+    """The quantity that every cap allows, in whole lots; 0 refuses. Equity is the day's first, ``now_e8`` the present.
 
-    ``taken``: what other plans reserve (notional, worst case), how many they are, and the orders of the last minute.
+    ``taken``: what is held and reserved besides (notional; worst case, with what is lost already), how many positions
+    and trades that makes, and the orders of the last minute.
     """
-    notional_e8, worst_e8, others, orders = taken
-    if others >= p[c.MOST_POSITIONS] or others >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:
+    notional_e8, worst_e8, positions, trades, orders = taken
+    if positions >= p[c.MOST_POSITIONS] or trades >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:
         return 0
     price, risk, is_short = row[c.LAST_PRICE], plan[c.P_RISK], row[c.DIRECTION] < 0
     if plan[c.P_STOP] <= 0 or plan[c.P_STOP] > MAX_PRICE_E4 or plan[c.P_TARGET] > MAX_PRICE_E4:
         return 0
     if is_short and (p[c.IS_CASH_SETTLED] == 1 or row[c.RESTRICTED] == 1):
         return 0
-    if is_short and p[c.NEEDS_MARGIN] == 1 and equity_e8 < MIN_MARGIN_E8:
+    if is_short and p[c.NEEDS_MARGIN] == 1 and now_e8 < MIN_MARGIN_E8:
         return 0
     capital = max(equity_e8, 0)
     if p[c.BANKROLL] >= 0:
@@ -142,7 +157,7 @@ def size(
     if p[c.MAX_EXPOSURE] >= 0:
         exposure = share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8
         quantity = min(quantity, affordable(exposure, cost))
-    room = _flatten_limit(p, equity_e8)
+    room = loss_limit(p[c.FLATTEN_SHARE], p[c.FLATTEN_E8], equity_e8)
     if room >= 0:
         quantity = min(quantity, affordable(room - worst_e8, risk * (RATIO + p[c.EXTRA_R])))
     lot = max(p[c.LOT], SHARE_E4) if is_short else p[c.LOT]
@@ -150,13 +165,12 @@ def size(
 
 
 @compiled
-def _flatten_limit(p: list[int], equity_e8: int) -> int:
-    """The day's loss that closes everything; OFF where there is none."""
-    amount = p[c.FLATTEN_E8]
-    if p[c.FLATTEN_SHARE] < 0:
+def loss_limit(share: int, amount: int, equity_e8: int) -> int:
+    """The smaller of a share of the equity and an amount; OFF where both are."""
+    if share < 0:
         return amount
-    share = share_floor(max(equity_e8, 0), p[c.FLATTEN_SHARE])
-    return share if amount < 0 else min(share, amount)
+    limit = share_floor(max(equity_e8, 0), share)
+    return limit if amount < 0 else min(limit, amount)
 
 
 @compiled

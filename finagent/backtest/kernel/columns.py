@@ -17,17 +17,31 @@ MOST_RATIO_E6 = 10**8
 """As the index keeps them: known at the decision."""
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(17, 22)
 """The day's bar: what came after."""
-ROW_WIDTH = 22
+AGE, BEFORE, BAR_FIRST, BAR_LAST, HIGHEST = range(17, 22)
+"""On minutes instead: age of the last price in ms, the symbol's row in the session's scan before (OFF: none), its bars,
+and the highest price in them, negative where it is halted at the close."""
+LOOKS_FIRST, LOOKS_GAP = 22, 27
+"""Places in the second look among all that were scanned, the best 0: five keys, then the size of the gap."""
+ROW_WIDTH = 28
 
 # ---------------------------------------------------------------- a session
-FIRST, LAST, STAGE, IS_NO_TRADE, CLOSE_MINUTE, SEC_CENTS, TAF_RATE, TAF_CAP, UNSETTLED_DAYS, UNSETTLED = (
-    range(10)
-)
-"""Its candidates, how far the day goes (below), whether entries are refused, the minute of its last bar, its fees, and
-of how many sessions before the sales have not settled, with those before the first."""
-DAY_WIDTH = 10
+(
+    FIRST, LAST, STAGE, IS_NO_TRADE, CLOSE_MINUTE, SEC_CENTS, TAF_RATE, TAF_CAP, UNSETTLED_DAYS, UNSETTLED,
+    IS_ON_MINUTES,
+) = range(11)  # fmt: skip
+"""Its candidates (on minutes its lines), how far the day goes (below), whether entries are refused, the minute of its
+last bar, its fees, and of how many sessions before the sales have not settled, with those before the first."""
+DAY_WIDTH = 11
 SKIPPED, SCANNED, PLANNED = range(3)
 """No scan; a scan outside every entry window; a scan that plans."""
+
+# ---------------------------------------------------------------- a line of a session on minutes, and a bar
+L_MINUTE, L_KIND, L_FIRST, L_LAST, L_IS_OPEN, L_IS_NO_TRADE = range(6)
+"""When, in minutes since the open; a scan's candidates; whether an entry window is open, and entries are refused."""
+LINE_WIDTH = 6
+FLATTEN_LINE, WATCH_LINE, PLAN_LINE, LOOK_LINE = range(4)
+B_MINUTE, B_OPEN, B_HIGH, B_LOW, B_CLOSE, B_VOLUME = range(6)
+BAR_WIDTH = 6
 
 # ---------------------------------------------------------------- a parameter set
 (
@@ -36,15 +50,22 @@ SKIPPED, SCANNED, PLANNED = range(3)
     RISK_PER_TRADE, MAX_POSITION, MAX_POSITION_E8, MAX_ORDER_E8, MOST_POSITIONS, MOST_TRADES, FLATTEN_SHARE,
     FLATTEN_E8, MAX_ADV_SHARE, MAX_EXPOSURE, MOST_ORDERS, LOT, ALLOWS_SHORTS, EXTRA_R, IS_CASH_SETTLED,
     NEEDS_MARGIN, BANKROLL, PRICE_BAND, SLIPPAGE, OPEN_MULTIPLIER, OPEN_MINUTES, PARTICIPATION, FEE_SHARE, FEE_MIN,
-    FEE_MAX, HAS_REGULATORY, AMBIGUITY, OPEN_SLIPPAGE, SIZING_SLIPPAGE,
-) = range(45)  # fmt: skip
-SET_WIDTH = 45
+    FEE_MAX, HAS_REGULATORY, AMBIGUITY, OPEN_SLIPPAGE, SIZING_SLIPPAGE, MAX_AGE, ENTRY_LIFE, TIME_STOP, TIME_MIN_R,
+    TRAIL_R, TRAIL_ATR, PAUSE_SHARE, PAUSE_E8, MOST_LOSSES, CLOSE_PENALTY, MINUTE_SIZING,
+) = range(56)  # fmt: skip
+SET_WIDTH = 56
+"""``MINUTE_SIZING`` stands in the place of ``SIZING_SLIPPAGE`` on minutes."""
 STOP_FIRST, TARGET_FIRST, ALONG_PATH = range(3)
 
 # ---------------------------------------------------------------- what a set's account has come to
-EQUITY, SOLD_BEFORE, SOLD_EARLIER, PLANS_KEPT, FILLS_KEPT, IS_BEYOND = range(6)
-"""Equity before the day; sales of the last session and the one before; rows written; a sum that could pass 2^62."""
-STATE_WIDTH = 6
+EQUITY, SOLD_BEFORE, SOLD_EARLIER, PLANS_KEPT, FILLS_KEPT, IS_BEYOND, STOPPED = range(7)
+"""Equity before the day; sales of the last session and the one before; rows written; whether a sum could pass 2^62 or a
+session is not the kernel's (then ``STOPPED`` is its number, and no later one is played)."""
+COUNT, BANKED, IS_SHUT, IS_OVER = range(7, 11)
+"""Of a session on minutes under way: plans so far, what closed trades gained, whether entries are over, whether the
+day's loss has closed everything."""
+STATE_WIDTH = 11
+BEYOND, NOT_ITS_OWN = 1, 2
 
 # ---------------------------------------------------------------- counts of a day, or of all days of a set
 CANDIDATES, PLANS, SHORT_PLANS, APPROVED, ORDERS, FILLS, TRADES, WINS, FEES, GAINED, AMBIGUOUS = range(11)
@@ -52,14 +73,29 @@ TALLY_WIDTH = 11
 
 # ---------------------------------------------------------------- a plan under way (of the day)
 P_ROW, P_SCORE, P_STOP, P_TARGET, P_RISK, P_QUANTITY, P_NOTIONAL, P_WORST, P_STATE = range(9)
-PLAN_WIDTH = 9
-NO_PLAN, PENDING, APPROVED_PLAN, EXECUTED = range(4)
+(
+    P_KEPT, P_BAR, P_LEFT, P_FILLED, P_HELD, P_GONE, P_IN, P_OUT, P_FEES, P_LEVEL, P_IS_TRIGGERED, P_GENERATION,
+    P_STOPS, P_EXIT, P_REASON, P_BEST, P_IS_SEEN, P_SINCE, P_MARK, P_DUE, P_IS_AMBIGUOUS, P_UNTIL, P_MOVE, P_IS_TIME_UP,
+    P_WAS_HELD,
+) = range(9, 34)  # fmt: skip
+"""On minutes: its place among the kept, its next bar; what of the entry still works, was filled, is held, has left; the
+money of both sides and the fees; the stop's price, whether it has become a market order, its generation and how many
+there were; a closing order's quantity and reason; the best price and whether it was looked at; the minute of the entry;
+the newest price; when the entry ends in ms; the minute of the last exit; where the stop is to go, whether the time is
+up, and whether it was held before this minute."""
+PLAN_WIDTH = 34
+NO_PLAN, PENDING, APPROVED_PLAN, EXECUTED, CLOSED_PLAN, NOT_FILLED = range(6)
 
 # ---------------------------------------------------------------- what is kept of an executed plan, and of a fill
-K_DAY, K_ROW, K_SCORE, K_STOP, K_TARGET, K_QUANTITY = range(6)
-KEPT_WIDTH = 6
-F_PLAN, F_PHASE, F_LEG, F_QUANTITY, F_PRICE, F_REFERENCE, F_FEES, F_AMBIGUOUS, F_BEST, F_WORST = range(10)
-FILL_WIDTH = 10
+K_DAY, K_ROW, K_SCORE, K_STOP, K_TARGET, K_QUANTITY, K_LINE = range(7)
+KEPT_WIDTH = 7
+(
+    F_PLAN, F_PHASE, F_LEG, F_QUANTITY, F_PRICE, F_REFERENCE, F_FEES, F_AMBIGUOUS, F_BEST, F_WORST, F_MINUTE,
+    F_GENERATION, F_REASON,
+) = range(13)  # fmt: skip
+"""``F_PHASE`` says when in the day it was booked: on minutes the minute that had ended then."""
+FILL_WIDTH = 13
 AT_OPEN, IN_DAY, AT_CLOSE = range(3)
 ENTRY_LEG, STOP_LEG, TARGET_LEG, EXIT_LEG = range(4)
+BY_NOTHING, BY_STOP, BY_TARGET, BY_TRAILING, BY_TIME, BY_FLATTEN, BY_CLOSE = range(7)
 FILLS_A_PLAN = 4

@@ -3,13 +3,16 @@
 Loading numba takes longer than one set over thirteen years takes as it is written: machine code is for many sets.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.compiling import machine_code
+from finagent.backtest.kernel.gathering import Tables
+from finagent.backtest.kernel.minutes import play_minutes
 from finagent.backtest.kernel.playing import play
 from finagent.backtest.source import Ints
 
@@ -29,65 +32,99 @@ class Played:
 
 MANY_ROWS = 1_000_000
 """From so many candidates times sets on, machine code is worth its loading."""
+BARS_A_ROW = 20
+"""So many minute bars take as long as a candidate."""
 
 
 def play_one(
-    days: Ints, rows: Ints, chosen: Sequence[int], equity_e8: int, *, is_compiled: bool | None = None
+    tables: Tables, chosen: Sequence[int], equity_e8: int, *, is_compiled: bool | None = None
 ) -> Played:
     """One set, with its plans, its fills, and counts by day; ``is_compiled`` None: as it pays."""
-    plans = int(np.minimum(days[:, c.LAST] - days[:, c.FIRST], chosen[c.TOP]).sum())
-    sets = np.asarray([chosen], np.int64)
-    return _play(days, rows, sets, [equity_e8], plans, is_by_day=True, is_compiled=is_compiled)
+    plans = tables.room(chosen[c.TOP])
+    fills = plans * c.FILLS_A_PLAN
+    while True:
+        sets = np.asarray([chosen], np.int64)
+        found = _play(tables, sets, [equity_e8], (plans, fills), is_by_day=True, is_compiled=is_compiled)
+        needed = int(found.states[0, c.FILLS_KEPT])
+        if needed <= fills:
+            return found
+        fills = needed
 
 
 def play_many(
-    days: Ints, rows: Ints, sets: Ints, equity_e8: Sequence[int], *, is_compiled: bool | None = None
+    tables: Tables, sets: Ints, equity_e8: Sequence[int], *, is_compiled: bool | None = None
 ) -> Played:
     """Any number of sets: gains of each day and counts of each set, no plans and no fills."""
-    return _play(days, rows, sets, equity_e8, 0, is_by_day=False, is_compiled=is_compiled)
+    return _play(tables, sets, equity_e8, (0, 0), is_by_day=False, is_compiled=is_compiled)
 
 
 def _play(
-    days: Ints,
-    rows: Ints,
+    tables: Tables,
     sets: Ints,
     equity_e8: Sequence[int],
-    plans: int,
+    room: tuple[int, int],
     *,
     is_by_day: bool,
     is_compiled: bool | None,
 ) -> Played:
+    days, rows = tables.days, tables.rows
     states = np.zeros((len(sets), c.STATE_WIDTH), np.int64)
     states[:, c.EQUITY] = equity_e8
-    tables = (
+    on_minutes = sets.copy()
+    on_minutes[:, c.SIZING_SLIPPAGE] = sets[:, c.MINUTE_SIZING]
+    given = (
         days,
         rows,
+        tables.lines,
+        tables.bars,
         sets,
+        on_minutes,
         states,
         np.zeros((len(sets), len(days)), np.int64),
         np.zeros((len(days) if is_by_day else len(sets), c.TALLY_WIDTH), np.int64),
-        np.zeros((int(sets[:, c.TOP].max(initial=0)) + 1, c.PLAN_WIDTH), np.int64),
-        np.zeros((plans, c.KEPT_WIDTH), np.int64),
-        np.zeros((plans * c.FILLS_A_PLAN, c.FILL_WIDTH), np.int64),
+        np.zeros((int(sets[:, c.TOP].max(initial=0)) * tables.most_plans + 1, c.PLAN_WIDTH), np.int64),
+        np.zeros((tables.most_candidates + 1, 3), np.int64),
+        np.zeros((room[0], c.KEPT_WIDTH), np.int64),
+        np.zeros((room[1], c.FILL_WIDTH), np.int64),
     )
     if is_compiled is None:
-        is_compiled = len(rows) * len(sets) >= MANY_ROWS
-    done = _called(tables, is_by_day, machine_code(play) if is_compiled else None)
-    states, gains, tallies, kept, fills = done[3], done[4], done[5], done[7], done[8]
+        is_compiled = (len(rows) + len(tables.bars) // BARS_A_ROW) * len(sets) >= MANY_ROWS
+    done = _called(given, is_by_day, is_compiled=is_compiled)
+    states, gains, tallies, kept, fills = done[6], done[7], done[8], done[11], done[12]
     return Played(
         states, gains, tallies, kept[: int(states[0, c.PLANS_KEPT])], fills[: int(states[0, c.FILLS_KEPT])]
     )
 
 
-def _called(
-    tables: tuple[Ints, ...], is_by_day: bool, machine: Callable[..., None] | None
-) -> tuple[Ints, ...]:
-    if machine is not None:
-        machine(*tables, is_by_day)
-        return tables
-    written: Callable[..., None] = play
-    lists = [table.tolist() for table in tables]
-    written(*lists, is_by_day)
+def _called(given: tuple[Ints, ...], is_by_day: bool, *, is_compiled: bool) -> tuple[Ints, ...]:
+    daily, by_minute = _function(play, is_compiled), _function(play_minutes, is_compiled)
+    is_machine = daily is not play
+    tables = given if is_machine else tuple(table.tolist() for table in given)
+    days, rows, lines, bars, sets, on_minutes, states, gains, tallies, plans, looks, kept, fills = tables
+    for first, last, is_on_minutes in _stretches(given[0]):
+        if is_on_minutes:
+            by_minute(
+                first, last, days, rows, lines, bars, on_minutes, states, gains, tallies, plans, looks, kept, fills,
+                is_by_day,
+            )  # fmt: skip
+        else:
+            daily(first, last, days, rows, sets, states, gains, tallies, plans, kept, fills, is_by_day)
+    if is_machine:
+        return given
     return tuple(
-        np.asarray(rows, np.int64).reshape(table.shape) for rows, table in zip(lists, tables, strict=True)
+        np.asarray(rows, np.int64).reshape(table.shape) for rows, table in zip(tables, given, strict=True)
     )
+
+
+def _function(written: Callable[..., None], is_compiled: bool) -> Callable[..., None]:
+    machine = machine_code(written) if is_compiled else None
+    return written if machine is None else machine
+
+
+def _stretches(days: Ints) -> Iterator[tuple[int, int, bool]]:
+    """Sessions of one kind that follow each other: first, last (excluded), and whether they are played on minutes."""
+    kinds = days[:, c.IS_ON_MINUTES]
+    edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(kinds)]
+    for first, last in pairwise(edges):
+        if first < last:
+            yield first, last, bool(kinds[first])

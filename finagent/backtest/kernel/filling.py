@@ -79,7 +79,8 @@ def _leave_inside(
         return 0, 0, 0, 0
     leg, reference = c.STOP_LEG, plan[c.P_STOP]
     price = stopped = slipped(not is_long, reference, p[c.SLIPPAGE])
-    if not is_stopped or (is_reached and _is_target_first(plan, row, p)):
+    is_first = is_target_first(is_long, row[c.HIGH], plan[c.P_STOP], plan[c.P_TARGET], p[c.AMBIGUITY])
+    if not is_stopped or (is_reached and is_first):
         leg, price, reference = c.TARGET_LEG, plan[c.P_TARGET], plan[c.P_TARGET]
     is_ambiguous = 1 if is_stopped and is_reached else 0
     low, high = min(stopped, plan[c.P_TARGET]), max(stopped, plan[c.P_TARGET])
@@ -90,13 +91,13 @@ def _leave_inside(
 
 
 @compiled
-def _is_target_first(plan: list[int], row: list[int], p: list[int]) -> bool:
+def is_target_first(is_long: bool, high: int, stop: int, target: int, ambiguity: int) -> bool:
     """Which comes first of two that were both touched: by rule, or along open, high, low, close."""
-    if p[c.AMBIGUITY] != c.ALONG_PATH:
-        return p[c.AMBIGUITY] == c.TARGET_FIRST
-    if row[c.DIRECTION] > 0:
-        return row[c.HIGH] >= plan[c.P_TARGET] and row[c.HIGH] > plan[c.P_STOP]
-    return row[c.HIGH] <= plan[c.P_TARGET] and row[c.HIGH] < plan[c.P_STOP]
+    if ambiguity != c.ALONG_PATH:
+        return ambiguity == c.TARGET_FIRST
+    if is_long:
+        return high >= target and high > stop
+    return high <= target and high < stop
 
 
 @compiled
@@ -110,9 +111,9 @@ def _keep(
     """Count a fill, and write it down where there is room for fills at all."""
     tally[c.FILLS] += 1
     number = state[c.FILLS_KEPT]
+    state[c.FILLS_KEPT] = number + 1
     if number >= len(fills):
         return
-    state[c.FILLS_KEPT] = number + 1
     kept = fills[number]
     kept[c.F_PLAN] = state[c.PLANS_KEPT] - 1
     (

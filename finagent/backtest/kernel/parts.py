@@ -7,20 +7,28 @@ import numpy as np
 from finagent.backtest.errors import BacktestError
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.engine import play_many
+from finagent.backtest.kernel.gathering import Tables
 
-TABLES = ("days", "rows", "sets", "equity")
+TABLES = ("days", "rows", "lines", "bars", "sets", "equity")
 
 
 def play_part(folder: str, first: int, last: int) -> None:
     """Play the sets from first to last (excluded) of a sweep's folder into their own rows; a worker's whole task."""
-    days, rows, sets, equity = (np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in TABLES)
-    played = play_many(
-        np.asarray(days), np.asarray(rows), np.asarray(sets[first:last]), equity[first:last].tolist()
+    days, rows, lines, bars, sets, equity = (
+        np.asarray(np.load(Path(folder) / f"{name}.npy", mmap_mode="r")) for name in TABLES
     )
+    played = play_many(Tables(days, rows, lines, bars), sets[first:last], equity[first:last].tolist())
     failed = np.flatnonzero(played.states[:, c.IS_BEYOND])
     if failed.size:
+        number, state = first + int(failed[0]), played.states[int(failed[0])]
+        is_beyond = state[c.IS_BEYOND] == c.BEYOND
+        reason = (
+            "grows beyond the kernel's integers"
+            if is_beyond
+            else "has an order or a halt that it does not play"
+        )
         raise BacktestError(
-            f"set {first + int(failed[0])}: its account grows beyond the kernel's integers",
+            f"set {number}: its account {reason} in session {int(state[c.STOPPED]) + 1} of {len(days)}",
             hint="run it alone: the reference plays it",
             code="undeclared",
         )

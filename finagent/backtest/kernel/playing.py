@@ -12,6 +12,8 @@ from finagent.backtest.kernel.filling import carry
 
 @compiled
 def play(
+    first: int,
+    last: int,
     days: list[list[int]],
     rows: list[list[int]],
     sets: list[list[int]],
@@ -23,20 +25,24 @@ def play(
     fills: list[list[int]],
     is_by_day: bool,
 ) -> None:
-    """Play every day with every set; ``gains[set][day]`` in 1e-8, tallies by day (for one set) or by set.
+    """Play the days from first to last (excluded) with every set; ``gains[set][day]`` in 1e-8, tallies by day (for one
+    set) or by set.
 
     ``plans`` is room for one day's plans. A set whose sums could pass 2^62 stops there and is marked.
     """
-    for number in range(len(days)):
+    for number in range(first, last):
         day = days[number]
         for each in range(len(sets)):
             p, state = sets[each], states[each]
-            if abs(state[c.EQUITY]) > c.MOST_EQUITY_E8:
-                state[c.IS_BEYOND] = 1
-            if state[c.IS_BEYOND] == 1:
+            if abs(state[c.EQUITY]) > c.MOST_EQUITY_E8 and state[c.IS_BEYOND] == 0:
+                state[c.IS_BEYOND], state[c.STOPPED] = c.BEYOND, number
+            if state[c.IS_BEYOND] > 0:
                 continue
             tally = tallies[number] if is_by_day else tallies[each]
             gained, sold = _play_day(number, day, rows, p, state, tally, plans, kept, fills)
+            if state[c.IS_BEYOND] > 0:
+                state[c.STOPPED] = number
+                continue
             gains[each][number] = gained
             state[c.EQUITY] += gained
             state[c.SOLD_EARLIER] = state[c.SOLD_BEFORE]
@@ -58,7 +64,7 @@ def _play_day(
     gained = sold = 0
     if day[c.STAGE] == c.SKIPPED:
         return gained, sold
-    count = choose(day, rows, p, plans, tally)
+    count = choose(day[c.FIRST], day[c.LAST], rows, p, plans, tally)
     if day[c.STAGE] == c.SCANNED:
         return gained, sold
     for place in range(count):
@@ -77,14 +83,14 @@ def _play_day(
     for place in range(count):
         plan = plans[place]
         if plan[c.P_STATE] == c.EXECUTED:
-            _write_down(number, plan, state, kept)
+            write_down(number, plan, state, kept)
             more, brought = carry(plan, rows[plan[c.P_ROW]], day, p, state, tally, fills)
             gained, sold = gained + more, sold + brought
     return gained, sold
 
 
 @compiled
-def _unsettled(day: list[int], state: list[int]) -> int:
+def unsettled(day: list[int], state: list[int]) -> int:
     """Sales of sessions before that have not settled this morning."""
     total = day[c.UNSETTLED]
     if day[c.UNSETTLED_DAYS] >= 1:
@@ -100,7 +106,7 @@ def _decide(
 ) -> None:
     """Risk in rank: each plan sees what those before it reserve."""
     equity, taken, worst, others = state[c.EQUITY], 0, 0, 0
-    settled = max(equity - _unsettled(day, state), 0)
+    settled = max(equity - unsettled(day, state), 0)
     for place in range(count):
         plan = plans[place]
         if plan[c.P_STATE] != c.PENDING:
@@ -109,16 +115,17 @@ def _decide(
         funds = max(equity, 0) - taken
         if p[c.IS_CASH_SETTLED] == 1:
             funds = min(funds, settled - taken)
-        quantity = size(plan, row, p, equity, funds, (taken, worst, others, 0))
+        quantity = size(plan, row, p, equity, funds, (taken, worst, others, others, 0), equity)
         if quantity == 0:
             plan[c.P_STATE] = c.NO_PLAN
             continue
-        _reserve(plan, row, p, quantity)
+        reserve(plan, row, p, quantity)
         taken, worst, others = taken + plan[c.P_NOTIONAL], worst + plan[c.P_WORST], others + 1
 
 
 @compiled
-def _reserve(plan: list[int], row: list[int], p: list[int], quantity: int) -> None:
+def reserve(plan: list[int], row: list[int], p: list[int], quantity: int) -> None:
+    """Size a plan and take what it takes from the limits."""
     plan[c.P_QUANTITY] = quantity
     plan[c.P_NOTIONAL] = notional(row, p, quantity)
     plan[c.P_WORST] = worst_case(plan, p, quantity)
@@ -144,9 +151,10 @@ def _again(
             orders += 1 if plans[other][c.P_STATE] == c.EXECUTED else 0
     funds = max(equity - taken, 0)
     if p[c.IS_CASH_SETTLED] == 1:
-        funds = min(funds, max(equity - _unsettled(day, state) - taken, 0))
+        funds = min(funds, max(equity - unsettled(day, state) - taken, 0))
     plan = plans[place]
-    quantity = size(plan, rows[plan[c.P_ROW]], p, equity, funds, (taken, worst, others, orders))
+    held = (taken, worst, others, others, orders)
+    quantity = size(plan, rows[plan[c.P_ROW]], p, equity, funds, held, equity)
     return min(quantity, plan[c.P_QUANTITY])
 
 
@@ -194,14 +202,14 @@ def _execute(
             continue
         highest = max(max(row[c.HIGH], row[c.LOW]), max(row[c.OPEN], row[c.CLOSE]))
         if quantity > c.MOST // 2 // highest:
-            state[c.IS_BEYOND] = 1
-        _reserve(plan, row, p, quantity)
+            state[c.IS_BEYOND] = c.BEYOND
+        reserve(plan, row, p, quantity)
         plan[c.P_STATE] = c.EXECUTED
         tally[c.ORDERS] += 3
 
 
 @compiled
-def _write_down(number: int, plan: list[int], state: list[int], kept: list[list[int]]) -> None:
+def write_down(number: int, plan: list[int], state: list[int], kept: list[list[int]]) -> None:
     """Keep an executed plan where there is room for plans at all."""
     place = state[c.PLANS_KEPT]
     if place >= len(kept):

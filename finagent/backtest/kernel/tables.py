@@ -102,7 +102,10 @@ def set_row(rules: Parameters) -> list[int]:
         costs.slippage_e6, costs.open_multiplier, costs.open_minutes, costs.participation_e6,
         costs.commission_per_share_e8, costs.commission_min_e8, _or_off(costs.commission_max_e6),
         int(costs.has_regulatory_fees), AMBIGUITIES.index(rules.ambiguity), rules.open_slippage_e6,
-        max(rules.slippage_bound_e6, rules.open_slippage_e6),
+        max(rules.slippage_bound_e6, rules.open_slippage_e6), rules.max_price_age_ms, rules.entry_ttl_ms,
+        _or_off(planning.time_stop_minutes), planning.time_stop_min_r_e6, _or_off(planning.trail_after_r_e6),
+        planning.trail_distance_atr_e6 or 0, _or_off(profile.pause_loss_e6), _or_off(profile.pause_loss_e8),
+        _or_off(profile.max_losses_in_a_row), costs.close_penalty_e6, rules.slippage_bound_e6,
     ]  # fmt: skip
 
 
@@ -118,7 +121,7 @@ def candidate_rows(
     Symbols that the rules exclude, or do not name where they name some, are left out.
     """
     parts, at, counts = [], [], []
-    wanted = _wanted(dataset, rules)
+    wanted = wanted_symbols(dataset, rules)
     for session in sessions:
         row, month = dataset.rows[session.date], months[session.date[:7]]
         place = row - month.first_row
@@ -129,11 +132,11 @@ def candidate_rows(
         counts.append(len(found))
     known = np.concatenate(parts) if parts else np.empty((0, c.OPEN), np.int64)
     where = np.concatenate(at) if at else np.empty(0, np.int64)
-    table = np.empty((len(known), c.ROW_WIDTH), np.int64)
+    table = np.zeros((len(known), c.ROW_WIDTH), np.int64)
     table[:, : c.OPEN] = known
     daily = dataset.daily
     values = (daily.open_e4, daily.high_e4, daily.low_e4, daily.close_e4, daily.volume)
-    for place, column in zip(range(c.OPEN, c.ROW_WIDTH), values, strict=True):
+    for place, column in zip(range(c.OPEN, c.VOLUME + 1), values, strict=True):
         table[:, place] = column[where, known[:, c.SYMBOL]]
     return table, np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
@@ -148,7 +151,8 @@ def beyond(table: Ints) -> Flags:
     return is_beyond
 
 
-def _wanted(dataset: Dataset, rules: Parameters) -> Flags:
+def wanted_symbols(dataset: Dataset, rules: Parameters) -> Flags:
+    """By symbol whether the rules look at it."""
     wanted: Flags = np.full(len(dataset.symbols), rules.symbols is None, np.bool_)
     for symbol in rules.symbols or ():
         wanted[dataset.numbers[symbol]] = True
@@ -159,17 +163,25 @@ def _wanted(dataset: Dataset, rules: Parameters) -> Flags:
 
 
 def day_rows(
-    dataset: Dataset, sessions: Sequence[Session], edges: Ints, lines: Lines, sold_before: Mapping[str, int]
+    dataset: Dataset,
+    asked: Sequence[tuple[Session, bool]],
+    spans: Sequence[tuple[int, int]],
+    lines: Lines,
+    sold_before: Mapping[str, int],
 ) -> Ints:
-    """The sessions as the kernel reads them; ``sold_before``: by date what sales before the first session brought."""
-    rows = [dataset.rows[session.date] for session in sessions]
-    table = np.zeros((len(sessions), c.DAY_WIDTH), np.int64)
-    for place, session in enumerate(sessions):
+    """The sessions, each with whether it is played on minutes, as the kernel reads them.
+
+    ``spans``: each one's candidates, or lines; ``sold_before``: by date what sales before the first session brought.
+    """
+    rows = [dataset.rows[session.date] for session, _ in asked]
+    table = np.zeros((len(asked), c.DAY_WIDTH), np.int64)
+    for place, (session, is_on_minutes) in enumerate(asked):
         due = lines(session)
         sec, taf = bisect_right(_SEC_DATES, session.date) - 1, bisect_right(_TAF_DATES, session.date) - 1
         reach = rows[place] - (settlement_days(session.date) - 1)
         since = dataset.sessions[max(0, reach)].date
-        table[place, [c.FIRST, c.LAST]] = edges[place], edges[place + 1]
+        table[place, [c.FIRST, c.LAST]] = spans[place]
+        table[place, c.IS_ON_MINUTES] = is_on_minutes
         table[place, c.STAGE] = _stage(session, due.windows, planned_scan(session, lines)[0] is not None)
         table[place, c.IS_NO_TRADE] = any(start <= session.open_ms < end for start, end in due.no_trade)
         table[place, c.CLOSE_MINUTE] = session.minutes - 1

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.engine import Played
+from finagent.backtest.kernel.gathering import Tables
 from finagent.backtest.ledger import FillRow, broker_fill
-from finagent.backtest.source import Ints
 from finagent.domain.fills import ModelFill
 from finagent.domain.legs import ENTRY, EXIT, STOP, entry_side, exit_side, order_id
-from finagent.domain.market import Bar, Direction, Session
+from finagent.domain.market import MINUTE_MS, Bar, Direction, Session
 from finagent.domain.money import RATIO_SCALE
 from finagent.domain.orders import Scope, plan_id, trade_id
 from finagent.domain.plan import ExitLeg, Management, Plan
@@ -19,6 +19,16 @@ from finagent.domain.setups import Setup
 TARGET = "target-1"
 LEGS = (ENTRY, STOP, TARGET, EXIT)
 REASONS = (None, ExitReason.STOP, ExitReason.TARGET, ExitReason.FLATTEN)
+"""On daily bars by leg."""
+MINUTE_REASONS = (
+    None,
+    ExitReason.STOP,
+    ExitReason.TARGET,
+    ExitReason.TRAILING,
+    ExitReason.TIME,
+    ExitReason.FLATTEN,
+    ExitReason.CLOSE_FORCED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +47,33 @@ class _Carried:
     plan: Plan
     fills: tuple[FillRow, ...]
     phases: tuple[int, ...]
-    bar: Bar
+    bars: tuple[Bar, ...]
 
 
 def told_days(
     played: Played,
-    rows: Ints,
+    tables: Tables,
     sessions: Sequence[Session],
     ticks: Sequence[str | None],
     symbols: Sequence[str],
     scope: Scope,
 ) -> Iterator[DayTold]:
-    """Session by session; ``ticks``: the scan each one planned with."""
+    """Session by session; ``ticks``: the scan that each one on daily bars planned with."""
     fills: list[list[list[int]]] = [[] for _ in played.kept]
     for fill in played.fills.tolist():
         fills[fill[c.F_PLAN]].append(fill)
     days: list[list[_Carried]] = [[] for _ in sessions]
     for kept, own in zip(played.kept.tolist(), fills, strict=True):
         number = kept[c.K_DAY]
-        row = rows[kept[c.K_ROW]].tolist()
-        plan = _plan(kept, row, sessions[number], ticks[number] or "", symbols[row[c.SYMBOL]], scope)
-        days[number].append(_carried(plan, row, own, sessions[number], scope))
+        row, session = tables.rows[kept[c.K_ROW]].tolist(), sessions[number]
+        is_on_minutes = bool(tables.days[number, c.IS_ON_MINUTES])
+        tick = tables.names[kept[c.K_LINE]] if is_on_minutes else ticks[number] or ""
+        plan = _plan(kept, row, session, tick, symbols[row[c.SYMBOL]], scope)
+        if is_on_minutes:
+            bars = _minutes(tables, row, own, session)
+            days[number].append(_carried(plan, own, session, scope, MINUTE_REASONS, bars))
+        else:
+            days[number].append(_carried(plan, own, session, scope, REASONS, (_day(row, own, session),)))
     return (_told(day, scope) for day in days)
 
 
@@ -85,18 +101,38 @@ def _plan(kept: list[int], row: list[int], session: Session, tick: str, symbol: 
 
 
 def _carried(
-    plan: Plan, row: list[int], fills: Sequence[list[int]], session: Session, scope: Scope
+    plan: Plan,
+    fills: Sequence[list[int]],
+    session: Session,
+    scope: Scope,
+    reasons: Sequence[ExitReason | None],
+    bars: tuple[Bar, ...],
 ) -> _Carried:
-    bar = Bar(session.open_ms, row[c.OPEN], row[c.HIGH], row[c.LOW], row[c.CLOSE], row[c.VOLUME])
     rows: list[FillRow] = []
-    seen: dict[int, int] = {}
+    seen: dict[tuple[int, int], int] = {}
     for fill in fills:
-        leg = fill[c.F_LEG]
-        seen[leg] = seen.get(leg, 0) + 1
-        rows.append(_fill_row(plan, fill, seen[leg], session, scope))
-        if leg in (c.STOP_LEG, c.TARGET_LEG):
+        order = fill[c.F_LEG], fill[c.F_GENERATION]
+        seen[order] = seen.get(order, 0) + 1
+        rows.append(_fill_row(plan, fill, seen[order], session, scope, reasons))
+    return _Carried(plan, tuple(rows), tuple(fill[c.F_PHASE] for fill in fills), bars)
+
+
+def _day(row: list[int], fills: Sequence[list[int]], session: Session) -> Bar:
+    bar = Bar(session.open_ms, row[c.OPEN], row[c.HIGH], row[c.LOW], row[c.CLOSE], row[c.VOLUME])
+    for fill in fills:
+        if fill[c.F_LEG] in (c.STOP_LEG, c.TARGET_LEG):
             bar = _cut(bar, fill[c.F_PRICE])
-    return _Carried(plan, tuple(rows), tuple(fill[c.F_PHASE] for fill in fills), bar)
+    return bar
+
+
+def _minutes(tables: Tables, row: list[int], fills: Sequence[list[int]], session: Session) -> tuple[Bar, ...]:
+    """The bars between a plan's first fill and its last."""
+    if not fills:
+        return ()
+    first, last = fills[0][c.F_MINUTE], fills[-1][c.F_MINUTE]
+    own = tables.bars[row[c.BAR_FIRST] : row[c.BAR_LAST]]
+    held = own[(own[:, c.B_MINUTE] >= first) & (own[:, c.B_MINUTE] < last)].tolist()
+    return tuple(Bar(session.open_ms + bar[c.B_MINUTE] * MINUTE_MS, *bar[c.B_OPEN :]) for bar in held)
 
 
 def _cut(bar: Bar, price_e4: int) -> Bar:
@@ -106,10 +142,21 @@ def _cut(bar: Bar, price_e4: int) -> Bar:
     return replace(bar, high_e4=min(bar.high_e4, price_e4))
 
 
-def _fill_row(plan: Plan, fill: list[int], number: int, session: Session, scope: Scope) -> FillRow:
+def _fill_row(
+    plan: Plan,
+    fill: list[int],
+    number: int,
+    session: Session,
+    scope: Scope,
+    reasons: Sequence[ExitReason | None],
+) -> FillRow:
     name = LEGS[fill[c.F_LEG]]
-    own_id = order_id(plan, name, 1, scope)
-    at_ms = session.open_ms if fill[c.F_PHASE] == c.AT_OPEN else session.close_ms
+    if reasons is REASONS:
+        own_id, reason = order_id(plan, name, 1, scope), REASONS[fill[c.F_LEG]]
+        at_ms = session.open_ms if fill[c.F_PHASE] == c.AT_OPEN else session.close_ms
+    else:
+        own_id, reason = order_id(plan, name, fill[c.F_GENERATION], scope), reasons[fill[c.F_REASON]]
+        at_ms = session.open_ms + fill[c.F_MINUTE] * MINUTE_MS
     is_ambiguous = bool(fill[c.F_AMBIGUOUS])
     model = ModelFill(
         client_order_id=own_id,
@@ -123,9 +170,10 @@ def _fill_row(plan: Plan, fill: list[int], number: int, session: Session, scope:
         is_ambiguous=is_ambiguous,
         best_e4=fill[c.F_BEST] if is_ambiguous else None,
         worst_e4=fill[c.F_WORST] if is_ambiguous else None,
+        is_forced_close=reason is ExitReason.CLOSE_FORCED,
     )
     told = broker_fill(model, f"{own_id}:{number}")
-    return FillRow(told, plan.plan_id, plan.session, name, REASONS[fill[c.F_LEG]], model)
+    return FillRow(told, plan.plan_id, plan.session, name, reason, model)
 
 
 def _told(day: Sequence[_Carried], scope: Scope) -> DayTold:
@@ -149,7 +197,7 @@ def _trade(carried: _Carried, scope: Scope) -> Trade:
     plan = carried.plan
     identity = trade_id(scope, session=plan.session, scan_tick=plan.scan_tick, symbol=plan.symbol)
     legs = [LegFill(leg=row.leg, fill=row.fill, reason=row.reason) for row in carried.fills]
-    return make_trade(plan, legs, (carried.bar,), trade_id=identity)
+    return make_trade(plan, legs, carried.bars, trade_id=identity)
 
 
 def _position(carried: _Carried) -> Position:

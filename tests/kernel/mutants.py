@@ -1,0 +1,239 @@
+"""Bugs for the kernel's text: each is one line that a person could write wrong."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A text of one module and what stands there instead; the text must be there exactly once."""
+
+    module: str
+    right: str
+    wrong: str
+
+
+DAILY_MUTANTS = {
+    "a buy slips down": Mutant(
+        "arithmetic",
+        "return -(-price_e4 * (RATIO + slippage_e6) // step) * tick",
+        "return price_e4 * (RATIO + slippage_e6) // step * tick",
+    ),
+    "a sale slips up": Mutant(
+        "arithmetic",
+        "max(price_e4 * (RATIO - slippage_e6) // step * tick, tick)",
+        "max(-(-price_e4 * (RATIO - slippage_e6) // step) * tick, tick)",
+    ),
+    "a cent below a dollar": Mutant("arithmetic", "return 100 if price_e4 >= 10_000 else 1", "return 100"),
+    "stops widen": Mutant(
+        "arithmetic",
+        "price_e4 = -(-numerator // RATIO)\n    tick = tick_e4(price_e4)\n    return -(-price_e4 // tick) * tick",
+        "price_e4 = numerator // RATIO\n    tick = tick_e4(price_e4)\n    return price_e4 // tick * tick",
+    ),
+    "buys pay the fees of sales": Mutant(
+        "arithmetic", "if is_buy or p[c.HAS_REGULATORY] == 0", "if p[c.HAS_REGULATORY] == 0"
+    ),
+    "no least commission": Mutant(
+        "arithmetic", "charge = max(charge, p[c.FEE_MIN])", "charge = max(charge, 0)"
+    ),
+    "one step of division too few": Mutant(
+        "arithmetic",
+        "for _ in range(3):\n        rest *= 100\n        digit",
+        "for _ in range(3):\n        rest *= 10\n        digit",
+    ),
+    "a tie at the limit is no gap": Mutant(
+        "choosing", "if row[c.GAP] < p[c.MIN_GAP]:", "if row[c.GAP] <= p[c.MIN_GAP]:"
+    ),
+    "unknown values are dropped": Mutant("choosing", "if p[c.KEEPS_UNKNOWN] == 0 and (", "if ("),
+    "ties go by symbol backwards": Mutant(
+        "choosing",
+        "return row[c.SYMBOL] < rows[plan[c.P_ROW]][c.SYMBOL]",
+        "return row[c.SYMBOL] > rows[plan[c.P_ROW]][c.SYMBOL]",
+    ),
+    "the lowest score first": Mutant(
+        "choosing", "return value > plan[c.P_SCORE]", "return value < plan[c.P_SCORE]"
+    ),
+    "the wider stop": Mutant(
+        "choosing",
+        "width = min(width, row[c.ATR] * p[c.STOP_ATR])",
+        "width = max(width, row[c.ATR] * p[c.STOP_ATR])",
+    ),
+    "the day's loss is no cap": Mutant("choosing", "if room >= 0:", "if room < 0:"),
+    "exposure counts from nothing": Mutant(
+        "choosing", "p[c.MAX_EXPOSURE]) - notional_e8", "p[c.MAX_EXPOSURE])"
+    ),
+    "one position too many": Mutant(
+        "choosing", "if positions >= p[c.MOST_POSITIONS] or", "if positions > p[c.MOST_POSITIONS] or"
+    ),
+    "orders of a minute uncounted": Mutant(
+        "playing", "orders += 1 if plans[other][c.P_STATE] == c.EXECUTED else 0", "orders += 0"
+    ),
+    "shorts in odd lots": Mutant(
+        "choosing", "lot = max(p[c.LOT], SHARE_E4) if is_short else p[c.LOT]", "lot = p[c.LOT]"
+    ),
+    "a restricted short": Mutant(
+        "choosing", "p[c.IS_CASH_SETTLED] == 1 or row[c.RESTRICTED] == 1", "p[c.IS_CASH_SETTLED] == 1"
+    ),
+    "sizes without slippage": Mutant(
+        "choosing", "cost = price * (RATIO + p[c.SIZING_SLIPPAGE])", "cost = price * RATIO"
+    ),
+    "a fat finger passes": Mutant(
+        "choosing", "return worth <= share_floor(cap, RATIO + max(p[c.PRICE_BAND], 0))", "return worth > 0"
+    ),
+    "the day begins with no volume left": Mutant(
+        "filling", "held, budget - more", "held, budget - bought - more"
+    ),
+    "the rest of an entry is forgotten": Mutant(
+        "filling", "more = min(plan[c.P_QUANTITY] - bought, budget)", "more = 0"
+    ),
+    "the target first": Mutant(
+        "filling", "return ambiguity == c.TARGET_FIRST", "return ambiguity == c.STOP_FIRST"
+    ),
+    "the path backwards": Mutant("filling", "return high >= target and high > stop", "return False"),
+    "bounds of a short upside down": Mutant(
+        "filling", "else (is_ambiguous, low, high)", "else (is_ambiguous, high, low)"
+    ),
+    "a target reached is passed": Mutant(
+        "filling", "highest >= plan[c.P_TARGET]", "highest > plan[c.P_TARGET]"
+    ),
+    "the close of a short first minutes": Mutant("filling", "p[c.SLIPPAGE] * times)", "p[c.SLIPPAGE])"),
+    "an exit at the close is no order": Mutant(
+        "filling", "        tally[c.ORDERS] += 1\n", "        tally[c.ORDERS] += 0\n"
+    ),
+    "equity stands still": Mutant("playing", "state[c.EQUITY] += gained", "state[c.EQUITY] += 0"),
+    "sales settle in a day": Mutant("playing", "total += state[c.SOLD_EARLIER]", "total += 0"),
+    "sales of yesterday are spent": Mutant(
+        "playing", "settled = max(equity - unsettled(day, state), 0)", "settled = max(equity, 0)"
+    ),
+    "entries in a time without": Mutant(
+        "playing", "if day[c.IS_NO_TRADE] == 1:", "if day[c.IS_NO_TRADE] == 2:"
+    ),
+    "plans outside the window": Mutant(
+        "playing", "if day[c.STAGE] == c.SCANNED:", "if day[c.STAGE] == c.SKIPPED:"
+    ),
+}
+
+
+MINUTE_MUTANTS = {
+    "the first minutes slip like others": Mutant(
+        "working", "slippage = p[c.SLIPPAGE] * times", "slippage = p[c.SLIPPAGE]"
+    ),
+    "a closing order takes its share of the volume": Mutant(
+        "working",
+        "    if plan[c.P_EXIT] > 0:  # nothing",
+        "    if plan[c.P_EXIT] > 0 and bar[c.B_VOLUME] > 0:  # nothing",
+    ),
+    "the entry's own bar is not checked at its open": Mutant(
+        "working",
+        "slippage, budget - bought)",
+        "slippage, budget - bought) if plan[c.P_FILLED] > bought else budget",
+    ),
+    "the entry's own bar is not checked": Mutant(
+        "working",
+        "    if plan[c.P_HELD] == 0:\n        return\n    is_long, high",
+        "    if plan[c.P_HELD] == 0 or plan[c.P_SINCE] == bar[c.B_MINUTE]:\n        return\n    is_long, high",
+    ),
+    "a stop that was passed fills at its price": Mutant(
+        "working",
+        "price = slipped(not is_long, opened, slippage)",
+        "price = slipped(not is_long, plan[c.P_LEVEL], slippage)",
+    ),
+    "a target that was passed fills at its price": Mutant(
+        "working", "(c.TARGET_LEG, gone, opened, 0)", "(c.TARGET_LEG, gone, plan[c.P_TARGET], 0)"
+    ),
+    "the rest of a stop waits for its price": Mutant(
+        "working",
+        "plan[c.P_IS_TRIGGERED] == 1 or _is_stop(plan, opened, is_long)",
+        "_is_stop(plan, opened, is_long)",
+    ),
+    "an exit leaves the entry at work": Mutant(
+        "working", "    end_entry(plan)\n    _book_exit", "    _book_exit"
+    ),
+    "a minute's share is used twice": Mutant("working", "budget -= gone\n    if", "budget -= 0\n    if"),
+    "no share is left for the exit": Mutant("working", "slippage, budget - bought)", "slippage, 0)"),
+    "bounds where nothing is in doubt": Mutant(
+        "working", "if is_stopped and is_reached else", "if is_stopped or is_reached else"
+    ),
+    "a forced close slips as usual": Mutant("working", "mark, p[c.CLOSE_PENALTY])", "mark, p[c.SLIPPAGE])"),
+    "a filled entry still reserves": Mutant(
+        "working", "    if left == 0:\n        end_entry(plan)\n    else:", "    if left > 0:"
+    ),
+    "a moved stop is an ordinary one": Mutant(
+        "working", "plan[c.P_LEVEL] == plan[c.P_STOP] else", "plan[c.P_LEVEL] > 0 else"
+    ),
+    "the entry's bar has no best price": Mutant(
+        "working", "plan[c.P_BEST] = bar[c.B_HIGH] if is_long else bar[c.B_LOW]", "plan[c.P_BEST] = price"
+    ),
+    "the time stop is a minute late": Mutant(
+        "watching", "p[c.TIME_STOP]\n    distance", "p[c.TIME_STOP] + 1\n    distance"
+    ),
+    "a trade that ran is timed out": Mutant(
+        "watching", "if is_due and gained < p[c.TIME_MIN_R] * plan[c.P_RISK]:", "if is_due:"
+    ),
+    "a stop trails from the start": Mutant(
+        "watching", "distance > 0 and gained >= p[c.TRAIL_R] * plan[c.P_RISK]", "distance > 0"
+    ),
+    "a stop trails beyond the price": Mutant(
+        "watching", "< sign * stop < sign * bar[c.B_CLOSE]:", "< sign * stop:"
+    ),
+    "a trailing stop is rounded away": Mutant(
+        "watching", "signed // tick * tick", "-(-signed // tick) * tick"
+    ),
+    "a moved stop is no order": Mutant(
+        "watching", "tally[c.ORDERS] += 1\n        plan[c.P_STOPS] += 1", "plan[c.P_STOPS] += 1"
+    ),
+    "a moved stop keeps its number": Mutant(
+        "watching", "plan[c.P_GENERATION] = plan[c.P_STOPS]", "plan[c.P_GENERATION] = 1"
+    ),
+    "open positions lose nothing": Mutant(
+        "watching",
+        "plan[c.P_HELD] * plan[c.P_MARK])",
+        "plan[c.P_HELD] * plan[c.P_IN] // max(plan[c.P_FILLED], 1))",
+    ),
+    "a loss to the cent is none": Mutant(
+        "watching", "if 0 <= flatten <= -gain:", "if 0 <= 2 * flatten <= -gain:"
+    ),
+    "no pause": Mutant("watching", "return 1 if 0 <= pause <= -gain else 0", "return 0"),
+    "who was a candidate is counted again": Mutant("looking", "1 if before < 0 else 0", "1"),
+    "the second look goes by the score": Mutant(
+        "looking", "if due[c.L_KIND] == c.PLAN_LINE:", "if due[c.L_KIND] >= c.PLAN_LINE:"
+    ),
+    "the second look counts empty places": Mutant("looking", "before += is_taken", "before += 1"),
+    "the smaller gap first": Mutant("looking", "return own < theirs", "return own > theirs"),
+    "entries in a time without": Mutant("entering", "due[c.L_IS_NO_TRADE] == 1", "due[c.L_IS_NO_TRADE] == 2"),
+    "what is held is no exposure": Mutant(
+        "entering", "plan[c.P_HELD] * plan[c.P_MARK] + plan[c.P_NOTIONAL]\n    ", "plan[c.P_NOTIONAL]\n    "
+    ),
+    "what is held has no worst case": Mutant(
+        "entering", "worst += _worst_case(plan, p, is_long)", "worst += 0"
+    ),
+    "what was lost is not lost": Mutant("entering", "worst + max(0, -realised)", "worst"),
+    "a symbol twice a day": Mutant(
+        "entering", "quantity == 0 or _is_of_today(plan, rows, state, plans)", "quantity == 0"
+    ),
+    "an old price will do": Mutant("entering", "if is_old or", "if"),
+    "today's purchases are not spent": Mutant(
+        "entering", "cash -= (plan[c.P_IN] if is_long else plan[c.P_OUT]) +", "cash -="
+    ),
+    "closed trades are none of the day": Mutant(
+        "entering", "            trades += 1\n", "            trades += 0\n"
+    ),
+    "the bar of the decision fills": Mutant(
+        "entering", "bars[middle][c.B_MINUTE] < now:", "bars[middle][c.B_MINUTE] < now - 1:"
+    ),
+    "entries live a minute longer": Mutant("entering", "now * 60_000 + life", "now * 60_000 + life + 60_000"),
+    "the ladder sees what was just bought": Mutant(
+        "minutes", "_flatten(tally, state, plans, 1)", "_flatten(tally, state, plans, 0)"
+    ),
+    "the day's loss closes nothing": Mutant("minutes", "if lost == 2 and", "if lost == 3 and"),
+    "a pause ends with the loss": Mutant("minutes", "if lost > 0:", "if lost > 1:"),
+    "plans of yesterday are sold again": Mutant(
+        "minutes",
+        "if plan[c.P_STATE] == c.CLOSED_PLAN:\n            sold",
+        "if plan[c.P_STATE] >= 0:\n            sold",
+    ),
+    "the last price is the decision's": Mutant(
+        "minutes",
+        "plan[c.P_MARK] = bar[c.B_CLOSE]\n            if",
+        "plan[c.P_MARK] = row[c.LAST_PRICE]\n            if",
+    ),
+}
