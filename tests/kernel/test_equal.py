@@ -55,6 +55,7 @@ def test_property_sees_every_planted_bug(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not unseen(DAILY_MUTANTS, cases(), Bars.DAILY, monkeypatch)
 
 
+@pytest.mark.full
 def test_property_sees_every_planted_bug_on_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for what only sessions with minutes have."""
     assert not unseen(MINUTE_MUTANTS, minute_cases(), Bars.AUTO, monkeypatch)
