@@ -15,19 +15,19 @@ class Mutant:
 DAILY_MUTANTS = {
     "a buy slips down": Mutant(
         "arithmetic",
-        "return -(-price_e4 * (RATIO + slippage_e6) // step) * tick",
-        "return price_e4 * (RATIO + slippage_e6) // step * tick",
+        "return -(-price_e4 * (RATIO + slippage_e6) // (RATIO * 100)) * 100",
+        "return price_e4 * (RATIO + slippage_e6) // (RATIO * 100) * 100",
     ),
     "a sale slips up": Mutant(
         "arithmetic",
-        "max(price_e4 * (RATIO - slippage_e6) // step * tick, tick)",
-        "max(-(-price_e4 * (RATIO - slippage_e6) // step) * tick, tick)",
+        "max(price_e4 * (RATIO - slippage_e6) // (RATIO * 100) * 100, 100)",
+        "max(-(-price_e4 * (RATIO - slippage_e6) // (RATIO * 100)) * 100, 100)",
     ),
     "a cent below a dollar": Mutant("arithmetic", "return 100 if price_e4 >= 10_000 else 1", "return 100"),
     "stops widen": Mutant(
         "arithmetic",
-        "price_e4 = -(-numerator // RATIO)\n    tick = tick_e4(price_e4)\n    return -(-price_e4 // tick) * tick",
-        "price_e4 = numerator // RATIO\n    tick = tick_e4(price_e4)\n    return price_e4 // tick * tick",
+        "price_e4 = -(-numerator // RATIO)\n    return -(-price_e4 // 100) * 100",
+        "price_e4 = numerator // RATIO\n    return price_e4 // 100 * 100",
     ),
     "buys pay the fees of sales": Mutant(
         "arithmetic", "if is_buy or p[c.HAS_REGULATORY] == 0", "if p[c.HAS_REGULATORY] == 0"
@@ -41,7 +41,7 @@ DAILY_MUTANTS = {
         "for _ in range(3):\n        rest *= 10\n        digit",
     ),
     "a tie at the limit is no gap": Mutant(
-        "choosing", "if row[c.GAP] < p[c.MIN_GAP]:", "if row[c.GAP] <= p[c.MIN_GAP]:"
+        "choosing", "rows[last - 1][c.GAP] < least_gap:", "rows[last - 1][c.GAP] <= least_gap:"
     ),
     "unknown values are dropped": Mutant("choosing", "if p[c.KEEPS_UNKNOWN] == 0 and (", "if ("),
     "ties go by symbol backwards": Mutant(
@@ -108,7 +108,7 @@ DAILY_MUTANTS = {
         "playing", "if day[c.IS_NO_TRADE] == 1:", "if day[c.IS_NO_TRADE] == 2:"
     ),
     "plans outside the window": Mutant(
-        "playing", "if day[c.STAGE] == c.SCANNED:", "if day[c.STAGE] == c.SKIPPED:"
+        "playing", "if day[c.STAGE] != c.PLANNED:", "if day[c.STAGE] == c.SKIPPED:"
     ),
 }
 

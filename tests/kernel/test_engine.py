@@ -80,6 +80,28 @@ def test_many_sets_come_to_what_each_comes_to_alone(case: Case) -> None:
             assert many.tallies[number].tolist() == alone.tallies.sum(0).tolist()
 
 
+@settings(PATIENT, max_examples=4)
+@given(cases())
+def test_sets_that_choose_alike_come_to_what_each_comes_to_alone(case: Case) -> None:
+    """Least gaps up and down, and one account that is beyond the integers between them."""
+    with dataset_of(case) as dataset:
+        shared, chosen, equity_e8 = tables(case, dataset, 0)
+        gaps_e6 = (60_000, 20_000, 90_000, 39_900, 40_000, 20_000, 60_000)
+        sets = np.asarray([chosen] * len(gaps_e6))
+        sets[:, c.MIN_GAP] = gaps_e6
+        sets[4:, c.TOP] = 1
+        accounts = [equity_e8] * len(gaps_e6)
+        accounts[5] = c.MOST_EQUITY_E8 + 1
+        many = engine.play_many(shared, sets, accounts, is_compiled=False)
+        assert many.states[:, c.IS_BEYOND].tolist() == [
+            int(number == 5) * c.BEYOND for number in range(len(sets))
+        ]
+        for number, own in enumerate(sets.tolist()):
+            alone = engine.play_one(shared, own, accounts[number], is_compiled=False)
+            assert many.gains[number].tolist() == alone.gains[0].tolist()
+            assert many.tallies[number].tolist() == alone.tallies.sum(0).tolist()
+
+
 def test_without_numba_everything_runs_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """No machine code, whatever is asked for."""
     monkeypatch.setenv(compiling.SWITCH, "python")

@@ -33,7 +33,7 @@ FIRSTS = ("2018-01-01", "2016-02-01")
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE")
 WORDS = ("beats estimates and raises guidance", "fraud probe widens", "opens a new office")
 
-PRICES = st.sampled_from((8_000, 99_000, 250_000, 1_000_000, 1_000_000, 3_333_300))
+PRICES = st.sampled_from((8_000, 99_000, 250_000, 1_000_000, 1_000_000, 3_333_300, 7_777_700))
 GAPS_E6 = st.sampled_from(
     (-90_000, -50_000, -40_000, -20_000, 20_000, 39_900, 40_000, 50_000, 60_000, 60_000, 90_000)
 )

@@ -28,11 +28,13 @@ def share_ceil(amount: int, ratio_e6: int) -> int:
 
 @compiled
 def affordable(money_e8: int, per_share_e10: int) -> int:
-    """``money_e8 * 1_000_000 // per_share_e10``, in three steps of long division; nothing of less than nothing."""
+    """``money_e8 * 1_000_000 // per_share_e10``, by long division in one step or in three; nothing below 0."""
     if money_e8 <= 0:
         return 0
     quotient = money_e8 // per_share_e10
     rest = money_e8 - quotient * per_share_e10
+    if per_share_e10 <= c.MOST // RATIO:
+        return quotient * RATIO + rest * RATIO // per_share_e10
     for _ in range(3):
         rest *= 100
         digit = rest // per_share_e10
@@ -62,21 +64,21 @@ def towards(entry_e4: int, numerator: int) -> int:
     """The grid price nearest to ``numerator / 1_000_000`` on its entry side."""
     if numerator > entry_e4 * RATIO:
         price_e4 = numerator // RATIO
-        tick = tick_e4(price_e4)
-        return price_e4 // tick * tick
+        return price_e4 // 100 * 100 if tick_e4(price_e4) == 100 else price_e4
     price_e4 = -(-numerator // RATIO)
-    tick = tick_e4(price_e4)
-    return -(-price_e4 // tick) * tick
+    return -(-price_e4 // 100) * 100 if tick_e4(price_e4) == 100 else price_e4
 
 
 @compiled
 def slipped(is_buy: bool, price_e4: int, slippage_e6: int) -> int:
     """The price after slippage, rounded against the trader to the grid and never below one tick."""
-    tick = tick_e4(price_e4)
-    step = RATIO * tick
+    if tick_e4(price_e4) == 100:  # a division by what is known beforehand is a multiplication
+        if is_buy:
+            return -(-price_e4 * (RATIO + slippage_e6) // (RATIO * 100)) * 100
+        return max(price_e4 * (RATIO - slippage_e6) // (RATIO * 100) * 100, 100)
     if is_buy:
-        return -(-price_e4 * (RATIO + slippage_e6) // step) * tick
-    return max(price_e4 * (RATIO - slippage_e6) // step * tick, tick)
+        return -(-price_e4 * (RATIO + slippage_e6) // RATIO)
+    return max(price_e4 * (RATIO - slippage_e6) // RATIO, 1)
 
 
 @compiled

@@ -21,6 +21,14 @@ MIN_MARGIN_E8 = 2_000 * 10**8
 
 
 @compiled
+def reach(first: int, last: int, rows: list[list[int]], least_gap: int) -> int:
+    """The end of the candidates that gap enough: the largest gap comes first."""
+    while last > first and rows[last - 1][c.GAP] < least_gap:
+        last -= 1
+    return last
+
+
+@compiled
 def choose(
     first: int,
     last: int,
@@ -29,12 +37,12 @@ def choose(
     plans: list[list[int]],
     tally: list[int],
 ) -> int:
-    """The best tradable candidates into ``plans``, best score first, then by symbol; gives how many."""
+    """The best tradable candidates of those that gap enough into ``plans``, best score first, then by symbol; gives how
+    many.
+    """
     count = 0
     for number in range(first, last):
         row = rows[number]
-        if row[c.GAP] < p[c.MIN_GAP]:
-            break
         if not passes(row, p):
             continue
         tally[c.CANDIDATES] += 1
@@ -145,18 +153,18 @@ def size(
         capital = min(capital, p[c.BANKROLL])
     cost = price * (RATIO + p[c.SIZING_SLIPPAGE])
     quantity = share_floor(capital, p[c.RISK_PER_TRADE]) // risk
+    most_e8 = funds_e8  # of all amounts that buy at this cost the least one binds
     if p[c.MAX_POSITION] >= 0:
-        quantity = min(quantity, affordable(share_floor(capital, p[c.MAX_POSITION]), cost))
+        most_e8 = min(most_e8, share_floor(capital, p[c.MAX_POSITION]))
     if p[c.MAX_POSITION_E8] >= 0:
-        quantity = min(quantity, affordable(p[c.MAX_POSITION_E8], cost))
+        most_e8 = min(most_e8, p[c.MAX_POSITION_E8])
     if p[c.MAX_ORDER_E8] >= 0:
-        quantity = min(quantity, affordable(p[c.MAX_ORDER_E8], cost))
+        most_e8 = min(most_e8, p[c.MAX_ORDER_E8])
     if row[c.ADV_SHARES] >= 0:
         quantity = min(quantity, share_floor(row[c.ADV_SHARES] * SHARE_E4, p[c.MAX_ADV_SHARE]))
-    quantity = min(quantity, affordable(funds_e8, cost))
     if p[c.MAX_EXPOSURE] >= 0:
-        exposure = share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8
-        quantity = min(quantity, affordable(exposure, cost))
+        most_e8 = min(most_e8, share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8)
+    quantity = min(quantity, affordable(most_e8, cost))
     room = loss_limit(p[c.FLATTEN_SHARE], p[c.FLATTEN_E8], equity_e8)
     if room >= 0:
         quantity = min(quantity, affordable(room - worst_e8, risk * (RATIO + p[c.EXTRA_R])))

@@ -43,7 +43,7 @@ def machine_code(function: Callable[..., Any]) -> Callable[..., Any] | None:
 def _translated(numba: Any) -> dict[Callable[..., Any], Callable[..., Any]]:
     """Each function of the kernel with its translation; compiled when it is called first."""
     folder = cache_folder(str(numba.__version__))
-    translate = numba.njit(cache=folder is not None)
+    translate = numba.njit(cache=folder is not None, _nrt=False, error_model="numpy")
     names: dict[str, dict[str, Any]] = {}
     found: dict[Callable[..., Any], Callable[..., Any]] = {}
     before = numba.config.CACHE_DIR

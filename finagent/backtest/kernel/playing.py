@@ -5,7 +5,7 @@ what the others reserve; then the open, the day, the close.
 """
 
 from finagent.backtest.kernel import columns as c
-from finagent.backtest.kernel.choosing import choose, draw_up, may_leave, notional, size, worst_case
+from finagent.backtest.kernel.choosing import choose, draw_up, may_leave, notional, reach, size, worst_case
 from finagent.backtest.kernel.compiling import compiled
 from finagent.backtest.kernel.filling import carry
 
@@ -32,14 +32,29 @@ def play(
     """
     for number in range(first, last):
         day = days[number]
+        chosen = seen = -1
+        last_row = day[c.LAST]
         for each in range(len(sets)):
             p, state = sets[each], states[each]
             if abs(state[c.EQUITY]) > c.MOST_EQUITY_E8 and state[c.IS_BEYOND] == 0:
                 state[c.IS_BEYOND], state[c.STOPPED] = c.BEYOND, number
             if state[c.IS_BEYOND] > 0:
+                chosen = chosen if p[c.IS_ALIKE] == 1 else -1
                 continue
             tally = tallies[number] if is_by_day else tallies[each]
-            gained, sold = _play_day(number, day, rows, p, state, tally, plans, kept, fills)
+            if day[c.STAGE] != c.SKIPPED:
+                before = last_row
+                is_alike = p[c.IS_ALIKE] == 1 and chosen >= 0
+                last_row = reach(day[c.FIRST], before if is_alike else day[c.LAST], rows, p[c.MIN_GAP])
+                if (
+                    is_alike and last_row == before
+                ):  # whom the set before has chosen still stands in the plans
+                    tally[c.CANDIDATES] += seen
+                else:
+                    seen = tally[c.CANDIDATES]
+                    chosen = choose(day[c.FIRST], last_row, rows, p, plans, tally)
+                    seen = tally[c.CANDIDATES] - seen
+            gained, sold = _play_day(number, day, rows, p, state, tally, plans, max(chosen, 0), kept, fills)
             if state[c.IS_BEYOND] > 0:
                 state[c.STOPPED] = number
                 continue
@@ -58,14 +73,12 @@ def _play_day(
     state: list[int],
     tally: list[int],
     plans: list[list[int]],
+    count: int,
     kept: list[list[int]],
     fills: list[list[int]],
 ) -> tuple[int, int]:
     gained = sold = 0
-    if day[c.STAGE] == c.SKIPPED:
-        return gained, sold
-    count = choose(day[c.FIRST], day[c.LAST], rows, p, plans, tally)
-    if day[c.STAGE] == c.SCANNED:
+    if day[c.STAGE] != c.PLANNED:
         return gained, sold
     for place in range(count):
         plan = plans[place]
@@ -116,6 +129,7 @@ def _decide(
         if p[c.IS_CASH_SETTLED] == 1:
             funds = min(funds, settled - taken)
         quantity = size(plan, row, p, equity, funds, (taken, worst, others, others, 0), equity)
+        _remember(plan, quantity, taken, worst, others)
         if quantity == 0:
             plan[c.P_STATE] = c.NO_PLAN
             continue
@@ -149,13 +163,25 @@ def _again(
             worst += plans[other][c.P_WORST]
             others += 1
             orders += 1 if plans[other][c.P_STATE] == c.EXECUTED else 0
+    plan = plans[place]
+    if orders < p[c.MOST_ORDERS] and (
+        plan[c.P_SEEN_TAKEN] == taken and plan[c.P_SEEN_WORST] == worst and plan[c.P_SEEN_OTHERS] == others
+    ):
+        return min(plan[c.P_SEEN], plan[c.P_QUANTITY])
     funds = max(equity - taken, 0)
     if p[c.IS_CASH_SETTLED] == 1:
         funds = min(funds, max(equity - unsettled(day, state) - taken, 0))
-    plan = plans[place]
     held = (taken, worst, others, others, orders)
     quantity = size(plan, rows[plan[c.P_ROW]], p, equity, funds, held, equity)
+    if orders < p[c.MOST_ORDERS]:
+        _remember(plan, quantity, taken, worst, others)
     return min(quantity, plan[c.P_QUANTITY])
+
+
+@compiled
+def _remember(plan: list[int], quantity: int, taken: int, worst: int, others: int) -> None:
+    plan[c.P_SEEN], plan[c.P_SEEN_OTHERS] = quantity, others
+    plan[c.P_SEEN_TAKEN], plan[c.P_SEEN_WORST] = taken, worst
 
 
 @compiled
