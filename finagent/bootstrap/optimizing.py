@@ -14,13 +14,15 @@ from finagent.backtest.search.measures import known, requirement
 from finagent.backtest.search.playing import Player
 from finagent.backtest.search.space import Dimension, Values, dimension
 from finagent.backtest.search.study import Search, Told, best, checked, run
-from finagent.backtest.search.trials import Trial
+from finagent.backtest.search.trials import Journal, Trial
+from finagent.backtest.search.walking import Window, walk, windows
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_report import EXITS_ATTACHED, OPEN_ASSUMED
 from finagent.bootstrap.backtests import DATASETS, day_lines, parameters, refused
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.studies import Study, asked, held
 from finagent.bootstrap.study_report import keep, report
+from finagent.bootstrap.walk_forward import Walked, walk_document, walked
 from finagent.context import Document, SurfaceError
 from finagent.domain.errors import SettingsValueError
 from finagent.domain.market import Session
@@ -51,6 +53,9 @@ class Request:
     bars: str = "auto"
     symbols: tuple[str, ...] = ()
     at: str | None = None
+    walk_forward: str = ""
+    purge: int = 0
+    embargo: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +70,7 @@ class Asked:
     sessions: Sequence[Session]
     base: Parameters
     make: Callable[[Values], Parameters]
+    windows: Sequence[Window] = ()
 
 
 class InterruptedStudyError(KeyboardInterrupt):
@@ -86,8 +92,10 @@ def optimize(
     started_ms = SystemTicker().monotonic_ms()
     question = _asked(settings, home, request)
     with held(home, question.study_id, _as_document(request, question.study_id)) as study:
-        trials = _searched(question, study, workers, progress)
+        trials, rows = _searched(question, study, workers, progress)
         document = report(question.search, trials, _facts(question), base=question.base)
+        equity_e8 = question.base.start_equity_e8
+        document["walk_forward"] = walk_document(rows, equity_e8) if rows else None
         elapsed_ms = SystemTicker().monotonic_ms() - started_ms
         keep(study, document)
     return {**document, "folder": str(study.folder), "elapsed_ms": elapsed_ms}
@@ -158,6 +166,7 @@ def _asked(settings: Settings, home: Path, request: Request) -> Asked:
             prunes=request.prunes,
         )
         search = checked(search, len(sessions))
+        steps = _windows(request, sessions)
         dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS)
         base = make({})
         refuse_unknown(dataset, wanted)
@@ -166,7 +175,17 @@ def _asked(settings: Settings, home: Path, request: Request) -> Asked:
     name = result_id(dataset, base, sessions, bars=bars, engine=Engine.KERNEL, version=__version__)
     parts = [name, asdict(request), [asdict(lines(session)) for session in sessions]]
     study_id = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    return Asked(request, study_id, search, dataset, lines, sessions, base, make)
+    return Asked(request, study_id, search, dataset, lines, sessions, base, make, steps)
+
+
+def _windows(request: Request, sessions: Sequence[Session]) -> Sequence[Window]:
+    if request.walk_forward:
+        return windows(sessions, walk(request.walk_forward, purge=request.purge, embargo=request.embargo))
+    if request.purge or request.embargo:
+        raise SurfaceError(
+            "--purge and --embargo are of a walk-forward", hint="add --walk-forward 504:126", code="walk"
+        )
+    return ()
 
 
 def _distinct(space: Sequence[Dimension], make: Callable[[Values], Parameters]) -> tuple[Dimension, ...]:
@@ -187,23 +206,34 @@ def _distinct(space: Sequence[Dimension], make: Callable[[Values], Parameters]) 
     return tuple(space)
 
 
-def _searched(question: Asked, study: Study, workers: int, progress: Progress | None) -> list[Trial]:
-    journal = study.journal()
+def _searched(
+    question: Asked, study: Study, workers: int, progress: Progress | None
+) -> tuple[list[Trial], list[Walked]]:
+    """The search over all sessions, and one in each window of a walk-forward."""
+    journals: list[Journal] = []
+
+    def journal_of(name: str) -> Journal:
+        journals.append(study.journal(name))
+        return journals[-1]
+
+    search, make = question.search, question.make
     player = Player(question.dataset, question.lines, Bars(question.request.bars), workers)
     try:
         with refused():
-            return run(
-                question.search, question.make, player, question.sessions, journal,
-                _shown(question, progress),
+            trials = run(search, make, player, question.sessions, journal_of(""), _shown(question, progress))
+            return trials, walked(
+                search, make, player, question.windows, journal_of,
+                lambda number: _shown(question, progress, number),
             )  # fmt: skip
     except KeyboardInterrupt:
-        raise InterruptedStudyError(study.study_id, len(journal.trials), question.search.trials) from None
+        done, count = sum(len(each.trials) for each in journals), search.trials * (1 + len(question.windows))
+        raise InterruptedStudyError(study.study_id, done, count) from None
     finally:
         player.close()
 
 
-def _shown(question: Asked, progress: Progress | None) -> Told | None:
-    """Trials that are done, with the best so far."""
+def _shown(question: Asked, progress: Progress | None, window: int = 0) -> Told | None:
+    """Trials that are done, with the best so far; of all searches one after the other."""
     if progress is None:
         return None
     objective = question.search.objectives[0]
@@ -212,7 +242,10 @@ def _shown(question: Asked, progress: Progress | None) -> Told | None:
         leader = best(trials, objective)
         value = None if leader is None else leader.measures[objective]
         words = "no trial yet" if value is None else f"best {objective} {value:.4g}"
-        progress(words, min(len(trials) + 1, count), count)
+        if window:
+            words = f"window {window} of {len(question.windows)}, {words}"
+        total = count * (1 + len(question.windows))
+        progress(words, min(count * window + len(trials) + 1, total), total)
 
     return show
 

@@ -43,6 +43,15 @@ Require = Annotated[
 Prune = Annotated[
     bool, typer.Option("--prune", help="Give trials up after a quarter of the sessions that fall behind.")
 ]
+WalkForward = Annotated[
+    str,
+    typer.Option(
+        "--walk-forward",
+        metavar="N:M",
+        help="Choose by N sessions, judge by the next M, move on by M: 504:126.",
+    ),
+]
+Left = Annotated[int, typer.Option(metavar="N", min=0, max=10_000)]
 Workers = Annotated[
     int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; default all CPUs.")
 ]
@@ -67,6 +76,9 @@ def optimize(
     bars: Bars = "auto",
     symbols: Symbols = None,
     at: At = None,
+    walk_forward: WalkForward = "",
+    purge: Left = 0,
+    embargo: Left = 0,
     workers: Workers = None,
     resume: Resume = None,
     as_json: AsJson = False,
@@ -94,6 +106,9 @@ def optimize(
             bars=bars,
             symbols=tuple(symbols or ()),
             at=at,
+            walk_forward=walk_forward,
+            purge=purge,
+            embargo=embargo,
         )
     try:
         with steps("optimize", sys.stderr) as progress:

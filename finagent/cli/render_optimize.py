@@ -20,6 +20,7 @@ def optimized(document: Document, page: Page) -> str:
         trials_table(rows(document, "top")[:SHOWN], page),
         page.heading("Front: none is better in all of " + ", ".join(_objectives(document))),
         trials_table(rows(document, "front")[:SHOWN], page),
+        _walked(document, page),
         _worth(document, page),
         _ended(document, page),
         _summary(document, page),
@@ -59,6 +60,53 @@ def measure(name: str, value: Decimal | None) -> str:
 
 def _objectives(document: Document) -> list[str]:
     return [text(each, "name").replace("_", " ") for each in rows(document, "objectives")]
+
+
+def _walked(document: Document, page: Page) -> str:
+    """Each window of a walk-forward, and all judging parts together."""
+    found = section(document, "walk_forward")
+    if not found:
+        return ""
+    columns = (
+        Column("Window", right=True),
+        Column("Judged from"),
+        Column("To"),
+        Column("Chosen", flexible=True),
+        Column("CAGR in", right=True),
+        Column("CAGR out", right=True),
+        Column("Drawdown out", right=True, rank=1),
+        Column("Trades out", right=True, rank=2),
+    )
+    cells = []
+    for row in rows(found, "windows"):
+        values = section(row, "values")
+        inside, outside = section(row, "measures_inside"), section(row, "measures_outside")
+        chosen = ", ".join(f"{name.partition('.')[2]} {text(values, name)}" for name in values)
+        cells.append(
+            [
+                text(row, "window"),
+                text(section(row, "outside"), "from"),
+                text(section(row, "outside"), "to"),
+                text(row, "failure") or chosen or "nothing met the requirements",
+                measure("cagr", number(inside, "cagr")),
+                measure("cagr", number(outside, "cagr")),
+                measure("max_drawdown", number(outside, "max_drawdown")),
+                measure("trades", number(outside, "trades")),
+            ]
+        )
+    outside = section(found, "outside")
+    joined = (
+        f"Outside, all windows: {measure('return', number(outside, 'return'))},"
+        f" {measure('cagr', number(outside, 'cagr'))} a year, drawdown"
+        f" {measure('max_drawdown', number(outside, 'max_drawdown'))}, Sharpe"
+        f" {measure('sharpe', number(outside, 'sharpe'))}."
+    )
+    efficiency = number(found, "efficiency")
+    if efficiency is not None:
+        joined += f" Of the yearly return inside {share(efficiency)} is left."
+    return "\n\n".join(
+        (page.heading("Walk-forward"), page.table(columns, cells), page.paragraph(joined, "yellow"))
+    )
 
 
 def _worth(document: Document, page: Page) -> str:

@@ -133,6 +133,8 @@ def test_a_thousand_trials_killed_at_random_end_the_same(home: Path, tmp_path: P
         ((*MONTH, *VARIED, "--require", "profit>1"), 1, "there is no such measure"),
         ((*MONTH, *VARIED, "--objective", "sharp"), 1, "there is no such measure"),
         ((*MONTH, *VARIED, "--trials", "99999999"), 1, "99,999,999 sets over 19 sessions take"),
+        ((*MONTH, *VARIED, "--walk-forward", "99:5"), 1, "19 sessions are no more than the 99 that choose"),
+        ((*MONTH, *VARIED, "--purge", "1"), 1, "--purge and --embargo are of a walk-forward"),
         ((*MONTH, *VARIED, "--symbol", "NXPX"), 1, "no symbol NXPX"),
         (("--from", "2026-03-02", *VARIED), 1, "there are no bars"),
         (("--resume", "abc"), 1, "there is no study abc"),
@@ -185,6 +187,25 @@ def test_the_page_shows_trials_front_and_how_all_ended(
     assert "0 trials failed and 2 were refused" in page
     assert "the weights sum to 1.1" in page
     assert "open assumed known" in page
+
+
+def test_a_walk_forward_tells_each_window_and_stands_on_the_page(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten sessions choose, four judge: three windows; a page for a person, and one in the browser."""
+    asked = ["--home", str(home), "optimize", *MONTH, *VARIED, "--trials", "8", "--walk-forward", "10:4"]
+    assert run([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    walked = found["walk_forward"]
+    assert [row["outside"]["sessions"] for row in walked["windows"]] == [4, 4, 1]
+    assert len(walked["course"]["sessions"]) == 9
+    names = sorted(path.name for path in Path(found["folder"]).glob("*trials.jsonl"))
+    assert names == ["trials.jsonl", *(f"window-00{number}.trials.jsonl" for number in (1, 2, 3))]
+    assert "<h2>Walk-forward</h2>" in (Path(found["folder"]) / "report.html").read_text()
+    assert run(asked) == 0
+    page = capsys.readouterr().out
+    assert "Walk-forward" in page
+    assert "Outside, all windows" in page
 
 
 def test_a_damaged_journal_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

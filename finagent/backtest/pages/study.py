@@ -8,6 +8,7 @@ from finagent.backtest.pages.reading import Row, number, rows, section, text, wo
 from finagent.backtest.pages.shell import Column, Html
 
 MEASURED = ("return", "cagr", "max_drawdown", "sharpe", "sortino", "calmar", "trades", "win_rate")
+WALKED = ("cagr", "max_drawdown", "sharpe", "trades")
 SHARES = ("return", "cagr", "max_drawdown", "volatility", "win_rate", "worst_session")
 WARNING = (
     "The best of many trials looks better than it is. Sessions that chose it say nothing of sessions to come: look at"
@@ -28,6 +29,7 @@ def study_page(document: Row) -> str:
         parts.append(shell.paragraph("No trial meets every requirement.", kind="warn"))
     parts += [
         shell.section("What each setting does", *_settings(document)),
+        *_walked(document),
         shell.section("What the choice is worth", *_worth(document)),
         shell.section("What was asked", shell.facts_table(_asked(document))),
     ]
@@ -156,6 +158,58 @@ def _map(row: Row, measured: str) -> Html:
         "yaxis": {"title": {"text": shell.label(text(row, "y"))}, "type": "category", "automargin": True},
     }
     return shell.chart([trace], layout, caption=f"Median {measured} of the trials in each cell.")
+
+
+def _walked(document: Row) -> list[Html]:
+    """The walk-forward, where there is one: the judging parts as one course, and each window."""
+    found = section(document, "walk_forward")
+    if not found:
+        return []
+    course = section(found, "course")
+    trace: dict[str, object] = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": words(course, "sessions"),
+        "y": _listed(course, "return"),
+        "name": "judging parts",
+    }
+    chart = shell.chart(
+        [trace],
+        {"yaxis": {"title": {"text": "return"}, "tickformat": ".0%"}},
+        caption="Only sessions that had no say in what was chosen for them, one window after the other.",
+    )
+    columns = (
+        Column("Window", right=True),
+        Column("Chosen by"),
+        Column("Judged by"),
+        Column("Values", is_wide=True),
+        *(
+            Column(f"{name.replace('_', ' ')} {part}", right=True)
+            for name in WALKED
+            for part in ("in", "out")
+        ),
+    )
+    cells = []
+    for row in rows(found, "windows"):
+        values, spans = section(row, "values"), [section(row, part) for part in ("inside", "outside")]
+        measured = [section(row, f"measures_{part}") for part in ("inside", "outside")]
+        cells.append(
+            [
+                text(row, "window"),
+                *(f"{text(span, 'from')} to {text(span, 'to')}" for span in spans),
+                text(row, "failure") or ", ".join(f"{name} {text(values, name)}" for name in values),
+                *(shown(name, number(part, name)) for name in WALKED for part in measured),
+            ]
+        )
+    outside, efficiency = section(found, "outside"), number(found, "efficiency")
+    cards = [
+        *(
+            (f"Outside: {name.replace('_', ' ')}", shown(name, number(outside, name)))
+            for name in MEASURED[:4]
+        ),
+        ("Yearly return that is left", None if efficiency is None else f"{efficiency:.0%}"),
+    ]
+    return [shell.section("Walk-forward", shell.cards(cards), chart, shell.table(columns, cells))]
 
 
 def _worth(document: Row) -> list[Html]:
