@@ -1,15 +1,20 @@
 """Verbs of research: gaps, and what became of them; trades, and what they have in common."""
 
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from finagent.cli import render_parity, render_research
 from finagent.cli.failures import usage
-from finagent.cli.invocation import answer, invocation, wait_for
+from finagent.cli.invocation import answer, invocation, tell, wait_for
 from finagent.cli.options import AsJson, Bars, FirstDate, LastDate, Run, Symbols, checked_date
+from finagent.context import SurfaceError
 
+HtmlFile = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Also as a page that needs no network.")
+]
 GAP_WAYS = ("size", "direction", "rvol", "day-rvol", "catalyst", "weekday", "market")
 STATS_WAYS = ("setup", "gap", "hour", "weekday", "catalyst", "exit", "rule-kept")
 
@@ -31,6 +36,7 @@ def gaps(
         str | None,
         typer.Option("--stop", metavar="PCT", help="One R: so far from the open [planning.stop_pct]."),
     ] = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """What became of gaps: how often they filled, how fast, where the day ended, how often R came before the stop."""
@@ -48,6 +54,10 @@ def gaps(
         stop_pct=_percent(stop, "--stop"),
     )
     document = gap_research(call.settings(), call.home, request)
+    if html is not None:
+        from finagent.backtest.pages.research import gaps_page
+
+        _write(html, gaps_page(document))
     answer(document, as_json=as_json, render=render_research.gaps)
 
 
@@ -68,6 +78,7 @@ def stats(
         typer.Option("--from", metavar="DATE", callback=checked_date, help="First session [all]."),
     ] = None,
     last: LastDate = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """What closed trades have in common: win rate, expectancy in R, profit factor, MAE and MFE, with intervals."""
@@ -88,6 +99,10 @@ def stats(
         without=None if without is None else without.lower(),
     )
     document = wait_for(trade_research(call.settings(), call.home, request))
+    if html is not None:
+        from finagent.backtest.pages.research import stats_page
+
+        _write(html, stats_page(document))
     answer(document, as_json=as_json, render=render_research.stats)
 
 
@@ -107,6 +122,19 @@ def parity(
     answer(document, as_json=as_json, render=render_parity.parity)
     if render_parity.has_unexplained(document):
         raise typer.Exit(1)
+
+
+def _write(path: Path, page: str) -> None:
+    """The page as a file of its own; SurfaceError where none can be written."""
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise SurfaceError(
+            f"{path} cannot be written: {error.strerror}",
+            hint="give --html a file you may write",
+            code="file",
+        ) from None
+    tell(f"page: {path}")
 
 
 def one_of(value: str | None, known: tuple[str, ...], option: str) -> None:

@@ -147,6 +147,19 @@ def test_the_page_fits_a_narrow_terminal_and_marks_what_is_small(home: Path) -> 
     assert "nothing to choose" in done.stdout.replace("\n", " ")
 
 
+def test_a_page_is_written_where_it_is_asked_for(
+    home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Beside the answer; a file that cannot be written is one line."""
+    page = tmp_path / "gaps.html"
+    asked_for = ("--from", MINUTES[0], "--to", MINUTES[1], "--by", "direction", "--html")
+    assert told(home, capsys, *asked_for, str(page), "--json")[0] == 0
+    assert "Gaps 2018-02-16 to 2018-03-16" in page.read_text()
+    status, _, err = told(home, capsys, *asked_for, str(tmp_path / "none" / "gaps.html"))
+    assert (status, err.count("\n")) == (1, 1)
+    assert "cannot be written" in err
+
+
 def test_no_gap_is_a_result_too(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A quiet session: one line, exit 0, and a document without groups."""
     quiet = ("--from", "2018-03-12", "--min-gap", "60")

@@ -1,0 +1,96 @@
+"""Research as pages: every group with its interval, drawn by plotly's own schema, harmless whatever the data hold."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from finagent.backtest.pages.research import gaps_page, stats_page
+from tests.unit.backtest.test_pages import EVIL, figures, own_part
+
+RATE = {"rate": 0.5, "low": 0.25, "high": 0.75}
+MEAN = {"mean": -0.5, "low": None, "high": None}
+SOME = {"value": 0.2, "low": 0.1, "high": None}
+GAP_GROUP = {
+    "group": "4 to 6 %", "n": 12, "sessions": 9, "is_small": True, "fill": RATE, "half_fill": RATE,
+    "minutes_to_fill": {"n": 0, "of": 0, "median": None, "low": None, "high": None},
+    "open_to_close_pct": MEAN, "with_gap_pct": MEAN,
+    "before_stop": [{"r": 1, "at_least": 0.25, "at_most": 0.5, "low": 0.1, "high": 0.7, "undecided": 3}],
+}  # fmt: skip
+GAPS: dict[str, Any] = {
+    "from": "2018-02-16", "to": "2018-03-16", "by": "day-rvol", "known": "only after the close", "n": 12,
+    "min_gap_pct": 4.0, "small": 30, "assumptions": ["entry at the opening price itself"], "groups": [GAP_GROUP],
+}  # fmt: skip
+GROUP = {
+    "group": "news", "n": 40, "sessions": 31, "is_small": False, "pnl": "-12.50", "win_rate": {**SOME, "high": 0.4},
+    "expectancy_r": {**SOME, "high": 0.3}, "profit_factor": SOME, "mae_r": SOME, "mfe_r": {"value": None, "low": None},
+}  # fmt: skip
+STATS: dict[str, Any] = {
+    "source": {"kind": "run", "id": "abcd"}, "by": "catalyst", "small": 30, "all": {**GROUP, "group": "all"},
+    "groups": [GROUP], "without": {"rule": "size", "removed": 3, "means": "this is arithmetic"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (
+            gaps_page(GAPS),
+            (
+                "4 to 6 % *",
+                "50 (25 to 75)",
+                "25 to 50 (10 to 70)",
+                "-0.50",
+                "nothing to choose",
+                "fewer than 30",
+            ),
+        ),
+        (
+            stats_page(STATS),
+            (
+                "news",
+                "20 (10 to 40)",
+                "0.20 (0.10 to 0.30)",
+                "0.20 (0.10 to ∞)",
+                "-12.50",
+                "3 trades that broke size",
+            ),
+        ),
+    ],
+    ids=["gaps", "stats"],
+)
+def test_every_group_stands_on_the_page_with_its_interval(page: str, said: tuple[str, ...]) -> None:
+    """In the table as words, in the charts as bars that plotly takes."""
+    import plotly.graph_objects as graphs
+
+    shown = own_part(page)
+    for words in said:
+        assert words in shown, words
+    drawn = figures(page)
+    assert len(drawn) == 2
+    for figure in drawn:
+        graphs.Figure(figure)
+
+
+def test_intervals_are_drawn_around_their_value() -> None:
+    """Half of them filled, between a quarter and three quarters; an end that is not known is not drawn."""
+    fills, moves = figures(gaps_page(GAPS))
+    bars = fills["data"][0]
+    assert (bars["y"], bars["error_y"]["array"], bars["error_y"]["arrayminus"]) == ([50], [25], [25])
+    assert moves["data"][0]["error_y"]["array"] == [0]
+
+
+def test_nothing_found_is_a_page_too() -> None:
+    """No gap, no trade: a line, no chart."""
+    assert not figures(gaps_page({**GAPS, "groups": [], "n": 0}))
+    page = stats_page({**STATS, "groups": [], "all": None, "without": None})
+    assert "No closed trade." in own_part(page)
+
+
+def test_names_from_notes_and_data_stay_texts() -> None:
+    """A rule's name comes from a note, a group's from data: markup in it is shown, never run."""
+    gaps, stats = copy.deepcopy(GAPS), copy.deepcopy(STATS)
+    gaps["groups"][0]["group"] = stats["groups"][0]["group"] = stats["without"]["rule"] = EVIL
+    for page in (gaps_page(gaps), stats_page(stats)):
+        assert "<img" not in own_part(page)
+        assert "<script>alert" not in page
