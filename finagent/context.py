@@ -105,6 +105,12 @@ class Views(Protocol):
     async def jobs_stats(self) -> Document:
         """``{by_status, by_type, oldest_ready_s, dead: [...], attempts, times}``."""
 
+    async def backtests(self, *, limit: int = 50) -> Document:
+        """``{results: [...], stored}`` newest first, without their sessions and trades."""
+
+    async def backtest(self, result_id: str) -> Document:
+        """One stored result, by a unique start of its id or ``last``; SurfaceError when unknown."""
+
     async def verify_journal(self) -> Document:
         """``{entries, valid, first_bad_seq, detail, head, inputs, state, anchor}`` of all that the journal holds."""
 
@@ -184,7 +190,13 @@ class Commands(Protocol):
         """Runs a scheduled, dead or cancelled job again now."""
 
     async def cancel_job(self, job_id: int, *, identity: str) -> CommandResult:
-        """Cancels a job that waits; code ``not_cancelled`` for one that runs or is over."""
+        """Cancels a job that waits, or a backtest that runs; code ``not_cancelled`` for any other."""
+
+    async def backtest(self, asked: Mapping[str, Json], *, identity: str) -> CommandResult:
+        """Queues a backtest: ``first``, ``last``, ``bars``, ``engine``, ``check``, ``symbols``, ``at``, ``settings``.
+
+        ``settings`` lays values over the agent's by section; codes queued, known; SurfaceError for a wrong question.
+        """
 
     async def redrive_jobs(self, type: str | None, *, identity: str) -> CommandResult:
         """Puts all dead jobs (of one type) back to ready."""

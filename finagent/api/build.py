@@ -6,6 +6,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from finagent.api.approvals import approvals_router
+from finagent.api.backtests import backtests_router
 from finagent.api.callers import Callers, OnRefused
 from finagent.api.control import control_router
 from finagent.api.guard import Guard
@@ -18,7 +19,7 @@ from finagent.api.reads import reads_router
 from finagent.api.tickets import tickets_router
 from finagent.context import ApplicationContext
 
-MODULES = ("health", "metrics", "reads", "approvals", "tickets", "control", "jobs")
+MODULES = ("health", "metrics", "reads", "approvals", "tickets", "control", "jobs", "backtests")
 PREFIX = "/api/v1"
 
 
@@ -53,6 +54,7 @@ def create_api(
         "tickets": (PREFIX, lambda: tickets_router(context)),
         "control": (PREFIX, lambda: control_router(context)),
         "jobs": (PREFIX, lambda: jobs_router(context)),
+        "backtests": (PREFIX, lambda: backtests_router(context)),
     }
     for name in MODULES:
         if name in modules:

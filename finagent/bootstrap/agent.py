@@ -81,6 +81,7 @@ class Agent:
             engine.world.symbols,
             lambda: engine.supervisor is not None,
             ByHand(engine) if engine.is_by_hand else None,
+            engine.backtests,
         )
         self.context = ApplicationContext(views=views, commands=commands, home=str(home), version=__version__)
         self.flags = FlagWatch(home, self.control, engine.ticker)

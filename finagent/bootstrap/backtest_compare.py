@@ -7,7 +7,7 @@ from decimal import Decimal
 from finagent.bootstrap.backtest_report import summary_of
 from finagent.context import Document, Json
 
-ASKED = ("from", "to", "bars", "engine", "symbols", "dataset_id", "version", "assumptions")
+ASKED = ("from", "to", "bars", "engine", "symbols", "at", "dataset_id", "version", "assumptions")
 SIZES = frozenset({"quantity", "fees", "pnl", "exits", "slippage_bps"})
 """Fields of a trade that follow from its size, given the same prices."""
 

@@ -65,7 +65,12 @@ class Request:
 
 
 def backtest(
-    settings: Settings, home: Path, request: Request, *, progress: Progress | None = None
+    settings: Settings,
+    home: Path,
+    request: Request,
+    *,
+    progress: Progress | None = None,
+    building: Callable[[str], None] | None = None,
 ) -> Document:
     """Test the rules of the settings on the home's stored bars, and keep the result under ``reports/backtests``.
 
@@ -83,7 +88,7 @@ def backtest(
     bars = Bars(request.bars)
     wanted = tuple(sorted({symbol.upper() for symbol in request.symbols})) or None
     with refused():
-        dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS)
+        dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS, told=building)
         result = run_backtest(
             dataset,
             replace(parameters(settings), symbols=wanted),
@@ -100,16 +105,19 @@ def backtest(
         **report(result, bars=bars, elapsed_ms=elapsed_ms),
         "version": __version__,
         "symbols": [*(wanted or ())],
-        "settings": _settings(settings, request),
+        "at": request.at,
+        "settings": settings_document(settings),
     }
     folder = keep(home, document, result)
     return {**document, "folder": str(folder), "report": str(folder / REPORT)}
 
 
-def _settings(settings: Settings, request: Request) -> Document:
-    """The settings that a result follows, by section: none of them is a secret."""
-    kept = settings.model_dump(mode="json", include=set(SECTIONS))
-    return {**kept, **({"scan": {**kept["scan"], "at": request.at}} if request.at else {})}
+def settings_document(settings: Settings) -> Document:
+    """The settings that a result follows, by section: none of them is a secret, none only says who computes."""
+    kept: Document = settings.model_dump(
+        mode="json", include=set(SECTIONS), exclude={"backtest": {"workers", "memory_mb"}}
+    )
+    return kept
 
 
 @contextlib.contextmanager

@@ -2,9 +2,11 @@
 
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.views_values import maybe_instant
+from finagent.bootstrap.backtest_jobs import BacktestDesk
 from finagent.bootstrap.by_hand import ByHand
 from finagent.bootstrap.readers import SurfaceViews
 from finagent.context import CommandResult, ExitCode, Json, SurfaceError
@@ -46,6 +48,7 @@ class EngineCommands:
         symbols: Callable[[], Collection[str]],
         is_running: Callable[[], bool],
         by_hand: ByHand | None = None,
+        backtests: BacktestDesk | None = None,
     ) -> None:
         self._approvals = approvals
         self._control = control
@@ -55,6 +58,7 @@ class EngineCommands:
         self._symbols = symbols
         self._is_running = is_running
         self._by_hand = by_hand
+        self._backtests = backtests
 
     async def approve(
         self,
@@ -250,7 +254,20 @@ class EngineCommands:
         if is_done:
             await self._control.record("job_cancelled", str(job_id), {"by": identity})
             return CommandResult(code="cancelled", message=f"Job {job_id} is cancelled: it will not run.")
+        if self._backtests is not None and self._backtests.cancel(job_id, identity):
+            await self._control.record("job_cancelled", str(job_id), {"by": identity})
+            return CommandResult(code="cancelling", message=f"Job {job_id} runs and is told to end.")
         return await self._not_done(job_id, "not_cancelled", "only one that waits can be cancelled")
+
+    async def backtest(self, asked: Mapping[str, Json], *, identity: str) -> CommandResult:
+        if self._backtests is None:
+            raise SurfaceError("a run takes no backtests", hint="ask the agent of a home", code="not_here")
+        found = await self._backtests.publish(asked)
+        if self._is_running():
+            return found
+        return replace(
+            found, message=f"{found.message} No agent runs here: finagent orchestrate computes it."
+        )
 
     async def _not_done(self, job_id: int, code: str, rule: str) -> CommandResult:
         job = await self._queue.get(job_id)

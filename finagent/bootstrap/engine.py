@@ -16,6 +16,7 @@ from finagent.adapters.sqlite.faults import error_code, is_full
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.store import SqliteStore
 from finagent.bootstrap import rules
+from finagent.bootstrap.backtest_jobs import BacktestDesk, job_types
 from finagent.bootstrap.desk import risk_desk
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
@@ -104,6 +105,9 @@ class EngineOptions:
 class Engine:
     """Everything of one database that runs; built by ``open_engine``."""
 
+    supervisor: Supervisor | None = None
+    backtests: BacktestDesk | None = None
+
     def __init__(
         self,
         settings: Settings,
@@ -121,7 +125,7 @@ class Engine:
         self.database, self.clock, self.ticker, self.metrics = database, clock, ticker, metrics
         self.emergency: EmergencyDesk | None = None
         self.full_disk: FullDiskDesk | None = None
-        self.types, self.profile = rules.job_types(), profile
+        self.types, self.profile = job_types(settings, is_virtual=options.is_virtual), profile
         self.start_equity_e8 = rules.start_equity_e8(settings)
         self.queue = SqliteJobQueue(
             database,
@@ -173,7 +177,7 @@ class Engine:
         if not options.is_virtual:
             self.emergency = self._desk()
             self.full_disk = self._full_disk_desk()
-        self.supervisor: Supervisor | None = None
+            self.backtests = BacktestDesk(self.queue, settings, options.path, ticker)
 
     @property
     def is_outside(self) -> bool:
@@ -206,6 +210,8 @@ class Engine:
             self.processor.worker(contract, self._held_back(contract, self._recorded(handler)))
             for contract, handler in self._services()
         ]
+        if self.backtests is not None:
+            extra = (*extra, *self.backtests.services(self.processor))
         unserved = self.processor.unserved_types()
         if unserved:
             raise RuntimeError(f"no service consumes {', '.join(unserved)}: wire one in engine.py")

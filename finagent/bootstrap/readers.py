@@ -11,6 +11,8 @@ from finagent.adapters.brokers.manual import read_plan_tickets, read_tickets
 from finagent.adapters.sqlite.database import Database, DatabaseMissingError
 from finagent.adapters.sqlite.views import SqliteViews, UnknownRecordError, ViewFacts
 from finagent.bootstrap import rules
+from finagent.bootstrap.backtest_jobs import with_progress
+from finagent.bootstrap.backtest_store import list_results, load_result
 from finagent.bootstrap.by_hand import tickets_document
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.engine import Engine
@@ -54,9 +56,17 @@ class SurfaceViews(SqliteViews):
         return tickets_document(found, of_plans, broker=self._facts.broker, every=every)
 
     async def job(self, job_id: int) -> Document:
-        """One job."""
+        """One job, with how far it is where it computes."""
         with _shown():
-            return await super().job(job_id)
+            return with_progress(Path(self._facts.home))(await super().job(job_id))
+
+    async def backtests(self, *, limit: int = 50) -> Document:
+        """Stored results."""
+        return await asyncio.to_thread(list_results, Path(self._facts.home), limit=limit)
+
+    async def backtest(self, result_id: str) -> Document:
+        """One of them."""
+        return await asyncio.to_thread(load_result, Path(self._facts.home), result_id)
 
     async def candidates(self, *, session: str | None = None, tick: str | None = None) -> Document:
         """One scan tick."""

@@ -1,5 +1,6 @@
 """Settings become the frozen values that domain and services work with."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -161,9 +162,10 @@ def schedule_rules(settings: Settings, *, at: str | None = None) -> ScheduleRule
     )
 
 
-def job_types() -> JobTypes:
-    """Every step with its priority; what is at the broker keeps trying far longer than what only decides.
+def job_types(others: Mapping[str, JobPolicy] | None = None) -> JobTypes:
+    """Every step with its priority, and ``others`` that are none of the day.
 
+    What is at the broker keeps trying far longer than what only decides.
     A send must outlive its order's time to live, or a doubtful order would never be known as unknown.
     """
     patient = (
@@ -191,6 +193,7 @@ def job_types() -> JobTypes:
             )
             for step, priority in PRIORITY.items()
         }
+        | dict(others or {})
     )
 
 

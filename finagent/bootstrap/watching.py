@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from finagent.adapters.sqlite.watch import QueueWatch
+from finagent.bootstrap.backtest_jobs import with_progress
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.homes import database_path, stored_clock
 from finagent.bootstrap.readers import open_stored
@@ -26,6 +27,10 @@ def watch_queue(home: Path, run: str | None = None) -> Callable[[], Awaitable[Do
             with reading(path):
                 clock = await stored_clock(home, database, run)
                 document = await database.read_fn(lambda conn: watch.look(conn, now_ms=clock.now_ms()))
+            running = document["running"]
+            if isinstance(running, list) and run is None:
+                shown = with_progress(home)
+                document["running"] = [shown(row) if isinstance(row, dict) else row for row in running]
             return {**document, "wal_bytes": database.wal_bytes(), "database_bytes": path.stat().st_size}
         finally:
             await database.close()

@@ -2,20 +2,41 @@
 
 import gc
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from finagent.cli import render_backtest, render_backtests
 from finagent.cli.failures import usage
-from finagent.cli.invocation import answer, invocation, tell
+from finagent.cli.invocation import (
+    Action,
+    Invocation,
+    act,
+    answer,
+    answer_result,
+    identity,
+    invocation,
+    tell,
+)
 from finagent.cli.options import AsJson, At, Bars, LastDate, Limit, Symbols, checked_date
 from finagent.cli.progress import Progress, steps
+
+if TYPE_CHECKING:
+    from finagent.bootstrap.backtests import Request
+    from finagent.context import Json
 
 ENGINES = ("kernel", "reference")
 LINES = 20
 """So many lines of progress at most where nobody watches a bar grow."""
-OF_A_RUN = ("first", "last", "bars", "symbols", "at", "engine", "check")
+OPTIONS = {
+    "first": "--from",
+    "last": "--to",
+    "symbols": "--symbol",
+    "as_json": "--json",
+    "is_queued": "--queue",
+}
+"""The flags that are called otherwise than their parameters."""
+OF_A_RUN = ("first", "last", "bars", "symbols", "at", "engine", "check", "is_queued")
 """Options that make no sense before ``list``, ``show`` and ``compare``."""
 
 app = typer.Typer(
@@ -54,6 +75,9 @@ def backtest(
             "--check", metavar="N", min=0, help="So many of the kernel's sessions once more by the reference."
         ),
     ] = 0,
+    is_queued: Annotated[
+        bool, typer.Option("--queue", help="Leave it to the agent: a job, see finagent jobs watch.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rules tested on stored bars, with the trades that a replay would make; no agent, no database."""
@@ -77,6 +101,9 @@ def backtest(
         symbols=tuple(symbols or ()),
         at=at,
     )
+    if is_queued:
+        _queue(call, request, as_json=as_json)
+        return
     gc.set_threshold(50_000, 20, 20)  # a run keeps nearly all that it makes: looking for waste finds none
     with steps("backtest", sys.stderr) as progress:
         told = progress if sys.stderr.isatty() else spared(progress)
@@ -88,6 +115,29 @@ def backtest(
         raise typer.Exit(1)
 
 
+def _queue(call: Invocation, request: "Request", *, as_json: bool) -> None:
+    """The same question as a job of the agent's, under the settings of this call."""
+    from finagent.bootstrap.backtests import settings_document
+
+    asked: dict[str, Json] = {
+        "first": request.first,
+        "last": request.last,
+        "bars": request.bars,
+        "engine": request.engine,
+        "check": request.check,
+        "symbols": [*request.symbols],
+        "at": request.at,
+        "settings": settings_document(call.settings()),
+    }
+    who = identity()
+    action = Action(
+        path="backtests",
+        body={**asked, "identity": who},
+        carry_out=lambda commands: commands.backtest(asked, identity=who),
+    )
+    answer_result(act(call, action), as_json=as_json)
+
+
 def _refuse_options(context: typer.Context) -> None:
     """Options of a run before another verb would do nothing: say so."""
     given = [
@@ -97,8 +147,7 @@ def _refuse_options(context: typer.Context) -> None:
     ]
     if given:
         verb = context.invoked_subcommand
-        options = {"first": "--from", "last": "--to", "symbols": "--symbol", "as_json": "--json"}
-        name = options.get(given[0], f"--{given[0]}")
+        name = OPTIONS.get(given[0], f"--{given[0]}")
         raise usage(
             f"{name} stands before {verb}, which is no run",
             f"finagent backtest {verb} --help shows what it takes; options stand behind it",

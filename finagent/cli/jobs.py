@@ -136,7 +136,7 @@ def watch(
 
 @app.command("cancel")
 def cancel(context: typer.Context, job_ids: JobIds, dry_run: DryRun = False, as_json: AsJson = False) -> None:
-    """Cancel jobs that wait; one that runs goes on. Exit 1 if any was not cancelled."""
+    """Cancel jobs that wait, and backtests that run; another one that runs goes on. Exit 1 if any was not cancelled."""
     if dry_run:
         _intend("cancel", f"cancel {_named(job_ids)}", job_ids, as_json=as_json)
         return

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from finagent.cli.fields import clean, counts, number, rows, section, text
 from finagent.cli.page import UNKNOWN, Column, Page, wrap
-from finagent.cli.values import moment, quantity, seconds
+from finagent.cli.values import moment, quantity, seconds, share
 from finagent.context import Document
 
 STAMP = "%m-%d %H:%M:%S"
@@ -79,6 +79,7 @@ def job(document: Document, page: Page) -> str:
         ("Finished", _when(document, "finished_at")),
         ("Deadline", _when(document, "deadline_at")),
         ("Lease", _lease(section(document, "lease"))),
+        ("Progress", how_far(document)),
         ("Trace", text(document, "trace_id")),
         ("Parent", _kin(section(document, "parent"))),
     ]
@@ -289,6 +290,7 @@ def _running(document: Document, page: Page) -> str:
         Column("Type"),
         Column("For", right=True),
         Column("Tries", right=True, rank=1),
+        Column("Progress", rank=1),
         Column("Key", rank=2, flexible=True, is_cut=True),
     )
     found = rows(document, "running")
@@ -298,11 +300,18 @@ def _running(document: Document, page: Page) -> str:
             text(row, "type"),
             span(number(row, "running_s")),
             _tries(row),
+            how_far(row),
             text(row, "idempotency_key"),
         ]
         for row in found[:RUNNING_SHOWN]
     ]
     return page.table(columns, cells) + _rest(found, RUNNING_SHOWN)
+
+
+def how_far(row: Document) -> str:
+    """The newest report of a job that computes, empty for any other."""
+    told = section(row, "progress")
+    return f"{share(number(told, 'fraction'))} {text(told, 'text')}".strip() if told else ""
 
 
 def _failed(document: Document, page: Page) -> str:

@@ -305,6 +305,8 @@ class Backtest(Section):
     """Assumptions of research runs."""
 
     open_slippage_bps: BasisPoints = Decimal("20")
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    memory_mb: Annotated[int, Field(ge=128, le=1_048_576)] = 1_024
 
 
 class Notify(Section):
@@ -318,7 +320,9 @@ class Api(Section):
 
     host: Literal["127.0.0.1", "0.0.0.0"] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
-    modules: tuple[Literal["health", "metrics", "reads", "approvals", "tickets", "control", "jobs"], ...] = (
+    modules: tuple[
+        Literal["health", "metrics", "reads", "approvals", "tickets", "control", "jobs", "backtests"], ...
+    ] = (
         "health",
         "metrics",
         "reads",
@@ -326,6 +330,7 @@ class Api(Section):
         "tickets",
         "control",
         "jobs",
+        "backtests",
     )
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
 

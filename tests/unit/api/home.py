@@ -1,6 +1,6 @@
 """A home in memory: the ports Views and Commands over the documents of a day."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from finagent.api.callers import Callers
 from finagent.context import (
@@ -9,6 +9,7 @@ from finagent.context import (
     CommandResult,
     Document,
     ExitCode,
+    Json,
     SurfaceError,
 )
 from finagent.queue.query import JobQuery, QueryError, checked_statuses
@@ -21,6 +22,9 @@ Calls = list[tuple[object, ...]]
 def callers_of(local: str, *, book: TokenBook | None = None) -> Callers:
     """Whoever has this token is the home's own command line."""
     return Callers(local_hash=hash_of(local), book=book)
+
+
+RESULT = "0123456789abcdef"
 
 
 class MemoryViews:
@@ -96,6 +100,14 @@ class MemoryViews:
     async def jobs_stats(self) -> Document:
         return documents.STATS
 
+    async def backtests(self, *, limit: int = 50) -> Document:
+        return {"results": [{"result_id": RESULT}][:limit], "stored": 1}
+
+    async def backtest(self, result_id: str) -> Document:
+        if result_id != "last" and not RESULT.startswith(result_id):
+            raise SurfaceError(f"no result {result_id}", code="unknown_id")
+        return {"result_id": RESULT}
+
     async def verify_journal(self) -> Document:
         return {"entries": 2, "valid": True, "first_bad_seq": None, "detail": ""}
 
@@ -169,6 +181,9 @@ class MemoryCommands:
 
     async def note(self, text: str, *, ref: str, identity: str) -> CommandResult:
         return self._done("noted", text, ref, identity)
+
+    async def backtest(self, asked: Mapping[str, Json], *, identity: str) -> CommandResult:
+        return self._done("queued", dict(asked), identity)
 
     async def retry_job(self, job_id: int, *, identity: str) -> CommandResult:
         return self._done("retried", job_id)

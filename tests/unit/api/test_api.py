@@ -71,6 +71,10 @@ READS = [
     "jobs",
     "jobs/stats",
     "jobs/12",
+    "backtests",
+    "backtests?limit=1",
+    "backtests/last",
+    "backtests/0123",
 ]
 
 
@@ -99,6 +103,7 @@ WRITES = [
     ("jobs/12/retry", {}, "retried"),
     ("jobs/12/cancel", {}, "cancelled"),
     ("jobs/redrive", {"type": "send"}, "redriven"),
+    ("backtests", {"first": "2018-02-16", "settings": {"planning": {"target_r": 2}}}, "queued"),
 ]
 
 
@@ -110,6 +115,32 @@ async def test_writing_route_carries_out_its_command(
     assert reply.status_code == 200, reply.text
     assert reply.json()["code"] == code
     assert surface.commands.calls[0][0] == code
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"first": "16.2.2018"},
+        {"first": "2018-02-16", "bars": "weekly"},
+        {"first": "2018-02-16", "engine": "steam"},
+        {"first": "2018-02-16", "check": -1},
+        {"first": "2018-02-16", "at": "25:00"},
+        {"first": "2018-02-16", "symbols": ["nvda!"]},
+        {"first": "2018-02-16", "settings": {"planning": 2}},
+        {"first": "2018-02-16", "to": "2018-02-16"},
+    ],
+)
+async def test_wrong_backtest_reaches_no_command(surface: Surface, body: dict[str, object]) -> None:
+    """A problem that names the field."""
+    reply = await surface.http.post("/api/v1/backtests", json=body)
+    assert reply.status_code == 422, reply.text
+    assert surface.commands.calls == []
+
+
+async def test_unknown_result_is_not_found(surface: Surface) -> None:
+    assert (await surface.http.get("/api/v1/backtests/ffff")).status_code == 404
+    assert (await surface.http.get("/api/v1/backtests/..%2Fsecrets")).status_code in (404, 422)
 
 
 async def test_filters_of_jobs_reach_the_views(surface: Surface) -> None:
