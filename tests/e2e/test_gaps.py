@@ -12,7 +12,6 @@ import pytest
 from finagent.bootstrap.gap_research import GapRequest, gap_research
 from finagent.cli.root import run
 from finagent.settings import load_settings
-from tests.e2e.commands import finagent
 from tests.e2e.independent.market import RawMarket
 
 STOP = Fraction(3, 100)
@@ -136,15 +135,16 @@ def told(home: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
     return status, printed.out, printed.err
 
 
-def test_the_page_fits_a_narrow_terminal_and_marks_what_is_small(home: Path) -> None:
+def test_the_page_fits_a_narrow_terminal_and_marks_what_is_small(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Forty columns; few gaps are marked, what is known only after the close is said."""
-    done = finagent(
-        home, "gaps", "--from", MINUTES[0], "--to", MINUTES[1], "--by", "day-rvol", COLUMNS="40", NO_COLOR="1"
-    )
-    assert done.returncode == 0, done.stderr
-    assert max(map(len, done.stdout.splitlines())) <= 40
-    assert "* fewer than 30" in done.stdout
-    assert "nothing to choose" in done.stdout.replace("\n", " ")
+    monkeypatch.setenv("COLUMNS", "40")
+    status, page, err = told(home, capsys, "--from", MINUTES[0], "--to", MINUTES[1], "--by", "day-rvol")
+    assert status == 0, err
+    assert max(map(len, page.splitlines())) <= 40
+    assert "* fewer than 30" in page
+    assert "nothing to choose" in page.replace("\n", " ")
 
 
 def test_a_page_is_written_where_it_is_asked_for(

@@ -344,6 +344,7 @@ def test_a_session_that_nobody_answered_is_explained_by_that(
     assert "trade" in {each["stage"] for each in document["differences"] if each["kind"] == "only_backtest"}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("environment", "at", "note"),
     [
