@@ -190,6 +190,8 @@ class Exchange:
         found = self._by_hand(symbol, quantity_e4, order_id, session)
         if quantity_e4 > 0:
             self.external_e4[symbol] += quantity_e4
+        else:  # nobody can tell by whose shares were sold: what is not the agent's goes first, as its books say
+            self.external_e4[symbol] -= min(max(self.external_e4[symbol], 0), -quantity_e4)
         self._fill(found, abs(quantity_e4), self.price_e4(symbol, session, now_ms))
         return True
 
