@@ -22,6 +22,7 @@ from finagent.domain.planning_rules import PlanningRules
 from finagent.domain.setups import Setup
 from tests.conformance.made_up import MadeUp, MadeUpCalendar
 from tests.conformance.trading import DAY, FREE, NEXT_DAY, lines, until_close, with_bars
+from tests.kernel.minute_world import minute_cases
 from tests.kernel.world import PATIENT, Case, cases, dataset_of, tables
 
 LATER = "2018-02-08"
@@ -64,6 +65,24 @@ def test_machine_code_is_the_kernel_as_it_is_written(case: Case) -> None:
             as_written = engine.play_one(*given_tables, is_compiled=False)
             for name in ("states", "gains", "tallies", "kept", "fills"):
                 assert np.array_equal(getattr(compiled, name), getattr(as_written, name)), name
+
+
+@settings(PATIENT, max_examples=6)
+@given(minute_cases())
+def test_machine_code_is_the_kernel_as_it_is_written_on_minutes(case: Case) -> None:
+    """The same where days on minutes and on daily bars alternate."""
+    pytest.importorskip("numba")
+    with dataset_of(case) as dataset:
+        for number in range(len(case.asked)):
+            given_tables = tables(case, dataset, number, Bars.AUTO)
+            compiled = engine.play_one(*given_tables, is_compiled=True)
+            as_written = engine.play_one(*given_tables, is_compiled=False)
+            for name in ("states", "gains", "tallies", "kept", "fills"):
+                assert np.array_equal(getattr(compiled, name), getattr(as_written, name)), name
+            many = engine.play_many(
+                given_tables[0], np.asarray([given_tables[1]] * 2), [given_tables[2]] * 2, is_compiled=True
+            )
+            assert many.gains.tolist() == [as_written.gains[0].tolist()] * 2
 
 
 @settings(PATIENT, max_examples=4)
