@@ -57,12 +57,20 @@ DAILY_MUTANTS = {
         "width = min(width, row[c.ATR] * p[c.STOP_ATR])",
         "width = max(width, row[c.ATR] * p[c.STOP_ATR])",
     ),
-    "the day's loss is no cap": Mutant("choosing", "if room >= 0:", "if room < 0:"),
+    "the day's loss is no cap": Mutant(
+        "choosing", "if room >= 0 and (not is_small", "if room < 0 and (not is_small"
+    ),
     "exposure counts from nothing": Mutant(
-        "choosing", "p[c.MAX_EXPOSURE]) - notional_e8", "p[c.MAX_EXPOSURE])"
+        "choosing",
+        "most_e8 = min(most_e8, share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8)",
+        "most_e8 = min(most_e8, share_floor(capital, p[c.MAX_EXPOSURE]))",
     ),
     "one position too many": Mutant(
-        "choosing", "if positions >= p[c.MOST_POSITIONS] or", "if positions > p[c.MOST_POSITIONS] or"
+        "choosing",
+        "if positions >= p[c.MOST_POSITIONS] or trades >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:\n"
+        "        return 0",
+        "if positions > p[c.MOST_POSITIONS] or trades >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:\n"
+        "        return 0",
     ),
     "orders of a minute uncounted": Mutant(
         "playing", "orders += 1 if plans[other][c.P_STATE] == c.EXECUTED else 0", "orders += 0"

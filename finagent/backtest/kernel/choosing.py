@@ -18,6 +18,8 @@ from finagent.backtest.kernel.compiling import compiled
 MAX_PRICE_E4 = 10**11
 MAX_QUANTITY_E4 = 10**13
 MIN_MARGIN_E8 = 2_000 * 10**8
+MOST_PRODUCT = 2**30
+"""The product of two numbers up to this leaves room for a ratio."""
 
 
 @compiled
@@ -164,12 +166,35 @@ def size(
         quantity = min(quantity, share_floor(row[c.ADV_SHARES] * SHARE_E4, p[c.MAX_ADV_SHARE]))
     if p[c.MAX_EXPOSURE] >= 0:
         most_e8 = min(most_e8, share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8)
-    quantity = min(quantity, affordable(most_e8, cost))
+    is_small = max(quantity, price, risk) <= MOST_PRODUCT
+    if not is_small or notional(row, p, quantity) > most_e8:  # what fits needs no division
+        quantity = min(quantity, affordable(most_e8, cost))
     room = loss_limit(p[c.FLATTEN_SHARE], p[c.FLATTEN_E8], equity_e8)
-    if room >= 0:
+    if room >= 0 and (not is_small or worst_case(plan, p, quantity) > room - worst_e8):
         quantity = min(quantity, affordable(room - worst_e8, risk * (RATIO + p[c.EXTRA_R])))
     lot = max(p[c.LOT], SHARE_E4) if is_short else p[c.LOT]
-    return quantity // lot * lot
+    return quantity // SHARE_E4 * SHARE_E4 if lot == SHARE_E4 else quantity // lot * lot
+
+
+@compiled
+def still_fits(
+    plan: list[int],
+    p: list[int],
+    equity_e8: int,
+    funds_e8: int,
+    taken: tuple[int, int, int, int, int],
+) -> bool:
+    """Whether a sized plan keeps its quantity when others take this much: what it takes is the least that buys it."""
+    notional_e8, worst_e8, positions, trades, orders = taken
+    if positions >= p[c.MOST_POSITIONS] or trades >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:
+        return False
+    capital = max(equity_e8, 0)
+    if p[c.BANKROLL] >= 0:
+        capital = min(capital, p[c.BANKROLL])
+    if p[c.MAX_EXPOSURE] >= 0:
+        funds_e8 = min(funds_e8, share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8)
+    room = loss_limit(p[c.FLATTEN_SHARE], p[c.FLATTEN_E8], equity_e8)
+    return plan[c.P_NOTIONAL] <= funds_e8 and (room < 0 or plan[c.P_WORST] <= room - worst_e8)
 
 
 @compiled

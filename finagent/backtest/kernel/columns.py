@@ -76,22 +76,18 @@ CANDIDATES, PLANS, SHORT_PLANS, APPROVED, ORDERS, FILLS, TRADES, WINS, FEES, GAI
 TALLY_WIDTH = 11
 
 # ---------------------------------------------------------------- a plan under way (of the day)
-(
-    P_ROW, P_SCORE, P_STOP, P_TARGET, P_RISK, P_QUANTITY, P_NOTIONAL, P_WORST, P_STATE,
-    P_SEEN, P_SEEN_TAKEN, P_SEEN_WORST, P_SEEN_OTHERS,
-) = range(13)  # fmt: skip
-"""``P_SEEN``: the quantity that risk allowed when others reserved this much; the same question has this answer."""
+P_ROW, P_SCORE, P_STOP, P_TARGET, P_RISK, P_QUANTITY, P_NOTIONAL, P_WORST, P_STATE = range(9)
 (
     P_KEPT, P_BAR, P_LEFT, P_FILLED, P_HELD, P_GONE, P_IN, P_OUT, P_FEES, P_LEVEL, P_IS_TRIGGERED, P_GENERATION,
     P_STOPS, P_EXIT, P_REASON, P_BEST, P_IS_SEEN, P_SINCE, P_MARK, P_DUE, P_IS_AMBIGUOUS, P_UNTIL, P_MOVE, P_IS_TIME_UP,
     P_WAS_HELD,
-) = range(13, 38)  # fmt: skip
+) = range(9, 34)  # fmt: skip
 """On minutes: its place among the kept, its next bar; what of the entry still works, was filled, is held, has left; the
 money of both sides and the fees; the stop's price, whether it has become a market order, its generation and how many
 there were; a closing order's quantity and reason; the best price and whether it was looked at; the minute of the entry;
 the newest price; when the entry ends in ms; the minute of the last exit; where the stop is to go, whether the time is
 up, and whether it was held before this minute."""
-PLAN_WIDTH = 38
+PLAN_WIDTH = 34
 NO_PLAN, PENDING, APPROVED_PLAN, EXECUTED, CLOSED_PLAN, NOT_FILLED = range(6)
 
 # ---------------------------------------------------------------- what is kept of an executed plan, and of a fill

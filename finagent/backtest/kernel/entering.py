@@ -5,7 +5,7 @@ All of it happens at the instant of the scan, at the price that it saw; what ear
 
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.arithmetic import share_ceil
-from finagent.backtest.kernel.choosing import draw_up, may_leave, size
+from finagent.backtest.kernel.choosing import draw_up, may_leave, size, still_fits
 from finagent.backtest.kernel.compiling import compiled
 from finagent.backtest.kernel.looking import choose_at
 from finagent.backtest.kernel.playing import reserve, unsettled, write_down
@@ -191,6 +191,8 @@ def _again(
     if p[c.IS_CASH_SETTLED] == 1:
         funds = min(funds, max(money[1] - taken, 0))
     besides = (held[0] + taken, held[1] + worst, held[2] + others, held[3] + others, orders)
+    if still_fits(plan, p, state[c.EQUITY], funds, besides):
+        return plan[c.P_QUANTITY]
     quantity = size(plan, rows[plan[c.P_ROW]], p, state[c.EQUITY], funds, besides, now)
     return min(quantity, plan[c.P_QUANTITY])
 

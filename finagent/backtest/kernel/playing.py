@@ -5,7 +5,16 @@ what the others reserve; then the open, the day, the close.
 """
 
 from finagent.backtest.kernel import columns as c
-from finagent.backtest.kernel.choosing import choose, draw_up, may_leave, notional, reach, size, worst_case
+from finagent.backtest.kernel.choosing import (
+    choose,
+    draw_up,
+    may_leave,
+    notional,
+    reach,
+    size,
+    still_fits,
+    worst_case,
+)
 from finagent.backtest.kernel.compiling import compiled
 from finagent.backtest.kernel.filling import carry
 
@@ -129,7 +138,6 @@ def _decide(
         if p[c.IS_CASH_SETTLED] == 1:
             funds = min(funds, settled - taken)
         quantity = size(plan, row, p, equity, funds, (taken, worst, others, others, 0), equity)
-        _remember(plan, quantity, taken, worst, others)
         if quantity == 0:
             plan[c.P_STATE] = c.NO_PLAN
             continue
@@ -163,25 +171,15 @@ def _again(
             worst += plans[other][c.P_WORST]
             others += 1
             orders += 1 if plans[other][c.P_STATE] == c.EXECUTED else 0
-    plan = plans[place]
-    if orders < p[c.MOST_ORDERS] and (
-        plan[c.P_SEEN_TAKEN] == taken and plan[c.P_SEEN_WORST] == worst and plan[c.P_SEEN_OTHERS] == others
-    ):
-        return min(plan[c.P_SEEN], plan[c.P_QUANTITY])
     funds = max(equity - taken, 0)
     if p[c.IS_CASH_SETTLED] == 1:
         funds = min(funds, max(equity - unsettled(day, state) - taken, 0))
+    plan = plans[place]
     held = (taken, worst, others, others, orders)
+    if still_fits(plan, p, equity, funds, held):
+        return plan[c.P_QUANTITY]
     quantity = size(plan, rows[plan[c.P_ROW]], p, equity, funds, held, equity)
-    if orders < p[c.MOST_ORDERS]:
-        _remember(plan, quantity, taken, worst, others)
     return min(quantity, plan[c.P_QUANTITY])
-
-
-@compiled
-def _remember(plan: list[int], quantity: int, taken: int, worst: int, others: int) -> None:
-    plan[c.P_SEEN], plan[c.P_SEEN_OTHERS] = quantity, others
-    plan[c.P_SEEN_TAKEN], plan[c.P_SEEN_WORST] = taken, worst
 
 
 @compiled
