@@ -26,7 +26,7 @@ from finagent.backtest.search.trials import Journal, State, Trial, as_line
 from finagent.domain.gap import GapRules
 from finagent.domain.market import Session
 from finagent.runtime.append_log import AppendLog
-from tests.conformance.trading import DAY, FREE, NEXT_DAY, lines
+from tests.conformance.trading import DAY, FREE, NEXT_DAY, lines, market, until_close, with_bars
 from tests.kernel.test_engine import LATER, three_days
 from tests.search.killed import BATCH
 from tests.search.world import make, search, study
@@ -115,7 +115,7 @@ def test_one_and_two_workers_give_the_same_bytes(tmp_path: Path, monkeypatch: py
     study(tmp_path, asked)
     monkeypatch.setattr(playing, "WORTH_WORKERS", 0)
     study(tmp_path, asked, name="kernel", workers=2)
-    monkeypatch.setattr(Player, "has_minutes", lambda self, sessions: True)
+    monkeypatch.setattr(Player, "_is_declared", lambda self, rules, has_minutes: False)
     study(tmp_path, asked, name="reference", workers=2)
     assert journal_of(tmp_path) == journal_of(tmp_path, "kernel") == journal_of(tmp_path, "reference")
 
@@ -125,6 +125,27 @@ def test_a_journal_of_other_sets_is_refused(tmp_path: Path) -> None:
     study(tmp_path, search("sobol", 4))
     with pytest.raises(BacktestError, match="trial 0 of the journal tried another set"):
         study(tmp_path, replace(search("sobol", 4), seed=8))
+
+
+@pytest.mark.parametrize("is_quoted", [False, True])
+def test_minutes_are_swept_where_the_kernel_plays_them_and_played_alone_elsewhere(
+    tmp_path: Path, is_quoted: bool
+) -> None:
+    """A day that falls through its stop; with a quote in it the kernel leaves it, and the next sets are not offered."""
+    stored = until_close(with_bars(market(), ("09:40", 104, 104, 102, 102)), 102, first="09:41")
+    if is_quoted:
+        stored.quote(DAY, "AAA", "09:30", "104.99", "105.01")
+    dataset = stored.dataset(tmp_path)
+    days = dataset.between(DAY, DAY)
+    player = Player(dataset, lines, Bars.AUTO)
+    assert not player.is_swift(days)
+    sets = [make({"planning.target_r": target}) for target in ("1", "3")]
+    for played, rules in zip(player.play(sets, days), sets, strict=True):
+        alone = playing.as_played(run_backtest(dataset, rules, lines, days))
+        assert (played.gains_e8.tolist(), played.trades) == (alone.gains_e8.tolist(), alone.trades)
+        assert alone.trades == 1
+    assert player.is_swift(days) is not is_quoted
+    assert len(player.play(sets, days)) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -46,16 +46,16 @@ class Player:
     workers: int = 1
     _pool: ProcessPoolExecutor | None = None
     _table: dict[str, DayLines] = field(default_factory=dict)
+    _are_minutes_swept: bool | None = None
+    """Whether the last sweep over minute bars was the kernel's; None before the first."""
 
     def play(self, sets: Sequence[Parameters], sessions: Sequence[Session]) -> list[Played]:
         """What each set comes to, each from its own account; the same for any number of workers.
 
         BacktestError for what concerns all sets: a dataset that changed, a worker that died twice, too many sets.
         """
-        from finagent.backtest.kernel.tables import undeclared
-
-        is_swept = not self.has_minutes(sessions)
-        swept = [at for at, rules in enumerate(sets) if is_swept and not undeclared(rules)]
+        has_minutes = self.has_minutes(sessions)
+        swept = [at for at, rules in enumerate(sets) if self._is_declared(rules, has_minutes)]
         found = dict(zip(swept, self._swept([sets[at] for at in swept], sessions), strict=False))
         rest = [at for at in range(len(sets)) if at not in found]
         found.update(zip(rest, self._alone([sets[at] for at in rest], sessions), strict=True))
@@ -65,6 +65,18 @@ class Player:
         """Whether a session is played on minute bars."""
         rows = (self.dataset.rows[each.date] for each in sessions)
         return self.bars is not Bars.DAILY and any(map(self.dataset.has_minutes, rows))
+
+    def is_swift(self, sessions: Sequence[Session]) -> bool:
+        """Whether the kernel is known to play the sessions with many sets at once."""
+        return self._are_minutes_swept is True or not self.has_minutes(sessions)
+
+    def _is_declared(self, rules: Parameters, has_minutes: bool) -> bool:
+        from finagent.backtest.kernel.minute_tables import undeclared_on_minutes
+        from finagent.backtest.kernel.tables import undeclared
+
+        if has_minutes and (self._are_minutes_swept is False or undeclared_on_minutes(rules)):
+            return False
+        return not undeclared(rules)
 
     def close(self) -> None:
         """End the workers."""
@@ -79,14 +91,19 @@ class Player:
         from finagent.backtest.sweeping import sweep
 
         workers = self.workers if len(sets) * len(sessions) >= WORTH_WORKERS else 1
+        has_minutes = self.has_minutes(sessions)
         try:
-            swept = sweep(self.dataset, sets, self.lines, sessions, workers=workers)
+            swept = sweep(self.dataset, sets, self.lines, sessions, workers=workers, bars=self.bars)
         except BacktestError as error:
             if error.code != "undeclared":
                 raise
+            if has_minutes:  # a session that the kernel does not play: the next sets would meet it, too
+                self._are_minutes_swept = False
             return []
         except Exception:  # a rule of the scan or a line of the schedule that fails on some day
             return []
+        if has_minutes:
+            self._are_minutes_swept = True
         rows = zip(swept.gains_e8, swept.trades.tolist(), swept.wins.tolist(), strict=True)
         return [Played(gains, trades, wins) for gains, trades, wins in rows]
 

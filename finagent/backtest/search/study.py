@@ -118,7 +118,7 @@ def run(
 
 
 def _chunk(player: Player, sessions: Sequence[Session]) -> int:
-    return CHUNK * player.workers if player.has_minutes(sessions) else 10**9
+    return 10**9 if player.is_swift(sessions) else CHUNK * player.workers
 
 
 def _refuse_others(proposed: Sequence[Values], written: Sequence[Trial]) -> None:
