@@ -89,9 +89,9 @@ def test_a_study_ends_with_the_same_trials_after_ctrl_c_and_sigkill(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_thousand_trials_killed_at_random_end_the_same(home: Path, tmp_path: Path, seed: int) -> None:
-    """Thirteen years, a thousand sets, killed at moments that chance chooses until one run comes to its end."""
+    """Thirteen years, a thousand sets, five times killed at moments that chance chooses, then left alone."""
     asked = ("--from", "2005-01-03", "--to", "2018-02-15", "--bars", "daily", *VARIED, "--trials", "1000")
     asked = (*asked, "--seed", str(seed))
     undisturbed = document(home, *asked)
@@ -99,18 +99,17 @@ def test_a_thousand_trials_killed_at_random_end_the_same(home: Path, tmp_path: P
     whole = (folder / "trials.jsonl").read_bytes()
     folder.rename(tmp_path / "undisturbed")
     chance, kills = random.Random(seed), 0
-    while True:
-        process = begun(home, *asked, "--json")
+    for _ in range(5):
+        process = begun(home, *asked)
         try:
-            printed, _ = process.communicate(timeout=chance.uniform(2, 12 + kills))
-            break
+            process.communicate(timeout=chance.uniform(3, 12))
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             kills += 1
-    assert process.returncode == 0
     assert kills > 0
-    assert json.loads(printed)["trials_hash"] == undisturbed["trials_hash"]
+    finished = document(home, *asked)
+    assert finished["trials_hash"] == undisturbed["trials_hash"]
     assert (folder / "trials.jsonl").read_bytes() == whole
 
 
