@@ -120,6 +120,14 @@ def test_what_stands_in_the_data_stays_text(document: dict[str, Any]) -> None:
     assert not any("<img" in str(text) for text in texts)
 
 
+def test_a_text_of_a_chart_cannot_end_its_script() -> None:
+    """Even one that went through no ``label``."""
+    chart = shell.chart([{"type": "scatter", "name": "</script><script>alert(1)</script>&"}], {})
+    assert (chart.count("<script"), chart.count("</script>")) == (1, 1)
+    (figure,) = figures(chart)
+    assert figure["data"][0]["name"] == "</script><script>alert(1)</script>&"
+
+
 def test_months_are_over_the_equity_before_them() -> None:
     """Two months, the second from a lower account, and one after ruin."""
     days = [
