@@ -87,7 +87,8 @@ class OrderFindings:
 
     ``orphans`` still work at the broker while the journal has ended them: they could open what nobody watches.
     ``doubtful`` are symbols of which nothing can be told yet: an order's fate or its executions are under way. An exit
-    under way that the broker does not have has sold nothing; the second look sees one that came in between.
+    under way that the broker does not have has sold nothing, nor has an unknown order that has filled nothing moved a
+    share; the second look sees one that came in between.
     """
 
     fills: tuple[BrokerFill, ...]
@@ -155,7 +156,7 @@ def compare_orders(own: OwnLook, broker: BrokerLook) -> OrderFindings:
             if seen is not None and is_ours(order_id):
                 words = f"broker says {seen.state}"
                 differences.append(Difference(DifferenceKind.UNKNOWN_ORDER, order_id, words))
-                doubtful.add(seen.symbol)
+                doubtful |= {seen.symbol} if seen.filled_e4 else set()
             continue
         if stored.state in UNDER_WAY:
             continue  # whoever sends it finds out

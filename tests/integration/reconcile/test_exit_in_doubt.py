@@ -1,5 +1,6 @@
 """An exit of unknown fate when nothing is left to close: sent no more, looked for, ended by evidence alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from finagent.domain.market import Side
@@ -110,4 +111,27 @@ async def test_stop_of_more_than_is_left_makes_room_for_one_that_fits(home: Path
         states = await stage.order_states()
         assert (states["stop-2"], states["stop-3"]) == ("never_arrived", "accepted")
         assert (await stage.orders())["stop-3"].intent.quantity_e4 == shares // 2 * 10_000
+        assert await stage.value(DEAD) == 0
+
+
+async def test_sale_by_hand_beside_an_unknown_order_that_filled_nothing_is_adopted(home: Path) -> None:
+    """Found in the simulated world (seed 3670): such an order hid the sale, and the rest was bare over night."""
+    async with AppStage(home, is_attached=False) as stage:
+        shares = await stage.bought()
+        stage.app.resting = {"AAA"}
+        stop = (await stage.orders())["stop-1"].intent
+        foreign = "fa-20200101-AAA-entry-1-0000000000000001"
+        await stage.app.submit(
+            [replace(stop, client_order_id=foreign, leg="entry", side=Side.BUY, quantity_e4=10_000)]
+        )
+        stage.app.cancel_by_hand(stop.client_order_id)
+        stage.app.by_hand("AAA", Side.SELL, shares // 2)
+        await stage.confirmed("sold")
+        await stage.later(60)
+        left = shares - shares // 2
+        working = [o.intent for o in (await stage.orders()).values() if o.state == "accepted"]
+        assert await stage.shares() == left
+        assert [(each.leg, each.quantity_e4) for each in working] == [("stop", left * 10_000)]
+        assert stage.app.known[foreign].state == "accepted", "it is a person's to judge"
+        assert await stage.gate() == "reconcile"
         assert await stage.value(DEAD) == 0

@@ -43,10 +43,16 @@ def test_orders_that_agree_say_nothing() -> None:
     assert compare_orders(ours(stored(ENTRY)), theirs(seen(ENTRY))) == NOTHING
 
 
-def test_order_of_ours_that_no_journal_knows_is_a_difference_and_puts_its_symbol_in_doubt() -> None:
-    found = compare_orders(ours(), theirs(seen(ENTRY)))
+def test_order_of_ours_that_no_journal_knows_is_a_difference_and_its_fills_put_the_symbol_in_doubt() -> None:
+    found = compare_orders(ours(), theirs(dataclasses.replace(seen(ENTRY), filled_e4=10_000)))
     assert kinds(found) == [DifferenceKind.UNKNOWN_ORDER]
     assert found.doubtful == {"WMT"}
+
+
+def test_unknown_order_that_filled_nothing_has_moved_no_share() -> None:
+    found = compare_orders(ours(), theirs(seen(ENTRY)))
+    assert kinds(found) == [DifferenceKind.UNKNOWN_ORDER]
+    assert not found.doubtful
 
 
 def test_order_of_another_program_is_none_of_our_business() -> None:
