@@ -1,6 +1,7 @@
 """Many seeds: one after the other, or one process a core; and what they showed together."""
 
 import contextlib
+import gc
 import os
 import time
 from collections import Counter
@@ -58,9 +59,11 @@ class SeedsReport:
 
 
 def run_seed(seed: int, *, keep_trace: bool = False) -> SeedResult:
-    """One seed in this process."""
+    """One seed in this process; its world is nothing but cycles, and thousands of worlds fill a memory."""
     with quiet() as keeper:
-        return SimulatedWorld(seed, keeper=keeper, keep_trace=keep_trace).run()
+        result = SimulatedWorld(seed, keeper=keeper, keep_trace=keep_trace).run()
+    gc.collect()
+    return result
 
 
 def run_seeds(
