@@ -17,9 +17,10 @@ from finagent.domain.facts import (
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY
 from finagent.domain.market import MINUTE_MS
-from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, Scope, trade_id
+from finagent.domain.orders import TERMINAL_ORDER_STATES, Scope, trade_id
 from finagent.domain.plan import TERMINAL_PLAN_STATES, PlanState
 from finagent.domain.positions import LegFill, Trade, make_trade
+from finagent.domain.reconcile import UNDER_WAY
 from finagent.domain.steps import Step
 from finagent.ports import CalendarPort, Clock, GiveUpError, Job, JsonValue, MarketDataPort, NewJob, Store, Tx
 from finagent.runtime.service import ServiceContract
@@ -87,14 +88,14 @@ class JournalService:
     async def _close_day(self, date: str, tx: Tx) -> None:
         open_positions = list(await self.store.open_positions())
         plans = await self.store.plans(date)
-        unknown = [o for o in await self.store.live_orders() if o.state is OrderState.UNKNOWN]
-        ids = {o.intent.client_order_id for o in unknown}
+        under_way = [o for o in await self.store.live_orders() if o.state in UNDER_WAY]
+        ids = {o.intent.client_order_id for o in under_way}
         of_day = {stored.plan.plan_id for stored in plans}
-        for order in unknown:
+        for order in under_way:
             # An attached leg was sent with its entry: what becomes of that becomes of it.
             if order.intent.plan_id in of_day and order.intent.parent_id not in ids:
                 self._resolve_later(order, date, tx)
-        doubtful = {o.intent.plan_id for o in unknown}
+        doubtful = {o.intent.plan_id for o in under_way}
         for stored in plans:
             if stored.plan.plan_id not in doubtful and stored.state in ENDABLE:
                 await self._expire(stored, tx)
@@ -124,7 +125,10 @@ class JournalService:
         await self._reset_limits(tx)
 
     def _resolve_later(self, order: StoredOrder, date: str, tx: Tx) -> None:
-        """A DAY order that is missing from two listings after the close never arrived; till then its plan waits."""
+        """A DAY order that is missing from two listings after the close never arrived; till then its plan waits.
+
+        So does one whose intent alone is known (the agent died before it was sent, and was down over the close).
+        """
         session = self.calendar.session(date)
         assert session is not None
         payload: dict[str, JsonValue] = {

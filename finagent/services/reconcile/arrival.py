@@ -1,5 +1,6 @@
 """The evidence that an order never arrived: two complete listings a minute apart that do not show it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from finagent.domain.book import StoredOrder
@@ -29,6 +30,11 @@ class ArrivalDesk:
         """Look in the day's complete listing: found, the order is adopted; missing twice, it never arrived."""
         order_id, look = str(job.payload["order"]), job.payload["look"]
         order = await self.store.order(order_id)
+        if order is not None and order.state is OrderState.INTENT:
+            self._look_later(
+                job.payload, f"{order_id}/{look}@{self.clock.now_ms()}", tx
+            )  # its sender is about it
+            return
         if order is None or order.state is not OrderState.UNKNOWN:
             return
         is_too_large = job.payload.get("is_too_large") is True
@@ -41,13 +47,15 @@ class ArrivalDesk:
             tx.enqueue(NewJob(step, {"order": order_id}, idem_key=key, key=order.intent.plan_id))
             return
         if look == 1:
-            again: dict[str, JsonValue] = {**job.payload, "look": 2}
-            due_ms = self.clock.now_ms() + BETWEEN_LISTINGS_MS
-            tx.enqueue(NewJob(Step.RECONCILE, again, idem_key=f"{job.idem_key}/2", run_at_ms=due_ms))
+            self._look_later({**job.payload, "look": 2}, f"{job.idem_key}/2", tx)
             return
         await self._never_arrived(order, tx)
         if is_too_large:
             self._ask_again(order, tx)
+
+    def _look_later(self, payload: Mapping[str, JsonValue], key: str, tx: Tx) -> None:
+        due_ms = self.clock.now_ms() + BETWEEN_LISTINGS_MS
+        tx.enqueue(NewJob(Step.RECONCILE, dict(payload), idem_key=key, run_at_ms=due_ms))
 
     async def _is_too_large(self, order: StoredOrder) -> bool:
         """Whether something is held that the exit would close more than whole."""
