@@ -41,8 +41,10 @@ EVIDENCE_MS = 240_000
 """So long after such an exit was written two listings a minute apart must have ended it."""
 AWAITS_EVIDENCE = """
 SELECT 1 FROM broker_order AS o JOIN position AS p USING (plan_id)
-WHERE o.symbol = ? AND o.state = 'unknown' AND o.leg <> 'entry' AND p.quantity <> 0
-    AND o.quantity - o.filled > abs(p.quantity) AND o.created_at > ?"""
+WHERE o.symbol = ? AND o.leg <> 'entry' AND p.quantity <> 0 AND o.quantity - o.filled > abs(p.quantity)
+    AND (o.state = 'unknown' AND o.created_at > ? OR o.state = 'never_arrived' AND o.ended_at > ?)"""
+SLOW_RETRY_MS = 12_000
+"""After the evidence what waited for it looks again; an exit that waits long looks once in ten seconds."""
 START_EQUITY_E8 = 100_000 * MONEY_SCALE
 
 
@@ -352,7 +354,8 @@ class SimulatedWorld:
 
     def _awaits_evidence(self, symbol: str) -> bool:
         """Whether an exit of unknown fate, larger than what is held, is in the way: nobody may sell beside it."""
-        return bool(self.read(AWAITS_EVIDENCE, symbol, self.now_ms - EVIDENCE_MS))
+        now_ms = self.now_ms
+        return bool(self.read(AWAITS_EVIDENCE, symbol, now_ms - EVIDENCE_MS, now_ms - SLOW_RETRY_MS))
 
     # ------------------------------------------------------------ the machine
     def turn_clock(self, by_ms: int) -> bool:

@@ -272,9 +272,13 @@ class ReconcileService:
         verdict: Verdict,
         tx: Tx,
     ) -> None:
-        """A change that two looks and the account's money agree on is a person's; until then it is a difference."""
+        """A change that two looks and the account's money agree on is a person's; until then it is a difference.
+
+        The money has to agree at the market's prices and at what ours cost: either alone may be far off.
+        """
         marks_e4 = await self._marks(own, broker, shares) if shares else {}
-        believed = believable(broker, shares, marks_e4)
+        by_cost_e4 = {**marks_e4, **_costs(own), **_brokers_marks(broker)}
+        believed = believable(broker, shares, marks_e4) & believable(broker, shares, by_cost_e4)
         external = {each.symbol: each for each in own.external}
         for found in shares:
             symbol = found.symbol
@@ -313,13 +317,9 @@ class ReconcileService:
         last = await self.market.last_prices(symbols, self.calendar.session_at(now_ms), now_ms)
         executed = sorted(broker.fills, key=lambda each: (each.at_ms, each.execution_id))
         marks = {fill.symbol: fill.price_e4 for fill in executed if fill.symbol in symbols}
-        marks |= {
-            held.plan.symbol: entry_price_e4(held.position)
-            for held in own.positions
-            if held.plan.symbol in symbols
-        }
+        marks |= {symbol: cost_e4 for symbol, cost_e4 in _costs(own).items() if symbol in symbols}
         marks |= {symbol: price.price_e4 for symbol, price in last.items()}
-        return marks | {p.symbol: p.mark_e4 for p in broker.positions if p.mark_e4 is not None}
+        return marks | _brokers_marks(broker)
 
     async def _adopt_shares(
         self, own: OwnLook, broker: BrokerLook, found: ShareFinding, marks_e4: Mapping[str, int], tx: Tx
@@ -451,3 +451,13 @@ def _begun(orders: OrderFindings, recovered: Recovered, before: Before) -> Verdi
     """What the orders and the lost time say before the shares are judged."""
     is_news = recovered.is_new or not set(recovered.told) <= set(before.adopted)
     return Verdict([*orders.differences, *recovered.differences], again=is_news, told=list(recovered.told))
+
+
+def _costs(own: OwnLook) -> dict[str, int]:
+    """What a share of ours cost, in 1e-4, by symbol."""
+    return {held.plan.symbol: entry_price_e4(held.position) for held in own.positions}
+
+
+def _brokers_marks(broker: BrokerLook) -> dict[str, int]:
+    """The prices at which the broker itself counts what it lists."""
+    return {each.symbol: each.mark_e4 for each in broker.positions if each.mark_e4 is not None}
