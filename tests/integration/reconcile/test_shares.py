@@ -121,6 +121,23 @@ async def test_empty_list_with_status_200_is_not_flat(home: Path) -> None:
         assert await stage.shares() == shares
 
 
+async def test_empty_list_beside_a_price_ten_times_too_high_is_not_believed(home: Path) -> None:
+    """Found in the simulated world (seed 2582): at such a price the worth of another symbol spoke for a sale."""
+    async with AppStage(home) as stage:
+        stage.market.day("BBB", DAY)
+        stage.market.day("AAA", DAY, {"09:40": (1000, 1000, 1000, 1000)})
+        await stage.until("09:33")
+        await stage.tell()
+        shares = await stage.shares()
+        stage.app.by_hand("BBB", Side.BUY, shares)
+        await stage.confirmed("bought")
+        await stage.until("09:42")
+        stage.app.empty_lists = 1_000
+        await stage.confirmed("empty")
+        assert await stage.shares() == shares
+        assert await stage.journal("manual") == []
+
+
 async def test_shares_bought_by_hand_are_external_and_ours_stay_ours(home: Path) -> None:
     async with AppStage(home) as stage:
         shares = await stage.bought()
