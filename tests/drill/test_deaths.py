@@ -19,7 +19,7 @@ def test_half_are_random_instants_a_quarter_in_recovery_and_a_quarter_at_named_s
 
 
 def at_steps(deaths: Deaths) -> Death:
-    return next(death for death in deaths if death.failpoints)
+    return next(death for death in deaths if death.failpoints and not death.is_again)
 
 
 def test_step_where_one_has_died_is_armed_again_only_when_none_is_left() -> None:
@@ -45,3 +45,20 @@ def test_steps_that_nobody_comes_to_stand_back_after_two_lives_in_vain() -> None
     assert len(parse(at_steps(deaths).failpoints)) == len(named_steps())
     deaths.reached(named_steps()[0])
     assert set(parse(at_steps(deaths).failpoints)) == {rare}
+
+
+def test_step_where_one_has_died_is_armed_alone_for_the_next_life_until_one_died_there_again() -> None:
+    deaths, point = drawn(100), named_steps()[3]
+    at_steps(deaths)
+    deaths.reached(point)
+    again = next(deaths)
+    assert (again.is_again, parse(again.failpoints)) == (True, {point: (1, "kill")})
+    deaths.reached("", is_again=True)
+    assert not next(deaths).is_again, "one try, then the turns go on"
+    at_steps(deaths)
+    deaths.reached(point)
+    assert next(deaths).is_again
+    deaths.reached(point, is_again=True)
+    at_steps(deaths)
+    deaths.reached(point)
+    assert not next(deaths).is_again, "seen in a recovery once is enough"

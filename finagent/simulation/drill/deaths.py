@@ -24,6 +24,7 @@ COMMIT_POINTS = (
     "writer.before_deliver",
 )
 LONGEST_LIFE_S = 10.0
+AGAIN_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Death:
     after_s: float
     in_recovery: bool = False
     failpoints: str = ""
+    is_again: bool = False
+    """In the life after one that died at this very step: what it left half done is gone through again."""
 
 
 def named_steps() -> list[str]:
@@ -45,7 +48,8 @@ class Deaths:
     """So many deaths: half at random instants, a quarter in recovery, a quarter at the named steps.
 
     For the last kind all steps are armed at which no agent has died yet: whichever it passes first ends it. After
-    ``PATIENCE`` lives without any, and when none is left, all are armed again.
+    ``PATIENCE`` lives without any, and when none is left, all are armed again. A step at which one died is armed for
+    the next life alone, until one has died there again, in its recovery; then the turns go on.
 
     ``start_s`` is how long a start takes here.
     """
@@ -56,6 +60,8 @@ class Deaths:
         self._chance, self._left, self._start_s = chance, count, start_s
         self._number = 0
         self._reached: set[str] = set()
+        self._reached_again: set[str] = set()
+        self._next_again = ""
         self._in_vain = 0
 
     @property
@@ -68,10 +74,14 @@ class Deaths:
         """Whether another one comes."""
         return self._number < self._left
 
-    def reached(self, point: str) -> None:
+    def reached(self, point: str, *, is_again: bool = False) -> None:
         """An agent died at this step; "" where it was killed before it came to any."""
+        if is_again:
+            self._reached_again |= {point} if point else set()
+            return
         if point:
             self._reached.add(point)
+            self._next_again = "" if point in self._reached_again else point
         self._in_vain = 0 if point else self._in_vain + 1
 
     def __iter__(self) -> Iterator[Death]:
@@ -82,6 +92,9 @@ class Deaths:
             raise StopIteration
         kind = self._number % 4
         self._number += 1
+        if self._next_again:
+            point, self._next_again = self._next_again, ""
+            return Death(2 * self._start_s + AGAIN_S, failpoints=f"{point}@1=kill", is_again=True)
         if kind == 3:
             return Death(2 * self._start_s + LONGEST_LIFE_S, failpoints=self._armed())
         if kind == 1:

@@ -222,10 +222,10 @@ class Drill:
             await process.kill()
         point = process.died_at() if died_alone else ""
         if death.failpoints:
-            self._deaths.reached(point)
+            self._deaths.reached(point, is_again=death.is_again)
         if point:
             self._tally.points[point] += 1
-            self._tally.recovering[point] += not process.was_announced
+            self._tally.recovering[point] += death.is_again or not process.was_announced
         self._tally.kills["named step" if point else _plain(death)] += 1
         self._tell(self._line())
 

@@ -109,7 +109,10 @@ def drill_settings(*, broker_url: str, seed: int) -> dict[str, Json]:
             "min_rvol": 0, "max_spread_pct": 100, "min_premarket_trades": 0, "max_indication_age_s": 86_400,
             "top": 50,
         },
-        "planning": {"time_stop_minutes": 4, "time_stop_min_r": 10, "stop_pct": 2, "target_r": 0.5},
+        "planning": {
+            "time_stop_minutes": 4, "time_stop_min_r": 10, "stop_pct": 2, "target_r": 0.5,
+            "trail_after_r": 0.05, "trail_atr": 0.1,
+        },
         "risk": {
             "risk_per_trade_pct": 0.02, "max_position_pct": 1, "max_open_positions": 50,
             "max_trades_per_day": 100, "pause_loss_pct": 40, "flatten_loss_pct": 45,
