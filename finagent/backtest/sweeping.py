@@ -12,7 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from finagent.backtest.kernel.parts import play_part
 from finagent.backtest.kernel.tables import beyond, candidate_rows, set_row, undeclared
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.running import Bars, Engine, run_backtest
+from finagent.backtest.scratch import scratch
 from finagent.backtest.source import Ints
 from finagent.backtest.workers import begin
 from finagent.domain.market import Session
@@ -68,11 +68,11 @@ def sweep(
     tallies = np.zeros((len(sets), c.TALLY_WIDTH), np.int64)
     for numbers in _groups(dataset, sets):
         group = [sets[number] for number in numbers]
-        with TemporaryDirectory(prefix=".sweep-", dir=dataset.path) as folder:
-            _write(Path(folder), dataset, group, lines, asked)
-            _play(Path(folder), len(group), workers)
-            gains[numbers] = np.load(Path(folder) / "gains.npy")
-            tallies[numbers] = np.load(Path(folder) / "tallies.npy")
+        with scratch(dataset.path, "sweep") as folder:
+            _write(folder, dataset, group, lines, asked)
+            _play(folder, len(group), workers)
+            gains[numbers] = np.load(folder / "gains.npy")
+            tallies[numbers] = np.load(folder / "tallies.npy")
     dataset.check_unchanged()
     _check(dataset, sets, lines, sessions, gains, bars=bars, count=check)
     digest = hashlib.sha256(gains.tobytes() + tallies.tobytes()).hexdigest()

@@ -5,13 +5,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from finagent import __version__
 from finagent.backtest.pages.stress import stress_page
 from finagent.backtest.running import Bars, Engine, result_id, run_backtest
+from finagent.backtest.scratch import scratch
 from finagent.backtest.search.measures import YEAR, measure, returns_of
 from finagent.backtest.search.playing import Played, as_played
 from finagent.backtest.stress.resampling import (
@@ -73,9 +73,8 @@ def stress(
     told("base")
     with refused():
         base, source = _base(settings, home, request, workers)
-        scratch = home / DATASETS
-        with TemporaryDirectory(prefix=".stress-", dir=scratch) as folder:
-            shocked = list(shocks(base, seed=request.seed, folder=Path(folder), told=told))
+        with scratch(home / DATASETS, "stress") as folder:
+            shocked = list(shocks(base, seed=request.seed, folder=folder, told=told))
         told("paths")
         document = _document(base, shocked, request, source)
         base.dataset.check_unchanged()
