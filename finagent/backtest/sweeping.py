@@ -7,10 +7,7 @@ neither how many they are nor which of them comes first changes a bit.
 import hashlib
 import random
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ import numpy as np
 from finagent.backtest.candidates import find_or_build_month, index_key
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.errors import BacktestError, CheckFailedError
+from finagent.backtest.executors import Executor, LocalPool, WorkerDiedError
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.gathering import Asked, gather
 from finagent.backtest.kernel.minute_tables import lines_of, undeclared_on_minutes
@@ -27,7 +25,6 @@ from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.backtest.scratch import scratch
 from finagent.backtest.source import Ints
-from finagent.backtest.workers import begin
 from finagent.domain.market import Session
 
 MOST_BYTES = 4 << 30
@@ -55,8 +52,11 @@ def sweep(
     workers: int = 1,
     check: int = 0,
     bars: Bars = Bars.DAILY,
+    executor: Executor | None = None,
 ) -> Swept:
     """Play every set over the sessions, each from its own account; ``bars`` as a run takes them.
+
+    ``executor`` runs the parts, cut for so many ``workers``; without one they are processes of this machine.
 
     BacktestError for rules and sessions that the kernel does not declare and for more than fits; a worker that dies
     costs its part one more try. ``check``: so many random sets are played once more alone, a session of each by the
@@ -70,7 +70,7 @@ def sweep(
         group = [sets[number] for number in numbers]
         with scratch(dataset.path, "sweep") as folder:
             _write(folder, dataset, group, lines, asked)
-            _play(folder, len(group), workers)
+            _play(folder, len(group), workers, executor)
             gains[numbers] = np.load(folder / "gains.npy")
             tallies[numbers] = np.load(folder / "tallies.npy")
     dataset.check_unchanged()
@@ -181,35 +181,24 @@ def _minutes(asked: Asked) -> set[int | None]:
     return {None} if asked.lines is None else {line.minute for line in asked.lines if line.name}
 
 
-def _play(folder: Path, count: int, workers: int) -> None:
+def _play(folder: Path, count: int, workers: int, executor: Executor | None) -> None:
     """All sets, here or by workers; a part whose worker died is tried once more."""
-    if workers <= 1:
+    if executor is None and workers <= 1:
         return play_part(str(folder), 0, count)
-    size = -(-count // (workers * PARTS_A_WORKER))
+    size = -(-count // (max(1, workers) * PARTS_A_WORKER))
     parts = [(first, min(first + size, count)) for first in range(0, count, size)]
-    for _ in range(2):
-        parts = _by_workers(folder, parts, workers)
-        if not parts:
-            return None
-    raise BacktestError(
-        f"a worker died twice over sets {parts[0][0]} to {parts[0][1] - 1}",
-        hint="look at the memory of this machine, or take fewer workers",
-        code="worker_died",
-    )
-
-
-def _by_workers(folder: Path, parts: Sequence[tuple[int, int]], workers: int) -> list[tuple[int, int]]:
-    """Play the parts; gives those that a worker's death left undone."""
-    left: list[tuple[int, int]] = []
-    count, context = min(workers, len(parts)), get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=begin) as pool:
-        asked = [(part, pool.submit(play_part, str(folder), *part)) for part in parts]
-        for part, future in asked:
-            try:
-                future.result()
-            except BrokenProcessPool:
-                left.append(part)
-    return left
+    pool = executor or LocalPool(min(workers, len(parts)))
+    try:
+        pool.run(play_part, [(str(folder), *part) for part in parts])
+    except WorkerDiedError as error:
+        first, last = parts[error.left[0]]
+        raise BacktestError(
+            f"a worker died twice over sets {first} to {last - 1}", hint=error.hint, code=error.code
+        ) from None
+    finally:
+        if executor is None:
+            pool.close()
+    return None
 
 
 def _check(

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,6 @@ def test_a_trial_whose_rule_fails_on_a_day_is_kept_and_the_rest_goes_on(
     """A scan that fails for small gaps on the second day: the day before counts, the note says where and why."""
     for module in (scanning, entering):
         monkeypatch.setattr(module, "scan_session", failing_scan)
-    monkeypatch.setattr(Player, "_by_workers", Player._by_workers if workers == 1 else in_this_process)
     dataset = three_days().dataset(tmp_path)
     asked = checked(replace(search(), space=(Dimension("gap", ("1", "4"), True),)), 3)
 
@@ -163,7 +162,7 @@ def test_a_trial_whose_rule_fails_on_a_day_is_kept_and_the_rest_goes_on(
         return replace(FREE, gap=replace(FREE.gap, min_gap_e6=int(values["gap"]) * 10_000))
 
     journal = Journal.open(AppendLog(tmp_path / "trials.jsonl"))
-    player = Player(dataset, lines, Bars.DAILY, workers)
+    player = Player(dataset, lines, Bars.DAILY, workers, executor=None if workers == 1 else Here())
     failed, whole = run(asked, rules, player, dataset.between(DAY, LATER), journal)
     assert (failed.state, failed.note) == (State.FAILED, f"{NEXT_DAY}: ZeroDivisionError: no such gap")
     assert failed.gains_e8.tolist() == whole.gains_e8[:1].tolist() != [0]
@@ -198,11 +197,14 @@ def failing_scan(seen: SessionMarket, as_of_ms: int, rules: GapRules, **more: An
     return scan_session(seen, as_of_ms, rules, **more)
 
 
-def in_this_process(self: Player, jobs: Mapping[int, playing.Job], found: dict[int, playing.Played]) -> None:
-    """What the workers do, where the planted bug is known."""
-    for at, (rules, dates, bars) in jobs.items():
-        table = {date: self._table[date] for date in dates}
-        found[at] = playing.play_by_path(str(self.dataset.path), table, (rules, dates, bars))
+class Here:
+    """Runs the parts in this process, where the planted bug is known."""
+
+    def run(self, task: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        return [task(*call) for call in calls]
+
+    def close(self) -> None:
+        """There are no workers."""
 
 
 def test_requirements_decide_what_may_be_chosen(tmp_path: Path) -> None:

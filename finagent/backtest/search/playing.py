@@ -1,25 +1,20 @@
 """Plays parameter sets: what the kernel declares in one sweep, the rest one by one, by workers where there are some."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from finagent.backtest.dataset import Dataset, open_dataset
 from finagent.backtest.errors import BacktestError
+from finagent.backtest.executors import Executor, LocalPool
 from finagent.backtest.parameters import DayLines, Lines, Parameters
 from finagent.backtest.running import Bars, Engine, Result, run_backtest
 from finagent.backtest.source import Ints
-from finagent.backtest.workers import begin
 from finagent.domain.market import Session
 
-TRIES = 2
 WORTH_WORKERS = 20_000_000
 """Sets times sessions from which on the kernel's workers repay their start."""
 Job = tuple[Parameters, Sequence[str], str]
@@ -38,13 +33,16 @@ class Played:
 
 @dataclass(slots=True, eq=False)
 class Player:
-    """Plays sets over sessions of a dataset; close it, for its workers' sake."""
+    """Plays sets over sessions of a dataset; close it, for its workers' sake.
+
+    ``executor`` runs what is played set by set; without one it is a pool of so many ``workers`` on this machine.
+    """
 
     dataset: Dataset
     lines: Lines
     bars: Bars
     workers: int = 1
-    _pool: ProcessPoolExecutor | None = None
+    executor: Executor | None = None
     _table: dict[str, DayLines] = field(default_factory=dict)
     _are_minutes_swept: bool | None = None
     """Whether the last sweep over minute bars was the kernel's; None before the first."""
@@ -80,9 +78,8 @@ class Player:
 
     def close(self) -> None:
         """End the workers."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        if self.executor is not None:
+            self.executor.close()
 
     def _swept(self, sets: Sequence[Parameters], sessions: Sequence[Session]) -> list[Played]:
         """All of them by the kernel, or none: where one cannot be swept, each is played alone, which names it."""
@@ -110,25 +107,12 @@ class Player:
     def _alone(self, sets: Sequence[Parameters], sessions: Sequence[Session]) -> Iterator[Played]:
         dates = [session.date for session in sessions]
         jobs: list[Job] = [(rules, dates, self.bars.value) for rules in sets]
-        if self.workers <= 1 or len(jobs) <= 1 or not self._has_table():
+        if (self.executor is None and self.workers <= 1) or len(jobs) <= 1 or not self._has_table():
             yield from (play_alone(self.dataset, self.lines, job) for job in jobs)
             return
-        left = dict(enumerate(jobs))
-        found: dict[int, Played] = {}
-        for _ in range(TRIES):
-            with suppress(BrokenProcessPool):
-                self._by_workers(left, found)
-            left = {at: job for at, job in left.items() if at not in found}
-            if not left:
-                break
-            self.close()
-        if left:
-            raise BacktestError(
-                f"a worker died twice over {len(left)} of {len(jobs)} sets",
-                hint="look at the memory of this machine, or take fewer --workers",
-                code="worker_died",
-            )
-        yield from (found[at] for at in range(len(jobs)))
+        self.executor = self.executor or LocalPool(self.workers)
+        table = {date: self._table[date] for date in dates}
+        yield from self.executor.run(play_by_path, [(str(self.dataset.path), table, job) for job in jobs])
 
     def _has_table(self) -> bool:
         """The lines of all sessions, for workers; False where one cannot be told: the run itself meets and names it."""
@@ -137,23 +121,6 @@ class Player:
         except Exception:  # whatever the schedule does
             return False
         return True
-
-    def _by_workers(self, jobs: Mapping[int, Job], found: dict[int, Played]) -> None:
-        if self._pool is None:
-            context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=begin)
-        of: dict[int, Future[Played]] = {}
-        for at, (rules, dates, bars) in jobs.items():
-            table = {date: self._table[date] for date in dates}
-            of[at] = self._pool.submit(play_by_path, str(self.dataset.path), table, (rules, dates, bars))
-        broken: BrokenProcessPool | None = None
-        for at, future in of.items():
-            try:
-                found[at] = future.result()
-            except BrokenProcessPool as error:
-                broken = error
-        if broken is not None:
-            raise broken
 
 
 def play_by_path(path: str, table: Mapping[str, DayLines], job: Job) -> Played:
