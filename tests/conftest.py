@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("FINAGENT_REAL_DATA", "") or ROOT / "../shared/data").resolve()
 ABSENT = "real data absent"
 UNMEASURED = (
-    "crash", "drill", "e2e", "integration/manual", "integration/races", "integration/reconcile",
+    "crash", "drill", "e2e/test_app", "e2e/test_backtest", "e2e/test_browser", "e2e/test_cli", "e2e/test_full_disk",
+    "e2e/test_no_lookahead", "e2e/test_replay", "e2e/test_scan", "e2e/test_told", "e2e/test_watch",
+    "integration/manual", "integration/races", "integration/reconcile",
     "integration/test_day_again.py", "integration/test_day_simulated.py", "proof", "sim/test_mutants.py",
     "sim/test_seeds.py", "stateful",
 )  # fmt: skip

@@ -34,7 +34,8 @@ def caught(killer: Killer, unkilled: Finished) -> str:
     return ""
 
 
-@pytest.mark.parametrize("name", [pytest.param("clock_beside", marks=pytest.mark.full), "publish_beside"])
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["clock_beside", "publish_beside"])
 def test_the_kill_harness_catches_a_planted_bug(
     name: str,
     tmp_path: Path,

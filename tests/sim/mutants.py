@@ -217,7 +217,7 @@ MUTANTS: dict[str, Mutant] = {
         bug="the account's guard is not checked",
         seen_by=("entry_gate", "limit_open_positions", "limit_trades", "limit_symbol", "limit_loss"),
         plant=decisions.guard_unchecked,
-        first_seed=78,
+        first_seed=71,
     ),
     "missing_is_flat": Mutant(
         bug="a position that one list does not show is read as closed",
