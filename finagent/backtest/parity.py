@@ -121,7 +121,17 @@ def _values(row: Row | None) -> Mapping[str, object] | None:
 
 def _own_cause(difference: Difference, told: Told) -> Cause | None:
     """What happened there and nowhere else."""
-    for rule in (_unfinished, _missed, _by_person, _other_prices, _account_shut, _by_broker, _took_time):
+    rules = (
+        _unfinished,
+        _missed,
+        _by_person,
+        _other_prices,
+        _account_shut,
+        _by_broker,
+        _next_rung,
+        _took_time,
+    )
+    for rule in rules:
         cause = rule(difference, told)
         if cause is not None:
             return cause
@@ -237,6 +247,19 @@ def _by_broker(difference: Difference, told: Told) -> Cause | None:
     if set(difference.fields) <= {"shares_e4", "filled_shares_e4", "fees_e8", "state", "at_ms", "reason"}:
         return Cause("partial_fill", "the broker filled another part, or at another instant")
     return None
+
+
+def _next_rung(difference: Difference, told: Told) -> Cause | None:
+    """An exit that met no bar is replaced by the ladder's next rung; a backtest keeps it, with the same fill."""
+    agent, tested = difference.agent, difference.tested
+    if difference.key.stage != Stage.ORDER or agent is None or tested is None:
+        return None
+    is_replaced = (agent.values.get("state"), agent.values.get("reason")) == ("cancelled", "exit")
+    if not is_replaced or set(difference.fields) - {"state", "filled_shares_e4", "reason"}:
+        return None
+    return Cause(
+        "next_rung", "it met no bar, so the ladder's next rung took its place; a backtest keeps one order"
+    )
 
 
 def _took_time(difference: Difference, told: Told) -> Cause | None:

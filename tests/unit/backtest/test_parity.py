@@ -213,3 +213,12 @@ def test_a_price_that_was_too_old_there_is_named(reason: str, wanted: str | None
     agent, tested = {end: row(state="refused", reason=reason)}, {end: row(state="closed", reason="stop")}
     assert code(only(agent, tested, OUTSIDE)) == wanted
     assert only(agent, tested, Told()).is_unexplained
+
+
+def test_exit_that_made_way_for_the_next_rung_is_explained_and_nothing_else_of_it() -> None:
+    order = key(Stage.ORDER, leg="exit", number=1)
+    tested = {order: row(1, state="filled", reason="", filled_shares_e4=7, shares_e4=7)}
+    replaced = {"state": "cancelled", "reason": "exit", "filled_shares_e4": 0}
+    assert code(only({order: row(1, **replaced, shares_e4=7)}, tested, Told())) == "next_rung"
+    assert only({order: row(1, **replaced, shares_e4=8)}, tested, Told()).is_unexplained
+    assert only({order: row(1, **{**replaced, "reason": ""}, shares_e4=7)}, tested, Told()).is_unexplained
