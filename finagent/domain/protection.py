@@ -141,6 +141,20 @@ def free_e4(orders: Sequence[OwnOrder], *, held_e4: int, without: Sequence[str] 
     return max(0, held_e4 - claimed_e4)
 
 
+def is_stuck(orders: Sequence[OwnOrder], order: OwnOrder, *, held_e4: int) -> bool:
+    """Whether an exit in doubt can never be sent again while something is held, which so stays bare.
+
+    It would close more than is held, or another exit in doubt claims the same shares: each waits for the other.
+    """
+    order_id = order.intent.client_order_id
+    is_rivalled = any(
+        each.state is OrderState.UNKNOWN and each.intent.client_order_id != order_id
+        for each in live_exits(orders)
+    )
+    lacks = order.remaining_e4 > free_e4(orders, held_e4=held_e4, without=(order_id,))
+    return held_e4 > 0 and (order.remaining_e4 > held_e4 or (is_rivalled and lacks))
+
+
 def _comes_back(orders: Sequence[OwnOrder], live: Sequence[OwnOrder]) -> bool:
     """Whether an order is on its way that takes back what was closed beyond the position: one on the entry's side."""
     sides = {order.intent.side for order in orders if order.intent.leg == ENTRY}

@@ -230,7 +230,9 @@ def believable(
     Equity less cash is what the broker itself thinks the shares are worth; an empty or cut list with status 200 does
     not change it. Of all ways to believe some symbols and not the others the one that fits that worth best counts, and
     a symbol only where the ways that fit as well, within 2 % of what is in dispute, agree on it: a true sale beside a
-    missing line takes nothing else along. Prices in 1e-4 per symbol; a symbol without one says nothing and is believed.
+    missing line takes nothing else along. Where even the best misses by more than 2 % of all that is listed and in
+    dispute, a price is wrong, and nothing is believed. Prices in 1e-4 per symbol; a symbol without one says nothing and
+    is believed.
     """
     implied_e8 = broker.account.equity_e8 - broker.account.cash_e8
     listed_e8 = sum(
@@ -242,13 +244,15 @@ def believable(
         if each.symbol in marks_e4
     }
     silent = frozenset(each.symbol for each in findings) - missing_e8.keys()
-    slack_e8 = sum(abs(worth_e8) for worth_e8 in missing_e8.values()) // 50
+    disputed_e8 = sum(abs(worth_e8) for worth_e8 in missing_e8.values())
     misfits = {
         way: abs(implied_e8 - listed_e8 - sum(missing_e8[symbol] for symbol in missing_e8.keys() - way))
         for way in _ways(tuple(missing_e8))
     }
     best_e8 = min(misfits.values())
-    fitting = [way for way, misfit_e8 in misfits.items() if misfit_e8 <= best_e8 + slack_e8]
+    if best_e8 > (disputed_e8 + abs(listed_e8)) // 50:
+        return silent
+    fitting = [way for way, misfit_e8 in misfits.items() if misfit_e8 <= best_e8 + disputed_e8 // 50]
     return silent | frozenset.intersection(*fitting)
 
 

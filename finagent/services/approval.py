@@ -107,14 +107,16 @@ class ApprovalService:
         """Ask, decide by policy, or let a question expire."""
         version = await self.queue.row_version(ACCOUNT_ROW)
         stored = await self.store.plan(str(job.payload["plan"]))
-        if stored is None or stored.state is not PlanState.PENDING:
+        if stored is None:
             return
         if job.type == Step.APPROVAL_EXPIRY:
-            tx.expect(ACCOUNT_ROW, version)
-            await self._expire(stored, tx)
+            await self._expire(stored, version, tx)
+        elif stored.state is not PlanState.PENDING:
+            return
         elif self.mode() == "alert":
             self._end(tx, stored.plan, PlanState.EXPIRED, "alert_only")
         elif self.mode() == "approve":
+            tx.expect(ACCOUNT_ROW, version)  # nobody is asked about a plan that ended meanwhile
             self._ask(stored.plan, tx)
         else:
             tx.expect(ACCOUNT_ROW, version)
@@ -191,10 +193,14 @@ class ApprovalService:
         else:
             self._grant(plan, channel="policy", identity="policy", tx=tx)
 
-    async def _expire(self, stored: StoredPlan, tx: Tx) -> None:
-        plan = stored.plan
+    async def _expire(self, stored: StoredPlan, version: int, tx: Tx) -> None:
+        """Plan and question end; of a plan that ended while it was asked about only the question is left."""
+        plan, is_pending = stored.plan, stored.state is PlanState.PENDING
         approval = await self.store.approval(plan.plan_id)
-        if approval is not None and approval.state == ApprovalState.PENDING:
+        is_asked = approval is not None and approval.state == ApprovalState.PENDING
+        if is_pending or is_asked:
+            tx.expect(ACCOUNT_ROW, version)
+        if approval is not None and is_asked:
             tx.put(
                 ApprovalAnswered(
                     plan_id=plan.plan_id,
@@ -204,7 +210,8 @@ class ApprovalService:
                     identity="",
                 )
             )
-        self._end(tx, plan, PlanState.EXPIRED, "approval_expired")
+        if is_pending:
+            self._end(tx, plan, PlanState.EXPIRED, "approval_expired")
 
     async def _answered(self, stored: StoredPlan, approval: StoredApproval, reply: Reply, tx: Tx) -> Outcome:
         plan = stored.plan

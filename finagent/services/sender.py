@@ -11,7 +11,7 @@ from finagent.domain.market import MINUTE_MS
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerOrder, OrderState, body_hash
 from finagent.domain.plan import PlanState
 from finagent.domain.positions import ExitReason
-from finagent.domain.protection import free_e4
+from finagent.domain.protection import free_e4, is_stuck
 from finagent.domain.steps import Step
 from finagent.ports import (
     Clock,
@@ -168,18 +168,18 @@ class SenderService:
         if not is_doubtful:
             self._withdraw(order, free, tx)
             return False
-        if order.own.remaining_e4 > held_e4 > 0:
+        if is_stuck([each.own for each in orders], order.own, held_e4=held_e4):
             self._ask_evidence(order, tx)
         self._doubt(job, order, legs, f"{free} free in 1e-4 shares", tx)
         return False
 
     def _ask_evidence(self, order: StoredOrder, tx: Tx) -> None:
-        """An exit of more than is held is never sent again, and what is held is bare until it is known to be gone."""
+        """An exit that can never be sent again leaves what is held bare until it is known to be gone."""
         order_id, now_ms = order.intent.client_order_id, self.clock.now_ms()
         payload: dict[str, JsonValue] = {
-            "session": order.session, "reason": "unknown", "order": order_id, "look": 1, "is_too_large": True,
+            "session": order.session, "reason": "unknown", "order": order_id, "look": 1, "is_stuck": True,
         }  # fmt: skip
-        key = f"{order_id}/too_large@{now_ms // MINUTE_MS}"
+        key = f"{order_id}/stuck@{now_ms // MINUTE_MS}"
         tx.enqueue(NewJob(Step.RECONCILE, payload, idem_key=key, run_at_ms=now_ms + MINUTE_MS))
 
     def _withdraw(self, order: StoredOrder, free: int, tx: Tx) -> None:

@@ -41,7 +41,9 @@ EVIDENCE_MS = 240_000
 """So long after such an exit was written two listings a minute apart must have ended it."""
 AWAITS_EVIDENCE = """
 SELECT 1 FROM broker_order AS o JOIN position AS p USING (plan_id)
-WHERE o.symbol = ? AND o.leg <> 'entry' AND p.quantity <> 0 AND o.quantity - o.filled > abs(p.quantity)
+WHERE o.symbol = ? AND o.leg <> 'entry' AND p.quantity <> 0 AND (o.quantity - o.filled > abs(p.quantity) OR EXISTS (
+        SELECT 1 FROM broker_order AS r WHERE r.plan_id = o.plan_id AND r.leg <> 'entry' AND r.state = 'unknown'
+        AND r.client_order_id <> o.client_order_id))
     AND (o.state = 'unknown' AND o.created_at > ? OR o.state = 'never_arrived' AND o.ended_at > ?)"""
 SLOW_RETRY_MS = 12_000
 """After the evidence what waited for it looks again; an exit that waits long looks once in ten seconds."""
@@ -211,6 +213,9 @@ class SimulatedWorld:
         self.outside.now_ms = max(self.outside.now_ms, process.loop.now_ms)
         self._ended(process, ending)
         self.result.steps += process.loop.steps
+        self.faults.lasts(
+            max(0, process.clock.wrong_ms)
+        )  # the next life's clock is right: what was due is later
         self.process = None
         return ending
 

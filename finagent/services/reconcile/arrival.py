@@ -8,6 +8,7 @@ from finagent.domain.facts import ACCOUNT_ROW, Journalled, OrderMoved, PlanMoved
 from finagent.domain.legs import ENTRY, EXIT
 from finagent.domain.orders import OrderState
 from finagent.domain.plan import PlanState
+from finagent.domain.protection import is_stuck
 from finagent.domain.steps import Step
 from finagent.ports import Clock, Job, JsonValue, NewJob, OrderExecutionPort, Store, Tx
 
@@ -18,8 +19,8 @@ BETWEEN_LISTINGS_MS = 60_000
 class ArrivalDesk:
     """Takes ``reconcile {reason: unknown, order, session, look}`` jobs.
 
-    They come after the close, and in the session for an exit of more than is held (``is_too_large``), which is never
-    sent again and in whose shadow the rest of the position is bare.
+    They come after the close, and in the session for an exit that can never be sent again (``is_stuck``): it would
+    close more than is held, or waits for another in doubt as that one does for it, and what is held is bare.
     """
 
     store: Store
@@ -37,11 +38,13 @@ class ArrivalDesk:
             return
         if order is None or order.state is not OrderState.UNKNOWN:
             return
-        is_too_large = job.payload.get("is_too_large") is True
-        if is_too_large and not await self._is_too_large(order):
+        in_session = job.payload.get("is_stuck") is True
+        if in_session and not await self._is_stuck(order):
             return
         listed = {each.client_order_id for each in await self.broker.orders(session=order.session)}
-        if order_id in listed:
+        if (
+            order_id in listed or await self.broker.find(order_id) is not None
+        ):  # a listing has what came in its day
             step = Step.SEND if order.intent.leg == ENTRY else Step.SEND_EXIT
             key = f"{order_id}/found@{self.clock.now_ms()}"
             tx.enqueue(NewJob(step, {"order": order_id}, idem_key=key, key=order.intent.plan_id))
@@ -50,18 +53,18 @@ class ArrivalDesk:
             self._look_later({**job.payload, "look": 2}, f"{job.idem_key}/2", tx)
             return
         await self._never_arrived(order, tx)
-        if is_too_large:
+        if in_session:
             self._ask_again(order, tx)
 
     def _look_later(self, payload: Mapping[str, JsonValue], key: str, tx: Tx) -> None:
         due_ms = self.clock.now_ms() + BETWEEN_LISTINGS_MS
         tx.enqueue(NewJob(Step.RECONCILE, dict(payload), idem_key=key, run_at_ms=due_ms))
 
-    async def _is_too_large(self, order: StoredOrder) -> bool:
-        """Whether something is held that the exit would close more than whole."""
+    async def _is_stuck(self, order: StoredOrder) -> bool:
         held = await self.store.position(order.intent.plan_id)
         held_e4 = -order.intent.side.sign * held.position.quantity_e4 if held is not None else 0
-        return order.own.remaining_e4 > held_e4 > 0
+        orders = await self.store.orders_of(order.intent.plan_id)
+        return is_stuck([each.own for each in orders], order.own, held_e4=held_e4)
 
     async def _never_arrived(self, order: StoredOrder, tx: Tx) -> None:
         """The order, and what was sent with it, is over; an entry's plan and reservation end with it."""

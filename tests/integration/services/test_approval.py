@@ -13,7 +13,10 @@ import pytest
 from finagent.adapters.sqlite.codec import encode
 from finagent.bootstrap.recording import in_journal
 from finagent.domain.approvals import Verdict
-from finagent.domain.plan import with_size
+from finagent.domain.facts import PlanMoved, ReservationReleased
+from finagent.domain.plan import PlanState, with_size
+from finagent.domain.told import told
+from finagent.ports import Tx
 from finagent.services.approval import Reply
 from tests.integration.services.invariants import violations
 from tests.integration.services.market import Prices, local
@@ -79,6 +82,29 @@ async def test_question_expires_and_a_late_yes_is_refused(home: Path) -> None:
         assert await stage.states() == {"AAA": "expired approval_expired"}
         assert (await stage.answer(plan_id)).code == "already_answered"
         assert await stage.reserved() == []
+
+
+async def test_question_about_a_plan_that_ended_meanwhile_is_closed_by_the_clock(home: Path) -> None:
+    """Found in the simulated world (seed 4063): a flatten ended the plan in the instant in which it was asked about."""
+    async with asked(home, ends=False) as stage:
+        plan = (await stage.plan()).plan
+        ended = PlanMoved(
+            plan_id=plan.plan_id,
+            from_states=(PlanState.PENDING,),
+            to_state=PlanState.CANCELLED,
+            reason="flatten",
+        )
+        freed, tx = ReservationReleased(plan_id=plan.plan_id), Tx()
+        for fact in told(
+            "plan_ended", plan.plan_id, {"state": "cancelled", "reason": "flatten"}, [ended, freed]
+        ):
+            tx.put(fact)
+        await stage.engine.queue.commit(tx)
+        await stage.until("09:41")
+        approval = await stage.engine.store.approval(plan.plan_id)
+        assert approval is not None
+        assert approval.state == "expired"
+        assert await stage.states() == {"AAA": "cancelled flatten"}
 
 
 async def test_yes_after_the_time_but_before_the_clock_noticed_is_expired(home: Path) -> None:

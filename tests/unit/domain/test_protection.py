@@ -21,6 +21,7 @@ from finagent.domain.protection import (
     free_e4,
     is_attached,
     is_bare,
+    is_stuck,
     protection_of,
     target_shares,
     touched_targets,
@@ -278,3 +279,21 @@ def test_following_the_steps_ends_with_exits_for_exactly_what_is_held(
             orders.append(stop(placed // SHARE, generation=len(orders) + 10))
     assert step is None
     assert sum(order.remaining_e4 for order in orders if order.is_exit) == held * SHARE
+
+
+@pytest.mark.parametrize(
+    ("others", "order", "is_it"),
+    [
+        ([], leave(100, state=OrderState.UNKNOWN), False),
+        ([], leave(101, state=OrderState.UNKNOWN), True),
+        ([stop(100, OrderState.UNKNOWN)], leave(100, state=OrderState.UNKNOWN), True),
+        ([stop(100, OrderState.ACCEPTED)], leave(100, state=OrderState.UNKNOWN), False),
+        ([stop(40, OrderState.UNKNOWN)], leave(60, state=OrderState.UNKNOWN), False),
+    ],
+)
+def test_exit_in_doubt_is_stuck_where_it_is_too_large_or_another_in_doubt_has_its_shares(
+    others: list[OwnOrder], order: OwnOrder, is_it: bool
+) -> None:
+    orders = [entry(100), *others, order]
+    assert is_stuck(orders, order, held_e4=100 * SHARE) is is_it
+    assert not is_stuck(orders, order, held_e4=0), "nothing is bare"

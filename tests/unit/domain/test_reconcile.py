@@ -205,6 +205,11 @@ def test_true_sale_beside_an_empty_list_is_believed_alone() -> None:
     assert of_all(worth_e8=SHARES_E4 * 1_750_000, marks=marks) == set()
 
 
+def test_nothing_is_believed_where_no_way_fits_the_money() -> None:
+    """Found in the simulated world (seed 3901): what is not ours has no cost that could speak against a wrong price."""
+    assert of_all(worth_e8=SHARES_E4 * 2_000_000, marks={"WMT": 10_000_000}) == set()
+
+
 def test_sale_that_could_as_well_be_of_another_symbol_is_not_believed() -> None:
     """One of two holdings of nearly one price was sold: the money does not tell which."""
     marks = {"WMT": 1_000_000, "GE": 1_010_000}
