@@ -36,3 +36,11 @@ def real_home(real_data: Path, calendar: ExchangeCalendar, tmp_path_factory: pyt
 def dataset(real_home: Path, calendar: ExchangeCalendar, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The dataset of all real data."""
     return find_or_build(StoredMarket(real_home), calendar, tmp_path_factory.mktemp("datasets"))
+
+
+@pytest.fixture(scope="module")
+def home(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that shares the imported bars."""
+    own = tmp_path_factory.mktemp("home")
+    (own / "bars").symlink_to(real_home / "bars")
+    return own

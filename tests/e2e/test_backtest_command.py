@@ -13,14 +13,6 @@ from tests.e2e.commands import document, finagent
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def home(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that shares the imported bars."""
-    own = tmp_path_factory.mktemp("home")
-    (own / "bars").symlink_to(real_home / "bars")
-    return own
-
-
 def test_backtest_and_replay_print_the_same_trades(home: Path) -> None:
     """Two sessions, the documents as they are printed: trades, and the counts of each session."""
     span = ("--from", "2018-02-23", "--to", "2018-02-26")

@@ -1,12 +1,17 @@
 """On real bars the kernel gives what the reference gives: every fill, trade and count of every session."""
 
+from collections.abc import Sequence
+
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from finagent.adapters.vendors.calendar import ExchangeCalendar
 from finagent.backtest.checking import facts
 from finagent.backtest.dataset import Dataset
+from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.running import Bars, Engine, run_backtest, trades_hash
 from finagent.bootstrap.backtests import day_lines, parameters
+from finagent.domain.market import Session
 from finagent.settings import load_settings
 from tests.e2e.cases import Case
 
@@ -31,22 +36,30 @@ MORE = (
 )
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        *(pytest.param(case, id=case.name) for case in CASES),
-        *(pytest.param(case, id=case.name, marks=pytest.mark.full) for case in MORE),
-    ],
-)
+def asked(
+    case: Case, dataset: Dataset, calendar: ExchangeCalendar, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Parameters, Lines, Sequence[Session]]:
+    """The rules of a case's settings, the lines of its days, and its sessions."""
+    for name, value in case.environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    return parameters(settings), day_lines(settings, calendar), dataset.between(*case.sessions)
+
+
+def cases(short: Sequence[Case], long: Sequence[Case]) -> list[ParameterSet]:
+    """By name; the long ones are for the full form."""
+    return [
+        *(pytest.param(case, id=case.name) for case in short),
+        *(pytest.param(case, id=case.name, marks=pytest.mark.full) for case in long),
+    ]
+
+
+@pytest.mark.parametrize("case", cases(CASES, MORE))
 def test_kernel_is_the_reference_on_real_bars(
     case: Case, dataset: Dataset, calendar: ExchangeCalendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same settings through both, session by session; sessions played again by themselves agree, too."""
-    for name, value in case.environment.items():
-        monkeypatch.setenv(name, value)
-    settings = load_settings()
-    rules, lines = parameters(settings), day_lines(settings, calendar)
-    sessions = dataset.between(*case.sessions)
+    rules, lines, sessions = asked(case, dataset, calendar, monkeypatch)
     reference = run_backtest(dataset, rules, lines, sessions, bars=Bars.DAILY)
     kernel = run_backtest(dataset, rules, lines, sessions, bars=Bars.DAILY, engine=Engine.KERNEL, check=20)
     assert len(kernel.ledger.tallies) == len(sessions)
@@ -91,22 +104,12 @@ MORE_ON_MINUTES = (
 )
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        *(pytest.param(case, id=case.name) for case in ON_MINUTES),
-        *(pytest.param(case, id=case.name, marks=pytest.mark.full) for case in MORE_ON_MINUTES),
-    ],
-)
+@pytest.mark.parametrize("case", cases(ON_MINUTES, MORE_ON_MINUTES))
 def test_kernel_is_the_reference_on_real_minutes(
     case: Case, dataset: Dataset, calendar: ExchangeCalendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every session by the kernel, and every figure of every session what the reference says."""
-    for name, value in case.environment.items():
-        monkeypatch.setenv(name, value)
-    settings = load_settings()
-    rules, lines = parameters(settings), day_lines(settings, calendar)
-    sessions = dataset.between(*case.sessions)
+    rules, lines, sessions = asked(case, dataset, calendar, monkeypatch)
     reference = run_backtest(dataset, rules, lines, sessions)
     kernel = run_backtest(dataset, rules, lines, sessions, engine=Engine.KERNEL, check=5)
     assert (len(kernel.ledger.tallies), kernel.checked) == (len(sessions), 5)

@@ -18,14 +18,6 @@ STOP = Fraction(3, 100)
 SPRING, MINUTES = ("2009-03-02", "2009-04-09"), ("2018-02-16", "2018-03-16")
 
 
-@pytest.fixture(scope="module")
-def home(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that shares the imported bars."""
-    own = tmp_path_factory.mktemp("home")
-    (own / "bars").symlink_to(real_home / "bars")
-    return own
-
-
 def asked(home: Path, span: tuple[str, str], **more: Any) -> dict[str, Any]:
     """The document, in this process."""
     return gap_research(load_settings(), home, GapRequest(first=span[0], last=span[1], **more))

@@ -18,14 +18,6 @@ MONTH = ("--from", "2013-03-04", "--to", "2013-03-28", "--bars", "daily")
 VARIED = ("--param", "scan.min_gap_pct=2:6", "--param", "planning.target_r=1:4:0.5")
 
 
-@pytest.fixture(scope="module")
-def home(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that shares the imported bars."""
-    own = tmp_path_factory.mktemp("home")
-    (own / "bars").symlink_to(real_home / "bars")
-    return own
-
-
 def begun(home: Path, *arguments: str) -> subprocess.Popen[str]:
     """One command line under way."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FINAGENT")}

@@ -18,15 +18,13 @@ WAYS = ("setup", "gap", "hour", "weekday", "catalyst", "exit", "rule-kept")
 
 
 @pytest.fixture(scope="module")
-def home(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(home: Path) -> Path:
     """A home with a replay and a backtest of the same sessions, both with smaller gaps than by default."""
-    own = tmp_path_factory.mktemp("home")
-    (own / "bars").symlink_to(real_home / "bars")
     smaller = {"FINAGENT__SCAN__MIN_GAP_PCT": "2"}
-    replayed = document(own, "replay", *SPAN, **smaller)
-    assert replayed["trades"] == document(own, "backtest", *SPAN, **smaller)["trades"]
+    replayed = document(home, "replay", *SPAN, **smaller)
+    assert replayed["trades"] == document(home, "backtest", *SPAN, **smaller)["trades"]
     assert len(replayed["trades"]) >= 5
-    return own
+    return home
 
 
 @pytest.fixture

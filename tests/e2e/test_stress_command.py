@@ -13,14 +13,6 @@ QUARTER = ("--from", "2013-01-02", "--to", "2013-03-28", "--bars", "daily")
 FEW = ("--paths", "400", "--workers", "1")
 
 
-@pytest.fixture(scope="module")
-def home(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that shares the imported bars."""
-    own = tmp_path_factory.mktemp("home")
-    (own / "bars").symlink_to(real_home / "bars")
-    return own
-
-
 def document(home: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     assert run(["--home", str(home), *arguments, "--json"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -1,8 +1,5 @@
 """The benchmark of backtests: its rule by hand, its refusal to tell a ratio of unequal results, and that it runs."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +10,7 @@ from benchmarks.backtest.__main__ import RATIOS, absolute, ratios, table
 from benchmarks.backtest.agreement import GAP_TIE, TOUCH_TIE, DisagreementError, allowances, compare
 from benchmarks.backtest.plain import Trades, daily_trades, minute_trades
 from benchmarks.backtest.work import MINUTES, PRICES, Arrays, Rule
+from tests.unit.test_benchmarks import last_line
 
 ROOT = Path(__file__).resolve().parents[2]
 RULE = Rule(gap=0.02, stop=0.02, target_r=2.0, notional=1_000.0, fee=0.01)
@@ -181,16 +179,7 @@ def test_ratios_are_theirs_over_ours_and_the_read_limit_ours_over_it() -> None:
 
 def test_quick_run_agrees_with_the_plain_rule_and_ends_with_one_document() -> None:
     """No peer, made-up prices: the program's trades equal the plain rule's, or there is no document."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.backtest", "--quick"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout.splitlines()[-1])
+    document = last_line(of="benchmarks.backtest")
     assert set(document["ratios"]) == {"daily_vs_read_limit"}
     told = document["differences"]
     assert {work: told[work]["trades"] for work in ("daily", "quarter", "minutes")} == {

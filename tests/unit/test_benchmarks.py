@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,10 @@ from benchmarks.figures import LIMITS, Figures, percentile
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def last_line(*arguments: str) -> dict[str, dict[str, object]]:
-    """The document that a run prints last."""
+def last_line(*arguments: str, of: str = "benchmarks.day") -> dict[str, Any]:
+    """The document that a quick run prints last."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.day", "--quick", *arguments],
+        [sys.executable, "-m", of, "--quick", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -23,7 +24,7 @@ def last_line(*arguments: str) -> dict[str, dict[str, object]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    document: dict[str, dict[str, object]] = json.loads(done.stdout.splitlines()[-1])
+    document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return document
 
 

@@ -13,8 +13,6 @@ from typing import Any
 import psutil
 import pytest
 
-from finagent.adapters.bars.importer import import_folder
-from finagent.adapters.vendors.calendar import load_calendar
 from finagent.bootstrap import start_agent
 from finagent.bootstrap.agent import Agent
 from finagent.bootstrap.backtest_jobs import COMPUTE, progress_in, request_of, settings_of, with_progress
@@ -24,28 +22,16 @@ from finagent.context import CommandResult, Json, SurfaceError
 from finagent.queue.job import Job, JobStatus
 from finagent.runtime.clock import SystemTicker
 from finagent.settings import Settings, SettingsError
-from tests.integration.data.market_files import FIRST, LAST, made_up, write
+from tests.integration.data.market_files import FIRST, LAST
 
 ROOT = Path(__file__).resolve().parents[3]
 SOON_S = 60
 ASKED: dict[str, Json] = {"first": FIRST, "last": LAST}
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bars of three symbols, imported once."""
-    home = tmp_path_factory.mktemp("stored")
-    calendar = load_calendar(home)
-    import_folder(write(tmp_path_factory.mktemp("files"), made_up(calendar)), home, calendar=calendar)
-    return home
-
-
 @pytest.fixture
-def home(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own over the same bars, and an environment without ours."""
-    for name in list(os.environ):
-        if name.startswith("FINAGENT__"):
-            monkeypatch.delenv(name)
+def home(stored: Path, tmp_path: Path) -> Path:
+    """A home of its own over the same bars."""
     (tmp_path / "bars").symlink_to(stored / "bars")
     return tmp_path
 

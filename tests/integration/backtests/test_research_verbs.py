@@ -1,16 +1,13 @@
 """The verbs of research on made-up bars, in this process: each prints a table and one document that agree."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finagent.adapters.bars.importer import import_folder
-from finagent.adapters.vendors.calendar import load_calendar
 from finagent.cli.root import run
-from tests.integration.data.market_files import FIRST, LAST, made_up, write
+from tests.integration.data.market_files import FIRST, LAST
 
 SPAN = ("--from", FIRST, "--to", LAST)
 LOOSE = {
@@ -19,21 +16,15 @@ LOOSE = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bars of three symbols, imported once; results of one test are there for the next."""
-    own = tmp_path_factory.mktemp("home")
-    calendar = load_calendar(own)
-    import_folder(write(tmp_path_factory.mktemp("files"), made_up(calendar)), own, calendar=calendar)
-    return own
+@pytest.fixture
+def home(stored: Path) -> Path:
+    """The home in which the bars were imported; results of one test are there for the next."""
+    return stored
 
 
 @pytest.fixture(autouse=True)
-def loose(monkeypatch: pytest.MonkeyPatch) -> None:
+def loose(no_settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits under which made-up gaps are traded."""
-    for name in list(os.environ):
-        if name.startswith("FINAGENT__"):
-            monkeypatch.delenv(name)
     monkeypatch.setenv("FINAGENT_KERNEL", "python")  # a compiler would take longer than all of it
     for name, value in LOOSE.items():
         monkeypatch.setenv(f"FINAGENT__{name}", value)
