@@ -218,6 +218,7 @@ async def test_a_killed_agent_goes_on_with_it_at_its_next_start(home: Path) -> N
         worker = await held_worker(first.pid)
         first.kill()
     with contextlib.suppress(psutil.NoSuchProcess):
+        worker.resume()  # held so early that the kernel did not know yet with whom it is to die
         worker.wait(SOON_S)
     with finagent(home, "orchestrate") as second:
         try:
