@@ -59,7 +59,7 @@ def account(document: Row) -> Html:
         "showlegend": False,
         "xaxis": {"anchor": "y2", "type": "date"},
         "yaxis": {"domain": [0.36, 1], "title": {"text": "Equity"}, "tickformat": ",.0f"},
-        "yaxis2": {"domain": [0, 0.3], "title": {"text": "Drawdown"}, "tickformat": ".0%"},
+        "yaxis2": {"domain": [0, 0.3], "title": {"text": "Drawdown"}, "tickformat": ".2~%"},
     }
     return shell.chart(
         traces, layout, caption="Equity after each session, and its distance below the highest."
@@ -101,7 +101,7 @@ def months(document: Row) -> Html:
         "zmin": -min(bound, 0.3),
         "zmax": min(bound, 0.3),
         "colorscale": [[0, shell.LOSS], [0.5, "#ffffff"], [1, shell.GAIN]],
-        "colorbar": {"tickformat": ".0%", "thickness": 10},
+        "colorbar": {"tickformat": ".2~%", "thickness": 10},
         "hovertemplate": "%{x} %{y}: %{z:.2%}<extra></extra>",
         "xgap": 1,
         "ygap": 1,

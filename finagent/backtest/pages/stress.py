@@ -82,7 +82,7 @@ def _histogram(row: Row, title: str, colour: str) -> Html:
         return shell.paragraph(f"No {title}.", kind="dim")
     middles = [(float(low) + float(high)) / 2 for low, high in pairwise(edges)]
     trace: dict[str, object] = {"type": "bar", "x": middles, "y": counts, "marker": {"color": colour}}
-    layout = {"xaxis": {"title": {"text": title}, "tickformat": ".0%"}, "bargap": 0.02, "showlegend": False}
+    layout = {"xaxis": {"title": {"text": title}, "tickformat": ".2~%"}, "bargap": 0.02, "showlegend": False}
     return shell.chart(
         [trace], layout, caption="The middle 99 of 100; what lies outside stands at the edges."
     )

@@ -109,8 +109,8 @@ def _points(document: Row) -> Html:
         }
     )  # fmt: skip
     layout = {
-        "xaxis": {"title": {"text": "deepest drawdown"}, "tickformat": ".0%"},
-        "yaxis": {"title": {"text": "return"}, "tickformat": ".0%"},
+        "xaxis": {"title": {"text": "deepest drawdown"}, "tickformat": ".2~%"},
+        "yaxis": {"title": {"text": "return"}, "tickformat": ".2~%"},
     }
     caption = "Each point is a trial over all sessions; no trial beats one of the front in all objectives."
     return shell.chart(traces, layout, caption=caption)
@@ -118,7 +118,7 @@ def _points(document: Row) -> Html:
 
 def _settings(document: Row) -> list[Html]:
     found = section(document, "sensitivity")
-    measured = text(found, "measure").replace("_", " ")
+    measured = text(found, "measure")
     charts = [_setting(each, measured) for each in rows(found, "settings")]
     maps = [_map(each, measured) for each in rows(found, "maps")]
     words = f"Over {text(found, 'trials')} trials that were played to their end. A good value has good neighbours."
@@ -142,9 +142,16 @@ def _setting(row: Row, measured: str) -> Html:
     caption = f"{text(row, 'name')} explains {share:.0%} of the variance." if share is not None else ""
     layout = {
         "xaxis": {"title": {"text": shell.label(text(row, "name"))}, "type": "category", "automargin": True},
-        "yaxis": {"title": {"text": measured}},
+        "yaxis": {
+            "title": {"text": _spoken(measured)},
+            "tickformat": ".2~%" if measured in SHARES else ".3~g",
+        },
     }
     return shell.chart(traces, layout, caption=caption)
+
+
+def _spoken(measure: str) -> str:
+    return measure.replace("_", " ")
 
 
 def _map(row: Row, measured: str) -> Html:
@@ -157,7 +164,7 @@ def _map(row: Row, measured: str) -> Html:
         "xaxis": {"title": {"text": shell.label(text(row, "x"))}, "type": "category", "automargin": True},
         "yaxis": {"title": {"text": shell.label(text(row, "y"))}, "type": "category", "automargin": True},
     }
-    return shell.chart([trace], layout, caption=f"Median {measured} of the trials in each cell.")
+    return shell.chart([trace], layout, caption=f"Median {_spoken(measured)} of the trials in each cell.")
 
 
 def _walked(document: Row) -> list[Html]:
@@ -175,7 +182,7 @@ def _walked(document: Row) -> list[Html]:
     }
     chart = shell.chart(
         [trace],
-        {"yaxis": {"title": {"text": "return"}, "tickformat": ".0%"}},
+        {"yaxis": {"title": {"text": "return"}, "tickformat": ".2~%"}},
         caption="Only sessions that had no say in what was chosen for them, one window after the other.",
     )
     columns = (
