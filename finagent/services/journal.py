@@ -90,10 +90,9 @@ class JournalService:
         plans = await self.store.plans(date)
         under_way = [o for o in await self.store.live_orders() if o.state in UNDER_WAY]
         ids = {o.intent.client_order_id for o in under_way}
-        of_day = {stored.plan.plan_id for stored in plans}
         for order in under_way:
             # An attached leg was sent with its entry: what becomes of that becomes of it.
-            if order.intent.plan_id in of_day and order.intent.parent_id not in ids:
+            if order.intent.parent_id not in ids:
                 self._resolve_later(order, date, tx)
         doubtful = {o.intent.plan_id for o in under_way}
         for stored in plans:

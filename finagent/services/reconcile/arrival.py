@@ -41,7 +41,11 @@ class ArrivalDesk:
         in_session = job.payload.get("is_stuck") is True
         if in_session and not await self._is_stuck(order):
             return
-        listed = {each.client_order_id for each in await self.broker.orders(session=order.session)}
+        sessions = sorted(
+            {order.session, str(job.payload["session"])}
+        )  # an exit of yesterday's plan is today's order
+        looks = [await self.broker.orders(session=session) for session in sessions]
+        listed = {each.client_order_id for look in looks for each in look}
         if (
             order_id in listed or await self.broker.find(order_id) is not None
         ):  # a listing has what came in its day
