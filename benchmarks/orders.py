@@ -17,9 +17,11 @@ import httpx
 from benchmarks.figures import machine, percentile, rounded
 from finagent.adapters.brokers.alpaca import AlpacaBroker, AlpacaHttp, Keys, endpoint
 from finagent.bootstrap.engine import Engine, EngineOptions, open_engine
+from finagent.bootstrap.rules import start_equity_e8
 from finagent.bootstrap.world import NoNews, World
 from finagent.domain.approvals import Verdict, make_request
-from finagent.domain.facts import ApprovalRequested, PlanRecorded, PlanSized
+from finagent.domain.day_start import DayStart
+from finagent.domain.facts import ApprovalRequested, DayStarted, PlanRecorded, PlanSized
 from finagent.domain.market import MINUTE_MS, Direction, Instrument, Session
 from finagent.domain.orders import Scope
 from finagent.domain.plan import ExitLeg, Management, Plan, PlanState, plan_hash
@@ -77,6 +79,9 @@ class StillMarket:
 
     def instrument(self, symbol: str) -> Instrument:
         return Instrument(symbol=symbol)
+
+    def is_halted(self, session: Session, symbol: str, at_ms: int) -> bool:
+        return False
 
 
 class Wire:
@@ -167,6 +172,25 @@ class Bench:
             dead = [f"{job.type}: {job.error}" for job in (await self.engine.queue.stats()).dead]
             state = f"{stored.state} {stored.reason}" if stored is not None else "absent"
             raise RuntimeError(f"no order left: the plan is {state}; {dead}") from None
+
+    async def begin(self) -> None:
+        """The session's capital, without which no entry leaves."""
+        base_e8 = start_equity_e8(self.engine.settings)
+        tx = Tx()
+        tx.put(
+            DayStarted(
+                start=DayStart(
+                    session=DAY.date,
+                    at_ms=NOW_MS,
+                    base_e8=base_e8,
+                    is_last_close=True,
+                    flows_e8=0,
+                    external_e8=0,
+                    pnl_e8=0,
+                )
+            )
+        )
+        await self.engine.queue.commit(tx)
 
     async def _planned(self, *, is_armed: bool) -> Plan:
         self._count += 1
@@ -292,6 +316,7 @@ async def measure(folder: Path, *, count: int, rounds: int) -> dict[str, list[fl
         running = spawn(supervisor.run(), "supervisor")
         bench = Bench(engine, wire)
         try:
+            await bench.begin()
             await bench.approved()
             await bench.triggered()  # the first of each kind fills caches and opens the connection
             for number in range(rounds):

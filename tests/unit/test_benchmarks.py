@@ -81,3 +81,9 @@ def test_every_limited_figure_is_in_its_document() -> None:
     """docs/benchmarks.md says how each was obtained."""
     text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
     assert not [name for name in LIMITS if name not in text]
+
+
+def test_orders_still_leave_in_the_benchmark_of_their_way_to_the_wire() -> None:
+    document = last_line(of="benchmarks.orders")
+    assert set(document["ratios"]) >= {"approve_to_wire_p50", "trigger_to_wire_p50"}
+    assert all(count > 0 for count in document["samples"].values())
