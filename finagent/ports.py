@@ -33,6 +33,7 @@ from finagent.domain.reconcile import Difference
 from finagent.domain.recovery import LostTime
 from finagent.domain.risk import RiskDecision
 from finagent.domain.scoring import ScoredCandidate
+from finagent.domain.shorts import ShortNow
 from finagent.domain.tie_out import AccountSnapshot
 from finagent.queue.compute import ComputePool, ComputeTask
 from finagent.queue.job import Job, JobStatus, JsonValue, NewJob
@@ -61,6 +62,7 @@ __all__ = [
     "OrderExecutionPort",
     "OrderRejectedError",
     "OutcomeUnknownError",
+    "Recheck",
     "RetryError",
     "RiskCheck",
     "Store",
@@ -312,16 +314,28 @@ class BrokerStreamPort(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """Risk asked again: the decision, and what it was made from, for the last look at the orders that follow.
+
+    ``price`` is None where the market tells none; ``equity_e8`` is the session's first.
+    """
+
+    decision: RiskDecision
+    price: LastPrice | None
+    equity_e8: int
+    orders_last_minute: int
+    short: ShortNow
+
+
 class RiskCheck(Protocol):
     """Risk asked again about one plan, as if its own reservation were free; it may only shrink the quantity."""
 
-    async def recheck(
-        self, plan: Plan, *, replaces: str | None = None
-    ) -> tuple[RiskDecision, LastPrice | None]:
-        """The decision now, and the last price it was made at; ``replaces`` names the plan whose reservation it takes.
+    async def recheck(self, plan: Plan, *, replaces: str | None = None) -> Recheck:
+        """The decision now; ``replaces`` names the plan whose reservation it takes.
 
         GiveUpError when the plan's date is no session.
         """
 
-    async def check_order(self, intent: OrderIntent, plan: Plan, price: LastPrice | None) -> tuple[str, ...]:
+    def check_order(self, intent: OrderIntent, plan: Plan, found: Recheck) -> tuple[str, ...]:
         """The last look at an order: price band, price grid, lot, fat finger; empty when it may leave."""

@@ -15,6 +15,7 @@ APART = "#"
 TEXTS = "texts"
 """Where a head lists the hashes of the texts that belong to it."""
 MOST_ARGUMENT_CHARS = 120
+_TEXT_OF = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Raised:
 
 def canonical_text(data: JsonData) -> str:
     """The one text of plain data: keys sorted, no spaces, ASCII only."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _TEXT_OF(data)
 
 
 def text_hash(text: str) -> str:
@@ -81,8 +82,9 @@ class EvidenceWriter:
         for read in reads:
             if id(read.answer) not in known:
                 known[id(read.answer)] = self.plain(read.answer)
-            arguments = shortened(read.arguments)
-            answers = asked.setdefault((read.name, canonical_text(arguments)), (arguments, []))[1]
+            text = canonical_text(read.arguments)
+            arguments = _shortened(read.arguments, text)
+            answers = asked.setdefault((read.name, text), (arguments, []))[1]
             answers.append(known[id(read.answer)])
         return [
             [name, arguments, answers[:1] if all(each == answers[0] for each in answers) else answers]
@@ -98,7 +100,10 @@ class EvidenceWriter:
 
 def shortened(arguments: JsonData) -> JsonData:
     """Arguments as they are written down: long ones (a whole plan) by their hash alone."""
-    text = canonical_text(arguments)
+    return _shortened(arguments, canonical_text(arguments))
+
+
+def _shortened(arguments: JsonData, text: str) -> JsonData:
     return arguments if len(text) <= MOST_ARGUMENT_CHARS else {"sha256": text_hash(text)}
 
 

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 from finagent.domain.errors import InvalidTransitionError
 from finagent.domain.journal import digest
 from finagent.domain.market import Side
+from finagent.domain.plain import plain
 
 
 class OrderType(StrEnum):
@@ -339,6 +341,6 @@ def _scope(scope: Scope) -> tuple[str, str, str]:
 
 
 def _body(intent: OrderIntent) -> dict[str, str | int | bool | None]:
-    body: dict[str, str | int | bool | None] = asdict(intent)
+    body = cast("dict[str, str | int | bool | None]", plain(intent))
     del body["created_at_ms"], body["reason"]
     return body

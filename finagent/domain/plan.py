@@ -1,7 +1,7 @@
 """A plan as a noun: its parts, its hash, and the states it goes through to exactly one end."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from finagent.domain.errors import InvalidTransitionError
@@ -9,6 +9,7 @@ from finagent.domain.journal import digest
 from finagent.domain.market import MINUTE_MS, Bar, Direction, Instrument
 from finagent.domain.money import price_text, quantity_number
 from finagent.domain.orders import Scope, plan_id
+from finagent.domain.plain import plain
 from finagent.domain.setups import Setup
 from finagent.domain.shorts import ShortTerms
 
@@ -167,7 +168,7 @@ def plan_hash(plan: Plan) -> str:
     """SHA-256 (64 hex digits) over every field of the plan, its quantity included: what an approval is given
     for.
     """
-    return digest("plan_body", asdict(plan))
+    return digest("plan_body", plain(plan))
 
 
 def with_size(plan: Plan, quantity_e4: int) -> Plan:

@@ -179,7 +179,8 @@ class ApprovalService:
         tx.enqueue(job)
 
     async def _decide_by_policy(self, plan: Plan, tx: Tx) -> None:
-        decision, price = await self.risk.recheck(plan)
+        found = await self.risk.recheck(plan)
+        decision, price = found.decision, found.price
         refusal = price_refusal(plan, price.price_e4) if price is not None else None
         at_ms = price.at_ms if price is not None else None
         if is_stale(plan, at_ms, now_ms=self.clock.now_ms(), max_price_age_ms=self.max_price_age_ms):
@@ -222,7 +223,8 @@ class ApprovalService:
             return await self._refused(stored, approval, answered, reply, tx)
         if stored.state is not PlanState.PENDING:
             return _not_pending(stored)
-        decision, price = await self.risk.recheck(plan)
+        found = await self.risk.recheck(plan)
+        decision, price = found.decision, found.price
         verdict = judge(
             _request(approval, plan),
             ApprovalState(approval.state),
@@ -294,7 +296,8 @@ class ApprovalService:
         self, plan: Plan, fresh: Plan, approval: StoredApproval, verdict: Accepted, reply: Reply, tx: Tx
     ) -> Outcome:
         """A person's smaller quantity or tighter stop: the next version, asked of risk, approved at once."""
-        decision, price = await self.risk.recheck(fresh, replaces=plan.plan_id)
+        found = await self.risk.recheck(fresh, replaces=plan.plan_id)
+        decision, price = found.decision, found.price
         if not decision.is_approved:
             return Outcome("refused_by_risk", ", ".join(decision.reasons), plan.plan_id)
         moved = price_refusal(fresh, price.price_e4) if price is not None else None

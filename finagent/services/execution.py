@@ -61,13 +61,14 @@ class ExecutionService:
         if broken is not None:
             self._end(tx, stored, PlanState.REFUSED, broken)
             return
-        decision, price = await self.risk.recheck(stored.plan)
+        found = await self.risk.recheck(stored.plan)
+        decision, price = found.decision, found.price
         missed = self._missed(stored.plan, price)
         if missed is not None or not decision.is_approved:
             self._end(tx, stored, PlanState.REFUSED, missed or ", ".join(decision.reasons))
             return
         intents = self._intents(stored.plan, decision)
-        reasons = await self.risk.check_order(intents[0], stored.plan, price)
+        reasons = self.risk.check_order(intents[0], stored.plan, found)
         if self._is_waiting(job, stored.plan, price, reasons):
             self._wait(job, stored.plan, reasons, tx)
             return

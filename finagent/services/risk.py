@@ -30,6 +30,7 @@ from finagent.ports import (
     LastPrice,
     MarketDataPort,
     NewJob,
+    Recheck,
     Store,
     Tx,
 )
@@ -124,21 +125,25 @@ class RiskDesk:
             short=short,
         )
 
-    async def recheck(
-        self, plan: Plan, *, replaces: str | None = None
-    ) -> tuple[RiskDecision, LastPrice | None]:
+    async def recheck(self, plan: Plan, *, replaces: str | None = None) -> Recheck:
         """Risk again for one sized plan, its own reservation left out; the quantity can only shrink."""
         session = self.calendar.session(plan.session)
         if session is None:
             raise GiveUpError(f"plan {plan.plan_id} is of {plan.session}, which is no session")
-        account, prices, _ = await self.account(session, (plan.symbol,), without=replaces or plan.plan_id)
+        account, prices, book = await self.account(session, (plan.symbol,), without=replaces or plan.plan_id)
         price = prices.get(plan.symbol)
-        return self.decide(plan, account, price, await self.short_now(plan, session, price)), price
+        short = await self.short_now(plan, session, price)
+        return Recheck(
+            decision=self.decide(plan, account, price, short),
+            price=price,
+            equity_e8=book.day_start_equity_e8,
+            orders_last_minute=book.orders_last_minute,
+            short=short,
+        )
 
-    async def check_order(self, intent: OrderIntent, plan: Plan, price: LastPrice | None) -> tuple[str, ...]:
-        """The domain's order check against the account as it is now."""
-        now_ms = self.clock.now_ms()
-        book = await self.store.book(plan.session, now_ms=now_ms)
+    def check_order(self, intent: OrderIntent, plan: Plan, found: Recheck) -> tuple[str, ...]:
+        """The domain's order check against the account as risk has just read it, under the same guard."""
+        now_ms, price = self.clock.now_ms(), found.price
         session = self.calendar.session_at(now_ms)
         at_ms = price.at_ms if price is not None else None
         is_old = is_stale(plan, at_ms, now_ms=now_ms, max_price_age_ms=self.max_price_age_ms)
@@ -147,11 +152,11 @@ class RiskDesk:
             session=session,
             instrument=self.market.instrument(plan.symbol),
             last_price_e4=price.price_e4 if price is not None else None,
-            equity_e8=book.day_start_equity_e8,
-            orders_last_minute=book.orders_last_minute,
+            equity_e8=found.equity_e8,
+            orders_last_minute=found.orders_last_minute,
             is_halted=self.market.is_halted(session, plan.symbol, now_ms),
             is_price_stale=price is not None and is_old,
-            short=await self.short_now(plan, session, price),
+            short=found.short,
         )
         return order_check(intent, plan, self.profile, seen)
 
