@@ -226,7 +226,8 @@ async def test_book_counts_a_closed_position_before_its_trade_is_booked(home: Pa
         await stage.until("09:50")
         store, now_ms = stage.engine.store, stage.clock.now_ms()
         booked = await store.book(DAY, now_ms=now_ms)
-        await stage.engine.queue.call(lambda ws: ws.conn.execute("DELETE FROM trade").rowcount)
+        for sql in ("DELETE FROM trade", "UPDATE plan SET state = 'open'"):
+            await stage.engine.queue.call(lambda ws, sql=sql: ws.conn.execute(sql).rowcount)
         assert (await store.book(DAY, now_ms=now_ms)).realised_e8 == booked.realised_e8 == SHARES * 90_000
 
 

@@ -10,7 +10,13 @@ from finagent.adapters.sqlite.codec import decode
 from finagent.adapters.sqlite.database import Database
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.session import WriteSession
-from finagent.adapters.sqlite.store import read_book, read_open_positions, read_orders_of
+from finagent.adapters.sqlite.store import (
+    LIVE_ORDER,
+    LIVE_PLAN,
+    read_book,
+    read_open_positions,
+    read_orders_of,
+)
 from finagent.domain.book import OpenPosition
 from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
 from finagent.domain.facts import Journalled
@@ -33,11 +39,12 @@ FEED = "tick"
 FEED_AT = "SELECT at FROM feed WHERE source = ?"
 SET_FEED = """
 INSERT INTO feed (source, at) VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET at = max(at, excluded.at)"""
-WATCHED = """
-SELECT symbol FROM broker_order WHERE state IN ('intent', 'accepted', 'partially_filled', 'unknown')
+IS_ARMED = f"{LIVE_PLAN} AND state = 'armed'"
+WATCHED = f"""
+SELECT symbol FROM broker_order WHERE {LIVE_ORDER}
 UNION SELECT symbol FROM position WHERE quantity <> 0
-UNION SELECT symbol FROM plan WHERE state = 'armed' ORDER BY 1"""
-ARMED = "SELECT body FROM plan WHERE state = 'armed' ORDER BY symbol, plan_id"
+UNION SELECT symbol FROM plan WHERE {IS_ARMED} ORDER BY 1"""
+ARMED = f"SELECT body FROM plan WHERE {IS_ARMED} ORDER BY symbol, plan_id"
 NOBODY_SENDS = """
 SELECT NOT EXISTS (
     SELECT 1 FROM job_queue WHERE key = ? AND type IN ('send_exit', 'replace', 'broker_event')

@@ -48,7 +48,9 @@ ORDER BY session DESC LIMIT 1"""
 FILLS_AFTER = "SELECT recorded_seq, body FROM fill WHERE recorded_seq > ? ORDER BY recorded_seq"
 COUNTED_FLOWS = "SELECT flow_id FROM cash_flow WHERE flow_id IN (SELECT value FROM json_each(?))"
 RECORDED = "SELECT execution_id FROM fill WHERE execution_id IN (SELECT value FROM json_each(?))"
+# SQLite takes a partial index only where its whole condition stands in the statement, word by word.
 LIVE_ORDER = "state IN ('intent', 'accepted', 'partially_filled', 'unknown')"
+LIVE_PLAN = "plan.state IN ('planned', 'pending', 'approved', 'armed', 'entering', 'open')"
 ENTERED = "('pending', 'approved', 'armed', 'entering', 'open', 'closed')"
 
 
@@ -240,13 +242,14 @@ def _control(conn: sqlite3.Connection) -> Control:
 EARLIER = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE exit_session >= ? AND exit_session < ?"
 DAY_START = "SELECT session, equity FROM day_start WHERE session <= ? ORDER BY session DESC LIMIT 1"
 TODAY = "SELECT coalesce(sum(pnl), 0) FROM trade WHERE exit_session = ?"
-CLOSED_NOT_BOOKED = """
-SELECT p.body FROM position p LEFT JOIN trade t USING (plan_id)
-WHERE p.quantity = 0 AND t.plan_id IS NULL"""
+# A plan whose position was closed is under way until its trade is booked.
+CLOSED_NOT_BOOKED = f"""
+SELECT p.body FROM plan CROSS JOIN position p USING (plan_id) LEFT JOIN trade t USING (plan_id)
+WHERE {LIVE_PLAN} AND p.quantity = 0 AND t.plan_id IS NULL"""
 HELD_SINCE = "SELECT body FROM position WHERE session BETWEEN ? AND ? ORDER BY plan_id"
 RESERVED = """
 SELECT r.plan_id, r.symbol, r.notional, r.worst_case, json_extract(plan.body, '$.sector')
-FROM reservation r JOIN plan USING (plan_id) WHERE r.released_at IS NULL ORDER BY r.plan_id"""
+FROM reservation r JOIN plan USING (plan_id) WHERE r.released_at IS NULL ORDER BY +r.plan_id"""
 SYMBOLS = f"SELECT DISTINCT symbol FROM plan WHERE session = ? AND state IN {ENTERED} ORDER BY symbol"
 TRADES = f"SELECT count(*) FROM plan WHERE session = ? AND state IN {ENTERED}"
 REARMED_AT = "SELECT coalesce(max(at), 0) FROM journal WHERE kind = 'rearm'"
@@ -259,9 +262,10 @@ LOSSES_IN_A_ROW = """
 SELECT count(*) FROM trade WHERE exit_session = ?1 AND pnl < 0 AND exit_at > max(?2,
     (SELECT coalesce(max(exit_at), 0) FROM trade WHERE exit_session = ?1 AND pnl >= 0))"""
 ORDERS_OUT = "SELECT count(*) FROM journal WHERE kind = 'orders_out' AND at > ?"
-RECENT = "SELECT count(*) FROM broker_order WHERE leg = 'entry' AND created_at > ?"
-OLD_UNKNOWN = "SELECT EXISTS (SELECT 1 FROM broker_order WHERE state = 'unknown' AND created_at < ?)"
-UNKNOWN = "SELECT DISTINCT symbol FROM broker_order WHERE state = 'unknown' ORDER BY symbol"
+RECENT = "SELECT count(*) FROM broker_order WHERE session = ? AND leg = 'entry' AND created_at > ?"
+IN_DOUBT = f"FROM broker_order WHERE {LIVE_ORDER} AND state = 'unknown'"
+OLD_UNKNOWN = f"SELECT EXISTS (SELECT 1 {IN_DOUBT} AND created_at < ?)"
+UNKNOWN = f"SELECT DISTINCT symbol {IN_DOUBT} ORDER BY symbol"
 
 
 def read_orders_of(conn: sqlite3.Connection, plan_id: str) -> list[StoredOrder]:
@@ -323,7 +327,7 @@ def read_book(
         realised_e8=realised + lost.realised_e8,
         entered_symbols=tuple(s for (s,) in conn.execute(SYMBOLS, (session,)).fetchall()),
         trades=conn.execute(TRADES, (session,)).fetchone()[0],
-        orders_last_minute=conn.execute(RECENT, (now_ms - 60_000,)).fetchone()[0],
+        orders_last_minute=conn.execute(RECENT, (session, now_ms - 60_000)).fetchone()[0],
         rejected_in_a_row=conn.execute(REJECTED_IN_A_ROW, since).fetchone()[0],
         losses_in_a_row=conn.execute(LOSSES_IN_A_ROW, since).fetchone()[0],
         orders_out=conn.execute(ORDERS_OUT, (rearmed_at_ms,)).fetchone()[0],
