@@ -1,5 +1,6 @@
 """Sealed folders: columns with a list that names and hashes them, checked once for each state of the files."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -115,7 +116,8 @@ def _put_seal(path: Path, seal: Mapping[str, Stamp]) -> None:
         )
         temporary.replace(path / SEAL)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a disk that cannot be written, even this is refused
+            temporary.unlink(missing_ok=True)
 
 
 def settle(scratch: Path, path: Path) -> None:

@@ -1,6 +1,5 @@
 """A backtest as documents: what the command prints, and what is kept under ``reports/backtests`` of the home."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from finagent.context import Document, Json
 from finagent.domain.money import money_text
 from finagent.domain.orders import ENTRY_LEG
 from finagent.domain.positions import Trade
+from finagent.runtime.files import write_whole
 
 FOLDER = Path("reports") / "backtests"
 RESULT, SUMMARY, REPORT = "result.json", "summary.json", "report.html"
@@ -76,13 +76,13 @@ def keep(home: Path, document: Document, result: Result) -> Path:
     folder = home / FOLDER / result.result_id
     folder.mkdir(parents=True, exist_ok=True)
     if result.engine is Engine.REFERENCE:
-        _write(folder / "decisions.jsonl", as_lines(journal_rows(result.ledger)).encode())
-        _write(folder / "orders.jsonl", as_lines(order_rows(result.ledger)).encode())
-    _write(folder / "fills.jsonl", as_lines(fill_rows(result.ledger)).encode())
-    _write(folder / RESULT, as_json(document))
-    _write(folder / REPORT, result_page(document).encode())
-    _write(folder / SUMMARY, as_json(summary_of(document)))
-    _write(folder.parent / "last", f"{result.result_id}\n".encode())
+        write_whole(folder / "decisions.jsonl", as_lines(journal_rows(result.ledger)).encode())
+        write_whole(folder / "orders.jsonl", as_lines(order_rows(result.ledger)).encode())
+    write_whole(folder / "fills.jsonl", as_lines(fill_rows(result.ledger)).encode())
+    write_whole(folder / RESULT, as_json(document))
+    write_whole(folder / REPORT, result_page(document).encode())
+    write_whole(folder / SUMMARY, as_json(summary_of(document)))
+    write_whole(folder.parent / "last", f"{result.result_id}\n".encode())
     return folder
 
 
@@ -94,13 +94,6 @@ def summary_of(document: Document) -> Document:
 def as_json(document: Document) -> bytes:
     """A document as it is stored."""
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
 
 
 def _assumptions(ledger: Ledger) -> list[str]:

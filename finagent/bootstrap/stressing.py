@@ -30,6 +30,7 @@ from finagent.context import Document, Json, SurfaceError
 from finagent.domain.money import money_text
 from finagent.domain.positions import ExitReason
 from finagent.runtime.clock import SystemTicker
+from finagent.runtime.files import write_whole
 from finagent.settings import Settings
 from finagent.settings.tuning import with_values
 
@@ -256,6 +257,6 @@ def _histogram(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Json:
 def _keep(home: Path, document: Document) -> Path:
     folder = home / FOLDER / str(document["stress_id"])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(stress_page(document), encoding="utf-8")
+    write_whole(folder / "result.json", (json.dumps(document, ensure_ascii=False) + "\n").encode())
+    write_whole(folder / "report.html", stress_page(document).encode())
     return folder

@@ -9,7 +9,7 @@ from pathlib import Path
 from finagent.backtest.search.trials import Journal
 from finagent.context import Document, SurfaceError
 from finagent.runtime.append_log import AppendLog, LogDamagedError
-from finagent.runtime.files import sync_folder
+from finagent.runtime.files import sync_folder, write_whole
 from finagent.runtime.lock import FileLock, HomeInUseError
 
 FOLDER = Path("reports") / "optimize"
@@ -37,9 +37,7 @@ class Study:
 
     def write(self, name: str, text: str) -> None:
         """A whole file or none."""
-        draft = self.folder / f".{name}.tmp"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(self.folder / name)
+        write_whole(self.folder / name, text.encode())
         sync_folder(self.folder)
 
 

@@ -1,5 +1,6 @@
 """What goes wrong, as one line with its mend and an exit status: never a traceback for a person's mistake."""
 
+import errno
 import json
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ SIGNALLED = 128
 """The exit status of what a signal ended is this and its number: 130 for Ctrl-C, 143 for SIGTERM."""
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A disk without room, and one whose owner has used up a share of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ def explain(error: BaseException, home: Path) -> Failure:
     """The failure an exception means; what nobody foresaw names the log and how to see the traceback."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return _foreseen(error) or Failure(
+    return _foreseen(error, home) or Failure(
         "unexpected",
         f"unexpected {type(error).__name__}: {_one_line(str(error))}",
         f"This is a bug: -v shows where; the log is in {home / 'logs'}",
@@ -54,10 +57,10 @@ def usage(message: str, hint: str = "", code: str = "usage") -> SurfaceError:
     return SurfaceError(message, hint=hint, code=code, exit_code=ExitCode.USAGE)
 
 
-def _foreseen(error: BaseException) -> Failure | None:
+def _foreseen(error: BaseException, home: Path) -> Failure | None:
     if isinstance(error, SurfaceError):
         return Failure(error.code, error.message, error.hint, int(error.exit_code))
-    return _typed(error) or _settings(error) or _in_use(error) or _stored(error) or _system(error)
+    return _typed(error) or _settings(error) or _in_use(error) or _stored(error) or _system(error, home)
 
 
 def _typed(error: BaseException) -> Failure | None:
@@ -118,7 +121,13 @@ def _stored(error: BaseException) -> Failure | None:
     return Failure("damaged", f"the database is damaged: {error}", DAMAGE_HINT, ExitCode.ERROR)
 
 
-def _system(error: BaseException) -> Failure | None:
+def _system(error: BaseException, home: Path) -> Failure | None:
+    if isinstance(error, OSError) and error.errno in FULL:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        hint = (
+            f"Free space on the disk of {home} and give the command again, or choose another home with --home"
+        )
+        return Failure("disk_full", f"{place}the disk is full", hint, ExitCode.ERROR)
     if isinstance(error, PermissionError):
         hint = "Make it writable for this user, or choose another home with --home"
     elif isinstance(error, FileNotFoundError | NotADirectoryError | FileExistsError | IsADirectoryError):

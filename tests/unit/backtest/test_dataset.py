@@ -237,3 +237,11 @@ def change(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[0] ^= 1
     path.write_bytes(content)
+
+
+def test_a_folder_that_takes_no_seal_can_be_read(made_up: MadeUp, tmp_path: Path) -> None:
+    """As on a disk that is mounted for reading: neither the seal nor its draft can be written or removed."""
+    dataset = made_up.dataset(tmp_path)
+    (dataset.path / SEAL).unlink()
+    (dataset.path / f".{SEAL}.tmp" / "in the way").mkdir(parents=True)
+    assert open_dataset(dataset.path).seal == dataset.seal

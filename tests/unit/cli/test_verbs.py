@@ -1,6 +1,7 @@
 """Verbs as they are typed: what they answer, refuse and send to a running agent, and how they end."""
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -390,7 +391,7 @@ def test_missing_settings_file_is_named(capsys: Capture) -> None:
             "/h: Permission denied. Make it writable",
         ),
         (FileNotFoundError(2, "No such file", "/x"), "system", 1, "/x: No such file. Name another"),
-        (OSError(28, "No space left", "/y"), "system", 1, "No space left. Mend it"),
+        (OSError(5, "Input/output error", "/y"), "system", 1, "/y: Input/output error. Mend it"),
         (OSError("odd"), "unexpected", 1, "unexpected OSError: odd"),
         (
             HaltError("the disk is full (x): free space"),
@@ -399,6 +400,13 @@ def test_missing_settings_file_is_named(capsys: Capture) -> None:
             "error: the disk is full (x). Free space",
         ),
         (HaltError("broken"), "halted", 1, "error: broken"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "disk_full",
+            1,
+            "error: the disk is full. Free space on the disk of /h",
+        ),
+        (OSError(errno.EDQUOT, "x", "/h/a"), "disk_full", 1, "error: /h/a: the disk is full. Free space"),
         (
             sqlite_error("SQLITE_CORRUPT_VTAB"),
             "damaged",
