@@ -4,10 +4,11 @@ import base64
 import hashlib
 import json
 import re
-from pathlib import Path
+import zlib
 from typing import Any
 
 import pytest
+from plotly.offline import get_plotlyjs
 
 from finagent.backtest.pages import shell
 from finagent.backtest.pages.charts import monthly
@@ -30,8 +31,13 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def own_part(page: str) -> str:
     """The page without plotly.js."""
-    longest = max(re.findall(r"<script>(.*?)</script>", page, re.DOTALL), key=len)
-    return page.replace(longest, "")
+    return page.replace(packed(page), "")
+
+
+def packed(page: str) -> str:
+    """plotly.js as the page holds it."""
+    (found,) = re.findall(r'<script type="text/plain" id="library">(.*?)</script>', page, re.DOTALL)
+    return str(found)
 
 
 def figures(page: str) -> list[dict[str, Any]]:
@@ -91,8 +97,10 @@ def test_nothing_is_loaded_from_anywhere(document: dict[str, Any]) -> None:
     assert not re.search(r'(?:src|href)="|url\(|@import|://', own_part(page))
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
     assert policy is not None
-    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
+    own = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    library = zlib.decompress(base64.b64decode(packed(page))).decode()
+    assert library == get_plotlyjs()
+    hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in (library, *own)]
     assert re.findall(r"'sha256-([^']+)'", policy[1]) == hashes
     assert len(hashes) == 2
     assert "default-src 'none'" in policy[1]
@@ -153,7 +161,7 @@ def test_a_long_table_shows_its_end_and_says_so(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(shell, "ROWS_SHOWN", 2)
     shown = shell.table((shell.Column("A"),), [["one"], ["two"], [None]])
     assert "one" not in shown
-    assert "<td>–</td>" in shown
+    assert "<td>–<" in shown
     assert "The last 2 of 3 rows." in shown
 
 
@@ -165,6 +173,19 @@ def test_a_missing_plotly_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         shell.page("x")
 
 
-def test_the_page_is_small_beside_its_library(document: dict[str, Any], tmp_path: Path) -> None:
-    """What a day of trades adds is little."""
-    assert len(own_part(result_page(document))) < 60_000
+def test_a_page_is_small(document: dict[str, Any]) -> None:
+    """The library packed; what a day of trades adds is little, and a trade of thousands stays under 400 bytes."""
+    page = result_page(document)
+    assert len(packed(page)) < 2_200_000
+    assert len(own_part(page)) < 60_000
+    many = 2_000
+    longer = result_page({**document, "trades": document["trades"] * many})
+    assert (len(longer) - len(page)) / (len(document["trades"]) * (many - 1)) < 400
+
+
+def test_numbers_stand_to_the_right_without_a_word_in_each_cell() -> None:
+    """The table's class names their columns, and the page's style knows the class."""
+    shown = shell.table((shell.Column("A"), shell.Column("B", right=True)), [["a", 1]])
+    assert shown.startswith('<div class="scroll"><table class="r2"><thead>')
+    assert "right" not in shown
+    assert ".r2 :is(th,td):nth-child(2)," in shell.page("x")
