@@ -105,6 +105,32 @@ def _falls(returns: Sequence[float]) -> tuple[float, int]:
     return deepest, longest
 
 
+def drawdowns(course: Course, most: int = 5) -> list[dict[str, str | float | int | None]]:
+    """The deepest falls of the account from a peak: the first session below it, the lowest, the one that was back.
+
+    ``depth`` is a ratio below 0; ``back`` is None where the account never was. The deepest first.
+    """
+    found: list[dict[str, str | float | int | None]] = []
+    peak, below, deepest, lowest = course.start_equity_e8, 0, 0.0, ""
+
+    def end(back: str | None, place: int) -> None:
+        start = course.sessions[place - below]
+        found.append({"depth": deepest, "from": start, "lowest": lowest, "back": back, "sessions": below})
+
+    for place, (session, level) in enumerate(zip(course.sessions, course.equity_e8, strict=True)):
+        if level < peak:
+            below += 1
+            if level / peak - 1 < deepest:
+                deepest, lowest = level / peak - 1, session
+            continue
+        if below:
+            end(session, place)
+        peak, below, deepest = level, 0, 0.0
+    if below:
+        end(None, len(course.sessions))
+    return sorted(found, key=lambda each: (each["depth"], each["from"]))[:most]
+
+
 def of_trades(trades: Sequence[Trade]) -> Figures:
     """What trades came to, in money and in R; profit factor and payoff of trades that never lost are None."""
     pnls = [trade.pnl_e8 for trade in trades]

@@ -8,7 +8,7 @@ import orjson
 
 from finagent.adapters.sqlite.views_orders import trade_document
 from finagent.backtest.ledger import DayRow, FillRow, Ledger
-from finagent.backtest.metrics import figures
+from finagent.backtest.metrics import course_of, drawdowns, figures
 from finagent.backtest.pages.result import result_page
 from finagent.backtest.running import (
     Bars,
@@ -64,6 +64,7 @@ def report(result: Result, *, bars: Bars, elapsed_ms: int) -> Document:
         "trades": [trade_document(trade) for trade in trades],
         "totals": _totals(ledger, trades),
         "metrics": {**figures(ledger)},
+        "drawdowns": [{**each} for each in drawdowns(course_of(ledger))],
         "jobs": {"done": 0, "dead": 0, "live": 0},
         "elapsed_ms": elapsed_ms,
     }
@@ -87,8 +88,12 @@ def keep(home: Path, document: Document, result: Result) -> Path:
 
 
 def summary_of(document: Document) -> Document:
-    """A result without its sessions and trades: what a list of results shows."""
-    return {key: value for key, value in document.items() if key not in LONG}
+    """A result without its sessions and trades, or the market's: what a list of results shows."""
+    found = {key: value for key, value in document.items() if key not in LONG}
+    market = found.get("market")
+    if isinstance(market, dict):
+        found["market"] = {key: value for key, value in market.items() if key != "returns"}
+    return found
 
 
 def as_json(document: Document) -> bytes:

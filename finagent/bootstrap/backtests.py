@@ -8,6 +8,8 @@ from pathlib import Path
 
 from finagent import __version__
 from finagent.backtest.errors import BacktestError
+from finagent.backtest.holding import market_held
+from finagent.backtest.metrics import course_of
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
 from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.bootstrap import rules
@@ -101,8 +103,10 @@ def backtest(
             told=progress,
         )
     elapsed_ms = SystemTicker().monotonic_ms() - started_ms
+    market = market_held(dataset, course_of(result.ledger))
     document: Document = {
         **report(result, bars=bars, elapsed_ms=elapsed_ms),
+        "market": None if market is None else {**market},  # type: ignore[dict-item]  # a list of numbers is Json
         "version": __version__,
         "symbols": [*(wanted or ())],
         "at": request.at,

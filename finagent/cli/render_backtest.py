@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from finagent.backtest.pages.result import FEW_SESSIONS, few
 from finagent.cli.fields import flag, number, rows, section, text, words
 from finagent.cli.page import Column, Page
 from finagent.cli.render_backtests import figure, percentage
@@ -56,6 +57,9 @@ def _left_out(document: Document, traded: int, page: Page) -> str:
             f"PARTIAL: stopped in {text(partial, 'session')} ({text(partial, 'error')});"
             " only the sessions before count."
         )
+    sessions = number(section(document, "metrics"), "sessions")
+    if sessions is not None and sessions < FEW_SESSIONS:
+        lines.append(few(int(sessions)))
     assumed = words(document, "assumptions")
     if assumed:
         lines.append(f"Assumed: {'; '.join(assumed)}.")
@@ -72,6 +76,7 @@ def _summary(document: Document, page: Page) -> str:
         ("Drawdown", money(number(totals, "max_drawdown"))),
         ("Ambiguous", _ambiguous(totals, page)),
         ("Figures", _figures(section(document, "metrics"))),
+        *([("Market", held)] if (held := _market(section(document, "market"))) else []),
         ("Result", text(document, "result_id")),
         *([("Outcome", outcome)] if (outcome := text(document, "outcome_hash")) else []),
         ("Engine", _engine(document)),
@@ -92,6 +97,16 @@ def _figures(metrics: Document) -> str:
         f" Sortino {figure(metrics, 'sortino')}, drawdown {percentage(metrics, 'max_drawdown_ratio')},"
         f" profit factor {figure(metrics, 'profit_factor')},"
         f" expectancy {multiple(number(metrics, 'expectancy_r'))}"
+    )
+
+
+def _market(market: Document) -> str:
+    """What holding the market came to meanwhile; empty where its bars are not stored."""
+    if not market:
+        return ""
+    return (
+        f"{text(market, 'symbol')} held: CAGR {percentage(market, 'cagr')}, Sharpe {figure(market, 'sharpe')},"
+        f" drawdown {percentage(market, 'max_drawdown_ratio')}; correlation {figure(market, 'correlation')}"
     )
 
 

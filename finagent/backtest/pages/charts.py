@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, groupby
+from math import prod
+from operator import mul
 
 from finagent.backtest.pages import shell
-from finagent.backtest.pages.reading import Row, number, rows, section, text
+from finagent.backtest.pages.reading import Row, number, rows, section, text, words
 from finagent.backtest.pages.shell import Html
 
 DOTS = 10_000
@@ -31,7 +33,9 @@ def account(document: Row) -> Html:
     falls = [
         level / peak - 1 if peak > 0 else None for level, peak in zip(equity[1:], peaks[1:], strict=True)
     ]
+    held = _held(document, equity[0])
     traces: list[dict[str, object]] = [
+        *held,
         {
             "type": "scatter",
             "mode": "lines",
@@ -51,12 +55,14 @@ def account(document: Row) -> Html:
             "line": {"color": shell.LOSS, "width": 1},
             "fill": "tozeroy",
             "fillcolor": shell.SHADE,
+            "showlegend": False,
             "hovertemplate": "%{x|%Y-%m-%d}<br>%{y:.2%}<extra></extra>",
         },
     ]
     layout = {
         "height": 460,
-        "showlegend": False,
+        "showlegend": bool(held),
+        "margin": {"l": 76, "r": 20, "t": 16, "b": 44},
         "xaxis": {"anchor": "y2", "type": "date"},
         "yaxis": {"domain": [0.36, 1], "title": {"text": "Equity"}, "tickformat": ",.0f"},
         "yaxis2": {"domain": [0, 0.3], "title": {"text": "Drawdown"}, "tickformat": ".2~%"},
@@ -64,6 +70,33 @@ def account(document: Row) -> Html:
     return shell.chart(
         traces, layout, caption="Equity after each session, and its distance below the highest."
     )
+
+
+def _held(document: Row, start: float) -> list[dict[str, object]]:
+    """The market as a course of the same start, where its returns are told for just these sessions."""
+    market = section(document, "market")
+    returns = market.get("returns")
+    tested = [
+        text(row, "session")
+        for row in rows(document, "sessions")
+        if not {"no bars", "no minute bars"} & {*words(row, "skipped")}
+    ]
+    if not isinstance(returns, list) or len(returns) != len(tested):
+        return []
+    growth = accumulate((1 + (each if isinstance(each, float) else 0.0) for each in returns), mul)
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": f"{shell.label(text(market, 'symbol'))} held",
+            "x": tested,
+            "y": [round(start * each, 2) for each in growth],
+            "line": {"color": "#9aa7b4", "width": 1.1},
+            "hovertemplate": "%{x|%Y-%m-%d}<br>%{y:,.2f}<extra>"
+            + shell.label(text(market, "symbol"))
+            + " held</extra>",
+        }
+    ]
 
 
 def _equity(document: Row, sessions: Sequence[Row]) -> list[float]:
@@ -88,11 +121,14 @@ def months(document: Row) -> Html:
     """Return by month, a row a year."""
     found = dict(monthly(document))
     years = sorted({month[:4] for month in found}, reverse=True)
-    cells = [[found.get(f"{year}-{number:02d}") for number in range(1, 13)] for year in years]
+    cells = [
+        [*(own := [found.get(f"{year}-{number:02d}") for number in range(1, 13)]), _compounded(own)]
+        for year in years
+    ]
     bound = max((abs(cell) for row in cells for cell in row if cell is not None), default=0.0) or 0.01
     trace = {
         "type": "heatmap",
-        "x": list(MONTHS),
+        "x": [*MONTHS, "Year"],
         "y": years,
         "z": [[None if cell is None else round(cell, 6) for cell in row] for row in cells],
         "text": [["" if cell is None else f"{cell * 100:.1f}" for cell in row] for row in cells],
@@ -110,7 +146,15 @@ def months(document: Row) -> Html:
         "height": max(200, 60 + 26 * len(years)),
         "yaxis": {"type": "category", "autorange": "reversed"},
     }
-    return shell.chart([trace], layout, caption="Return of each month in percent of the equity before it.")
+    return shell.chart(
+        [trace], layout, caption="Return of each month and year in percent of the equity before it."
+    )
+
+
+def _compounded(months: Sequence[float | None]) -> float | None:
+    """The return of a year; None where no month is known."""
+    known = [each for each in months if each is not None]
+    return prod(1 + each for each in known) - 1 if known else None
 
 
 def multiples(document: Row) -> Html:

@@ -1,8 +1,12 @@
 """Reading a stored document: what is missing or of another kind reads as unknown."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from zoneinfo import ZoneInfo
 
 Row = Mapping[str, object]
+EXCHANGE = "America/New_York"
 
 
 def rows(document: Row, key: str) -> list[Row]:
@@ -39,3 +43,18 @@ def number(row: Row, key: str) -> float | None:
     except ValueError:
         return None
     return found if found - found == 0 else None
+
+
+def exchange_time(row: Row, key: str, session: str) -> str:
+    """An instant as the exchange's clock had it, ``HH:MM``, with its date where that is not the session's."""
+    stamp = text(row, key)
+    try:
+        there = datetime.fromisoformat(stamp).astimezone(_zone())
+    except ValueError:
+        return stamp
+    return f"{there:%H:%M}" if f"{there:%Y-%m-%d}" == session else f"{there:%Y-%m-%d %H:%M}"
+
+
+@cache
+def _zone() -> ZoneInfo:
+    return ZoneInfo(EXCHANGE)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from finagent.backtest.pages import charts, shell
-from finagent.backtest.pages.reading import Row, number, rows, section, text, words
+from finagent.backtest.pages.reading import Row, exchange_time, number, rows, section, text, words
 from finagent.backtest.pages.shell import Column, Html, escaped, joined, painted
 
 TRADES = (
@@ -12,9 +12,9 @@ TRADES = (
     Column("Direction"),
     Column("Setup"),
     Column("Quantity", right=True),
-    Column("Entry (UTC)"),
+    Column("Entry (ET)"),
     Column("Price", right=True),
-    Column("Exit (UTC)"),
+    Column("Exit (ET)"),
     Column("Price", right=True),
     Column("Reason"),
     Column("R", right=True),
@@ -24,6 +24,15 @@ TRADES = (
     Column("P&L", right=True),
     Column("Doubt"),
 )
+DRAWDOWNS = (
+    Column("Depth", right=True),
+    Column("From"),
+    Column("Lowest"),
+    Column("Back at the peak"),
+    Column("Sessions", right=True),
+)
+FEW_SESSIONS = 63
+"""Of fewer, a quarter of a year, a page says that a year's figures are drawn from little."""
 GROUPS = (
     Column("Group"),
     Column("Trades", right=True),
@@ -43,8 +52,9 @@ def result_page(document: Row) -> str:
         parts += [
             shell.section("Account", charts.account(document)),
             shell.section("Months", charts.months(document)),
+            *_drawdowns(document),
             shell.section("Trades", shell.grid(charts.multiples(document), charts.excursions(document))),
-            shell.section("By year, exit and direction", _groups(trades)),
+            shell.section("By year, exit, direction and setup", _groups(trades)),
         ]
     parts += [
         shell.section("Figures", shell.grid(_totals(document), _metrics(document))),
@@ -58,9 +68,13 @@ def result_page(document: Row) -> str:
 
 def _lead(document: Row) -> Html:
     sessions = rows(document, "sessions")
-    line = f"Result {text(document, 'result_id')}, {len(sessions):,} sessions, bars {text(document, 'bars')}"
+    traded = sum(bool(number(row, "trades")) for row in sessions)
+    line = (
+        f"Result {text(document, 'result_id')}, {len(sessions):,} sessions, {traded:,} of them with trades,"
+        f" bars {text(document, 'bars')}"
+    )
     kernel = number(document, "kernel_sessions") or 0
-    engine = f", {kernel:,.0f} of them by the kernel" if kernel else ", all by the reference engine"
+    engine = f", {kernel:,.0f} sessions by the kernel" if kernel else ", all by the reference engine"
     lead = shell.paragraph(line + engine + ".", kind="dim")
     partial = section(document, "partial")
     if not partial:
@@ -107,8 +121,19 @@ def _assumed(document: Row) -> Html:
         if count
         else "No bar left the order of its events in doubt."
     )
-    return joined(
-        (shell.paragraph(f"Assumed: {assumptions}.") if assumptions else Html(""), shell.paragraph(doubt))
+    parts = [shell.paragraph(f"Assumed: {assumptions}.")] if assumptions else []
+    parts.append(shell.paragraph(doubt))
+    sessions = number(section(document, "metrics"), "sessions")
+    if sessions is not None and sessions < FEW_SESSIONS:
+        parts.append(shell.paragraph(few(int(sessions)), kind="warn"))
+    return joined(parts)
+
+
+def few(sessions: int) -> str:
+    """What so few sessions say of a year."""
+    return (
+        f"Figures of a year (CAGR, volatility, Sharpe, Sortino, Calmar) are drawn from {sessions} session"
+        f"{'' if sessions == 1 else 's'}: they say little."
     )
 
 
@@ -133,7 +158,7 @@ def _totals(document: Row) -> Html:
 
 
 def _metrics(document: Row) -> Html:
-    metrics = section(document, "metrics")
+    metrics, market = section(document, "metrics"), section(document, "market")
     shown = {
         "Total return": _percent(number(metrics, "total_return")),
         "CAGR": _percent(number(metrics, "cagr")),
@@ -151,7 +176,59 @@ def _metrics(document: Row) -> Html:
         "Most losses in a row": _count(number(metrics, "most_losses_in_a_row")),
         "Average minutes held": _count(number(metrics, "average_minutes")),
     }
-    return shell.facts_table(shown.items())
+    if not market:
+        return shell.facts_table(shown.items())
+    held = {
+        "Total return": _percent(number(market, "total_return")),
+        "CAGR": _percent(number(market, "cagr")),
+        "Volatility a year": _percent(number(market, "volatility")),
+        "Sharpe": _plain(number(market, "sharpe")),
+        "Sortino": _plain(number(market, "sortino")),
+        "Calmar": _plain(number(market, "calmar")),
+        "Max drawdown": _percent(number(market, "max_drawdown_ratio")),
+    }
+    together = {
+        "Correlation of the sessions": _plain(number(market, "correlation")),
+        "Beta": _plain(number(market, "beta")),
+    }
+    columns = (
+        Column("What"),
+        Column("Value", is_wide=True),
+        Column(f"{text(market, 'symbol')} held", is_wide=True),
+    )
+    cells = [[name, value, held.get(name, "")] for name, value in shown.items()]
+    cells += [[name, "", value] for name, value in together.items()]
+    told = shell.paragraph(market_words(document), kind="dim")
+    return Html(f"<div>{joined((shell.table(columns, cells), told))}</div>")
+
+
+def market_words(document: Row) -> str:
+    """What the market's figures are, and what they leave out."""
+    market = section(document, "market")
+    dividends, missing = number(market, "dividends") or 0, number(market, "missing") or 0
+    told = (
+        "its price alone, no dividend of it is stored"
+        if not dividends
+        else f"{dividends:,.0f} dividends counted"
+    )
+    left_out = f"; {missing:,.0f} sessions without its bars left out" if missing else ""
+    return f"{text(market, 'symbol')} held over the same sessions, from close to close: {told}{left_out}."
+
+
+def _drawdowns(document: Row) -> list[Html]:
+    """The deepest falls of the account, where the document tells them."""
+    found = rows(document, "drawdowns")
+    cells = [
+        [
+            painted(_percent(number(row, "depth")), number(row, "depth")),
+            text(row, "from"),
+            text(row, "lowest"),
+            text(row, "back") or "not yet",
+            _count(number(row, "sessions")),
+        ]
+        for row in found
+    ]
+    return [shell.section("Deepest drawdowns", shell.table(DRAWDOWNS, cells))] if cells else []
 
 
 def _groups(trades: Sequence[Row]) -> Html:
@@ -159,6 +236,7 @@ def _groups(trades: Sequence[Row]) -> Html:
         *_grouped((text(row, "session")[:4], row) for row in trades),
         *_grouped((f"exit {text(row, 'exit_reason')}", row) for row in trades),
         *_grouped((text(row, "direction"), row) for row in trades),
+        *_grouped((text(row, "setup"), row) for row in trades),
     ]
     return shell.table(GROUPS, cells)
 
@@ -199,9 +277,9 @@ def _trade(row: Row) -> list[object]:
         text(row, "direction"),
         text(row, "setup"),
         text(row, "quantity"),
-        text(row, "entry_ts")[:16].replace("T", " "),
+        exchange_time(row, "entry_ts", text(row, "session")),
         text(row, "entry_price"),
-        text(row, "exit_ts")[:16].replace("T", " "),
+        exchange_time(row, "exit_ts", text(row, "session")),
         text(row, "exit_price"),
         text(row, "exit_reason"),
         painted(_multiple(multiple), multiple),

@@ -22,7 +22,8 @@ CHART_HEIGHT_PX = 340
 ROWS_SHOWN = 5_000
 """So many rows at most stand in one table: more of them make a browser slow."""
 
-_STYLE = """
+_STYLE = (
+    """
 :root{--ink:#1c2530;--dim:#5d6b7a;--rule:#d9e0e7;--paper:#fff;--wash:#f4f7fa;--gain:#1a7f4b;--loss:#c0392b}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1280px;padding:1.5rem;background:var(--paper);color:var(--ink);
@@ -39,10 +40,13 @@ figure{margin:0 0 1rem}figcaption{color:var(--dim);font-size:.88rem}.chart{width
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.88rem}
 th{position:sticky;top:0;background:var(--wash);text-align:left}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--rule);white-space:nowrap}td.wide{white-space:normal}
-""" + "".join(f".r{place} :is(th,td):nth-child({place})," for place in range(1, 31)) + """
+"""
+    + "".join(f".r{place} :is(th,td):nth-child({place})," for place in range(1, 31))
+    + """
 .right{text-align:right}
 @media print{.scroll{max-height:none;overflow:visible}body{max-width:none}}
 """
+)
 _PACKING = 4
 """zlib's level: higher ones take twice as long for 4 % less."""
 _DRAW = """
@@ -66,7 +70,7 @@ library().then(draw).catch(error => {
   document.documentElement.dataset.drawn = "no";
 });
 """
-_UNDRAWN = "The charts are not drawn: they need a browser of 2023 or later, with scripts on. The tables hold the figures."
+_UNDRAWN = "The charts are not drawn: they need a browser of 2023 or later, with scripts. The tables hold the figures."
 _LAYOUT: dict[str, object] = {
     "margin": {"l": 56, "r": 20, "t": 16, "b": 44},
     "height": CHART_HEIGHT_PX,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from finagent.backtest.ledger import DayRow, Ledger
-from finagent.backtest.metrics import course_of, figures, of_returns, of_trades
+from finagent.backtest.metrics import Course, course_of, drawdowns, figures, of_returns, of_trades
 from finagent.domain.positions import Trade
 from tests.conformance.trading import DAY, NEXT_DAY, market, play, until_close, with_bars
 from tests.unit.backtest.public_figures import FILE, courses, money
@@ -99,3 +99,20 @@ def test_the_drawdown_lasts_until_a_new_high() -> None:
     assert found["longest_drawdown_sessions"] == 4
     assert found["max_drawdown_ratio"] == pytest.approx(-0.5)
     assert Path(FILE).name == "public_figures.json"
+
+
+def test_drawdowns_are_told_with_their_days_the_deepest_first(trade: Trade) -> None:
+    """A fall that was made good, one that was not; a session at the old peak ends one."""
+    days = [f"2018-01-{day:02d}" for day in range(1, 9)]
+    course = Course(tuple(days), tuple(each * E8 for each in (10, -11, 5, 6, 0, -20, 5, -1)), 100 * E8)
+    first = {"depth": pytest.approx(-0.1), "from": days[1], "lowest": days[1], "back": days[3], "sessions": 2}
+    second = {
+        "depth": pytest.approx(-2 / 11),
+        "from": days[5],
+        "lowest": days[5],
+        "back": None,
+        "sessions": 3,
+    }
+    assert drawdowns(course) == [second, first]
+    assert drawdowns(course, 1) == [second]
+    assert drawdowns(Course((), (), 100 * E8)) == []

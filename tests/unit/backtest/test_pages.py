@@ -11,7 +11,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from finagent.backtest.pages import shell
-from finagent.backtest.pages.charts import monthly
+from finagent.backtest.pages.charts import monthly, months
 from finagent.backtest.pages.result import result_page
 from finagent.bootstrap.backtest_report import report
 from tests.conformance.trading import NEXT_DAY, play
@@ -189,3 +189,52 @@ def test_numbers_stand_to_the_right_without_a_word_in_each_cell() -> None:
     assert shown.startswith('<div class="scroll"><table class="r2"><thead>')
     assert "right" not in shown
     assert ".r2 :is(th,td):nth-child(2)," in shell.page("x")
+
+
+def test_the_market_stands_beside_the_account(document: dict[str, Any]) -> None:
+    """As a course of the same start, and by its figures; a document of an older version has none."""
+    market = {
+        "symbol": "SPY", "missing": 0, "dividends": 0, "cagr": 0.0712, "correlation": 0.13, "beta": 0.07,
+        "returns": [0.1, -0.5],
+    }  # fmt: skip
+    page = result_page({**document, "market": market})
+    assert "SPY held over the same sessions, from close to close: its price alone" in page
+    assert "7.1 %" in page
+    account = figures(page)[0]["data"]
+    assert [(trace["name"], trace["y"]) for trace in account[:1]] == [("SPY held", [110_000.0, 55_000.0])]
+    assert "SPY" not in own_part(result_page(document))
+    other = figures(result_page({**document, "market": {**market, "returns": [0.1]}}))
+    assert [trace["name"] for trace in other[0]["data"]] == ["Equity", "Drawdown"]
+
+
+def test_drawdowns_and_few_sessions_are_told(document: dict[str, Any]) -> None:
+    """A fall that lasts says so; the figures of a year out of two days are no figures."""
+    page = result_page(document)
+    assert "not yet" in page
+    assert "Figures of a year (CAGR, volatility, Sharpe, Sortino, Calmar) are drawn from 2 sessions:" in page
+    longer = result_page({**document, "metrics": {**document["metrics"], "sessions": 63}})
+    assert "are drawn from" not in longer
+
+
+def test_trades_stand_in_exchange_time(document: dict[str, Any]) -> None:
+    """As the command prints them; another day than the session's is told with its date."""
+    (trade, *_) = document["trades"]
+    assert trade["entry_ts"].endswith(("T14:31:00Z", "T14:30:00Z")), trade["entry_ts"]
+    page = result_page({**document, "trades": [{**trade, "exit_ts": "2018-07-03T13:30:00Z"}]})
+    assert re.search(r"<td>09:3[01]<td>", page)
+    assert "<td>2018-07-03 09:30<td>" in page
+    assert "<td>soon<td>" in result_page({**document, "trades": [{**trade, "exit_ts": "soon"}]})
+
+
+def test_a_year_is_its_months_together() -> None:
+    """10 % and -10 % are -1 %; a year without any known month is unknown."""
+    days = [("2018-01-31", "10"), ("2018-02-28", "-11"), ("2019-01-31", "-99"), ("2020-01-31", "1")]
+    chart = months(
+        {
+            "totals": {"start_equity": "100"},
+            "sessions": [{"session": session, "pnl": pnl} for session, pnl in days],
+        }
+    )
+    (trace,) = figures(chart)[0]["data"]
+    assert (trace["x"][-1], trace["y"]) == ("Year", ["2020", "2019", "2018"])
+    assert [row[-1] for row in trace["z"]] == [None, -1.0, pytest.approx(-0.01)]
