@@ -41,51 +41,51 @@ DAILY_MUTANTS = {
         "for _ in range(3):\n        rest *= 10\n        digit",
     ),
     "a tie at the limit is no gap": Mutant(
-        "choosing", "rows[last - 1][c.GAP] < least_gap:", "rows[last - 1][c.GAP] <= least_gap:"
+        "choosing", "if row[c.GAP] < p[c.LEAST_GAP]:", "if row[c.GAP] <= p[c.LEAST_GAP]:"
     ),
     "unknown values are dropped": Mutant("choosing", "if p[c.KEEPS_UNKNOWN] == 0 and (", "if ("),
     "ties go by symbol backwards": Mutant(
         "choosing",
-        "return row[c.SYMBOL] < rows[plan[c.P_ROW]][c.SYMBOL]",
-        "return row[c.SYMBOL] > rows[plan[c.P_ROW]][c.SYMBOL]",
+        "return score(row, p) * TIES - row[c.SYMBOL]",
+        "return (score(row, p) - 1) * TIES + row[c.SYMBOL] + 1",
     ),
-    "the lowest score first": Mutant(
-        "choosing", "return value > plan[c.P_SCORE]", "return value < plan[c.P_SCORE]"
-    ),
+    "the lowest score first": Mutant("choosing", "if keys[middle] > key:", "if keys[middle] < key:"),
     "the wider stop": Mutant(
-        "choosing",
+        "sizing",
         "width = min(width, row[c.ATR] * p[c.STOP_ATR])",
         "width = max(width, row[c.ATR] * p[c.STOP_ATR])",
     ),
     "the day's loss is no cap": Mutant(
-        "choosing", "if room >= 0 and (not is_small", "if room < 0 and (not is_small"
+        "sizing", "if room_e8 >= 0 and (not is_small", "if room_e8 < 0 and (not is_small"
     ),
     "exposure counts from nothing": Mutant(
-        "choosing",
-        "most_e8 = min(most_e8, share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8)",
-        "most_e8 = min(most_e8, share_floor(capital, p[c.MAX_EXPOSURE]))",
+        "sizing",
+        "most_e8 = min(most_e8, exposure_e8 - notional_e8)",
+        "most_e8 = min(most_e8, exposure_e8)",
     ),
     "one position too many": Mutant(
-        "choosing",
+        "sizing",
         "if positions >= p[c.MOST_POSITIONS] or trades >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:\n"
         "        return 0",
         "if positions > p[c.MOST_POSITIONS] or trades >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:\n"
         "        return 0",
     ),
     "orders of a minute uncounted": Mutant(
-        "playing", "orders += 1 if plans[other][c.P_STATE] == c.EXECUTED else 0", "orders += 0"
+        "playing", "orders += 1 if its[c.P_STATE] == c.EXECUTED else 0", "orders += 0"
     ),
     "shorts in odd lots": Mutant(
-        "choosing", "lot = max(p[c.LOT], SHARE_E4) if is_short else p[c.LOT]", "lot = p[c.LOT]"
+        "sizing", "return max(p[c.LOT], SHARE_E4) if row[c.DIRECTION] < 0 else p[c.LOT]", "return p[c.LOT]"
     ),
     "a restricted short": Mutant(
-        "choosing", "p[c.IS_CASH_SETTLED] == 1 or row[c.RESTRICTED] == 1", "p[c.IS_CASH_SETTLED] == 1"
+        "sizing", "p[c.IS_CASH_SETTLED] == 1 or row[c.RESTRICTED] == 1", "p[c.IS_CASH_SETTLED] == 1"
     ),
     "sizes without slippage": Mutant(
-        "choosing", "cost = price * (RATIO + p[c.SIZING_SLIPPAGE])", "cost = price * RATIO"
+        "sizing",
+        "affordable(most_e8, price * (RATIO + p[c.SIZING_SLIPPAGE]))",
+        "affordable(most_e8, price * RATIO)",
     ),
     "a fat finger passes": Mutant(
-        "choosing", "return worth <= share_floor(cap, RATIO + max(p[c.PRICE_BAND], 0))", "return worth > 0"
+        "sizing", "and quantity_e4 * row[c.LAST_PRICE] <= own[4]", "and quantity_e4 > 0"
     ),
     "the day begins with no volume left": Mutant(
         "filling", "held, budget - more", "held, budget - bought - more"
@@ -110,13 +110,13 @@ DAILY_MUTANTS = {
     "equity stands still": Mutant("playing", "state[c.EQUITY] += gained", "state[c.EQUITY] += 0"),
     "sales settle in a day": Mutant("playing", "total += state[c.SOLD_EARLIER]", "total += 0"),
     "sales of yesterday are spent": Mutant(
-        "playing", "settled = max(equity - unsettled(day, state), 0)", "settled = max(equity, 0)"
+        "playing", "cash = min(cash, cash - unsettled(day, state))", "cash = min(cash, cash)"
     ),
     "entries in a time without": Mutant(
-        "playing", "if day[c.IS_NO_TRADE] == 1:", "if day[c.IS_NO_TRADE] == 2:"
+        "playing", "and day[c.IS_NO_TRADE] == 0", "and day[c.IS_NO_TRADE] >= 0"
     ),
     "plans outside the window": Mutant(
-        "playing", "if day[c.STAGE] != c.PLANNED:", "if day[c.STAGE] == c.SKIPPED:"
+        "playing", "if day[c.STAGE] == c.PLANNED and", "if day[c.STAGE] != c.SKIPPED and"
     ),
 }
 

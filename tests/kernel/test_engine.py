@@ -99,22 +99,24 @@ def test_many_sets_come_to_what_each_comes_to_alone(case: Case) -> None:
             assert many.tallies[number].tolist() == alone.tallies.sum(0).tolist()
 
 
-@settings(PATIENT, max_examples=4)
+@settings(PATIENT, max_examples=6)
 @given(cases())
-def test_sets_that_choose_alike_come_to_what_each_comes_to_alone(case: Case) -> None:
-    """Least gaps up and down, and one account that is beyond the integers between them."""
+def test_sets_that_share_come_to_what_each_comes_to_alone(case: Case) -> None:
+    """Least gaps up and down, stops, targets and caps, small accounts and one that is beyond the integers."""
     with dataset_of(case) as dataset:
         shared, chosen, equity_e8 = tables(case, dataset, 0)
-        gaps_e6 = (60_000, 20_000, 90_000, 39_900, 40_000, 20_000, 60_000)
+        gaps_e6 = (60_000, 20_000, 90_000, 39_900, 40_000, 20_000, 60_000, 20_000) * 2
         sets = np.asarray([chosen] * len(gaps_e6))
         sets[:, c.MIN_GAP] = gaps_e6
-        sets[4:, c.TOP] = 1
+        sets[4:7, c.TOP] = 1
+        sets[8:, c.TARGET_R] = 700_000
+        sets[12:, c.STOP_WIDTH] = 9_000
+        sets[14:, c.MAX_POSITION_E8] = 300 * 10**8
         accounts = [equity_e8] * len(gaps_e6)
-        accounts[5] = c.MOST_EQUITY_E8 + 1
+        accounts[5] = accounts[8] = c.MOST_EQUITY_E8 + 1
+        accounts[6] = accounts[12] = equity_e8 // 7
         many = engine.play_many(shared, sets, accounts, is_compiled=False)
-        assert many.states[:, c.IS_BEYOND].tolist() == [
-            int(number == 5) * c.BEYOND for number in range(len(sets))
-        ]
+        assert np.flatnonzero(many.states[:, c.IS_BEYOND]).tolist() == [5, 8]
         for number, own in enumerate(sets.tolist()):
             alone = engine.play_one(shared, own, accounts[number], is_compiled=False)
             assert many.gains[number].tolist() == alone.gains[0].tolist()
@@ -239,7 +241,7 @@ def test_the_check_refuses_a_kernel_that_differs(tmp_path: Path, monkeypatch: py
 
     def dear(*tables: Any) -> None:
         written(*tables)
-        tables[10][0][c.F_FEES] += 1
+        tables[11][0][c.F_FEES] += 1
 
     monkeypatch.setattr(engine, "play", dear)
     with pytest.raises(

@@ -44,6 +44,14 @@ def affordable(money_e8: int, per_share_e10: int) -> int:
 
 
 @compiled
+def whole_lots(quantity_e4: int, lot_e4: int) -> int:
+    """A quantity rounded down to lots; a lot is nearly always one share, and to divide by that is a multiplication."""
+    if lot_e4 == SHARE_E4:
+        return quantity_e4 // SHARE_E4 * SHARE_E4
+    return quantity_e4 // lot_e4 * lot_e4
+
+
+@compiled
 def half_even(numerator: int, denominator: int) -> int:
     """The nearest quotient, ties to even."""
     quotient = numerator // denominator

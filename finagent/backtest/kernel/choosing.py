@@ -1,75 +1,14 @@
-"""From a session's candidates to sized plans: limits of the scan, score, stop and target, quantity.
+"""Whom a scan chooses: its limits, the score, and the candidates in the order of their scores.
 
-The formulas are those of ``gap_filters``, ``scoring``, ``planning`` and ``risk`` of the domain.
+The formulas are those of ``gap_filters`` and ``scoring`` of the domain.
 """
 
 from finagent.backtest.kernel import columns as c
-from finagent.backtest.kernel.arithmetic import (
-    RATIO,
-    SHARE_E4,
-    affordable,
-    half_even,
-    share_ceil,
-    share_floor,
-    towards,
-)
+from finagent.backtest.kernel.arithmetic import RATIO, half_even
 from finagent.backtest.kernel.compiling import compiled
 
-MAX_PRICE_E4 = 10**11
-MAX_QUANTITY_E4 = 10**13
-MIN_MARGIN_E8 = 2_000 * 10**8
-MOST_PRODUCT = 2**30
-"""The product of two numbers up to this leaves room for a ratio."""
-
-
-@compiled
-def reach(first: int, last: int, rows: list[list[int]], least_gap: int) -> int:
-    """The end of the candidates that gap enough: the largest gap comes first."""
-    while last > first and rows[last - 1][c.GAP] < least_gap:
-        last -= 1
-    return last
-
-
-@compiled
-def choose(
-    first: int,
-    last: int,
-    rows: list[list[int]],
-    p: list[int],
-    plans: list[list[int]],
-    tally: list[int],
-) -> int:
-    """The best tradable candidates of those that gap enough into ``plans``, best score first, then by symbol; gives how
-    many.
-    """
-    count = 0
-    for number in range(first, last):
-        row = rows[number]
-        if not passes(row, p):
-            continue
-        tally[c.CANDIDATES] += 1
-        if row[c.DIRECTION] > 0 or p[c.ALLOWS_SHORTS] == 1:
-            count = insert(number, score(row, p), rows, plans, count, p[c.TOP])
-    return count
-
-
-@compiled
-def insert(
-    number: int, value: int, rows: list[list[int]], plans: list[list[int]], count: int, most: int
-) -> int:
-    """A candidate among those chosen so far, of which the best ``most`` are kept; gives how many there are now."""
-    place = count
-    while place > 0 and _is_before(value, rows[number], plans[place - 1], rows):
-        place -= 1
-    if place >= most:
-        return count
-    count = min(count + 1, most)
-    for later in range(count - 1, place, -1):
-        plans[later][c.P_ROW] = plans[later - 1][c.P_ROW]
-        plans[later][c.P_SCORE] = plans[later - 1][c.P_SCORE]
-    plans[place][c.P_ROW] = number
-    plans[place][c.P_SCORE] = value
-    return count
+TIES = 2**24
+"""A score and a symbol's number, of which there are fewer, are one number to sort by."""
 
 
 @compiled
@@ -99,140 +38,106 @@ def score(row: list[int], p: list[int]) -> int:
 
 
 @compiled
-def _is_before(value: int, row: list[int], plan: list[int], rows: list[list[int]]) -> bool:
-    if value != plan[c.P_SCORE]:
-        return value > plan[c.P_SCORE]
-    return row[c.SYMBOL] < rows[plan[c.P_ROW]][c.SYMBOL]
+def sort_key(row: list[int], p: list[int]) -> int:
+    """The larger the better: by score, then by symbol."""
+    return score(row, p) * TIES - row[c.SYMBOL]
 
 
 @compiled
-def draw_up(plan: list[int], row: list[int], p: list[int]) -> bool:
-    """Stop at the tighter of percentage and ATR multiple, target at a multiple of R; False: there is no plan."""
-    sign, reference = row[c.DIRECTION], row[c.LAST_PRICE]
-    if sign < 0 and row[c.RESTRICTED] < 0:
-        return False
-    width = reference * p[c.STOP_WIDTH]
-    if row[c.ATR] > 0:
-        width = min(width, row[c.ATR] * p[c.STOP_ATR])
-    stop = towards(reference, reference * RATIO - sign * width)
-    if sign * (reference - stop) <= 0:
-        return False
-    risk = sign * (reference - stop)
-    target = towards(reference, reference * RATIO + sign * risk * p[c.TARGET_R])
-    if sign * (target - reference) <= 0 or target <= 0:
-        return False
-    plan[c.P_STOP], plan[c.P_TARGET], plan[c.P_RISK] = stop, target, risk
-    return True
+def score_of(key: int) -> int:
+    """The score in a key."""
+    return -(-key // TIES)
 
 
 @compiled
-def size(
-    plan: list[int],
-    row: list[int],
-    p: list[int],
-    equity_e8: int,
-    funds_e8: int,
-    taken: tuple[int, int, int, int, int],
-    now_e8: int,
-) -> int:
-    """The quantity that every cap allows, in whole lots; 0 refuses. Equity is the day's first, ``now_e8`` the present.
+def insert(key: int, number: int, keys: list[int], numbers: list[int], count: int, most: int) -> int:
+    """A candidate among those ranked so far, of which the best ``most`` are kept; gives how many there are now."""
+    if count >= most and (most == 0 or key < keys[most - 1]):
+        return count
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if keys[middle] > key:
+            low = middle + 1
+        else:
+            high = middle
+    count = min(count + 1, most)
+    for place in range(count - 1, low, -1):
+        keys[place] = keys[place - 1]
+        numbers[place] = numbers[place - 1]
+    keys[low] = key
+    numbers[low] = number
+    return count
 
-    ``taken``: what is held and reserved besides (notional; worst case, with what is lost already), how many positions
-    and trades that makes, and the orders of the last minute.
+
+@compiled
+def rank(
+    first: int, last: int, rows: list[list[int]], p: list[int], ranks: list[list[int]]
+) -> tuple[int, int]:
+    """The tradable candidates that gap enough for any set that chooses alike, best first; gives how many these are and
+    how many pass at all.
+
+    Where all these sets have one gap only the best are kept, otherwise all, since a larger gap chooses from further
+    down.
     """
-    notional_e8, worst_e8, positions, trades, orders = taken
-    if positions >= p[c.MOST_POSITIONS] or trades >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:
-        return 0
-    price, risk, is_short = row[c.LAST_PRICE], plan[c.P_RISK], row[c.DIRECTION] < 0
-    if plan[c.P_STOP] <= 0 or plan[c.P_STOP] > MAX_PRICE_E4 or plan[c.P_TARGET] > MAX_PRICE_E4:
-        return 0
-    if is_short and (p[c.IS_CASH_SETTLED] == 1 or row[c.RESTRICTED] == 1):
-        return 0
-    if is_short and p[c.NEEDS_MARGIN] == 1 and now_e8 < MIN_MARGIN_E8:
-        return 0
-    capital = max(equity_e8, 0)
-    if p[c.BANKROLL] >= 0:
-        capital = min(capital, p[c.BANKROLL])
-    cost = price * (RATIO + p[c.SIZING_SLIPPAGE])
-    quantity = share_floor(capital, p[c.RISK_PER_TRADE]) // risk
-    most_e8 = funds_e8  # of all amounts that buy at this cost the least one binds
-    if p[c.MAX_POSITION] >= 0:
-        most_e8 = min(most_e8, share_floor(capital, p[c.MAX_POSITION]))
-    if p[c.MAX_POSITION_E8] >= 0:
-        most_e8 = min(most_e8, p[c.MAX_POSITION_E8])
-    if p[c.MAX_ORDER_E8] >= 0:
-        most_e8 = min(most_e8, p[c.MAX_ORDER_E8])
-    if row[c.ADV_SHARES] >= 0:
-        quantity = min(quantity, share_floor(row[c.ADV_SHARES] * SHARE_E4, p[c.MAX_ADV_SHARE]))
-    if p[c.MAX_EXPOSURE] >= 0:
-        most_e8 = min(most_e8, share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8)
-    is_small = max(quantity, price, risk) <= MOST_PRODUCT
-    if not is_small or notional(row, p, quantity) > most_e8:  # what fits needs no division
-        quantity = min(quantity, affordable(most_e8, cost))
-    room = loss_limit(p[c.FLATTEN_SHARE], p[c.FLATTEN_E8], equity_e8)
-    if room >= 0 and (not is_small or worst_case(plan, p, quantity) > room - worst_e8):
-        quantity = min(quantity, affordable(room - worst_e8, risk * (RATIO + p[c.EXTRA_R])))
-    lot = max(p[c.LOT], SHARE_E4) if is_short else p[c.LOT]
-    return quantity // SHARE_E4 * SHARE_E4 if lot == SHARE_E4 else quantity // lot * lot
+    keys, numbers, gaps, passed_gaps = ranks[c.R_KEY], ranks[c.R_ROW], ranks[c.R_GAP], ranks[c.R_PASSED]
+    count = passed = 0
+    for number in range(first, last):
+        row = rows[number]
+        if row[c.GAP] < p[c.LEAST_GAP]:  # the largest gap comes first
+            break
+        if not passes(row, p):
+            continue
+        passed_gaps[passed] = row[c.GAP]
+        passed += 1
+        if row[c.DIRECTION] < 0 and p[c.ALLOWS_SHORTS] == 0:
+            continue
+        if p[c.HAS_MORE_GAPS] == 0:
+            count = insert(sort_key(row, p), number, keys, numbers, count, p[c.TOP])
+        else:
+            keys[count] = sort_key(row, p)
+            numbers[count] = number
+            count += 1
+    if p[c.HAS_MORE_GAPS] == 1:
+        _sort(count, ranks)
+    for place in range(count):
+        gaps[place] = rows[ranks[c.R_ROW][place]][c.GAP]
+    return count, passed
 
 
 @compiled
-def still_fits(
-    plan: list[int],
-    p: list[int],
-    equity_e8: int,
-    funds_e8: int,
-    taken: tuple[int, int, int, int, int],
-) -> bool:
-    """Whether a sized plan keeps its quantity when others take this much: what it takes is the least that buys it."""
-    notional_e8, worst_e8, positions, trades, orders = taken
-    if positions >= p[c.MOST_POSITIONS] or trades >= p[c.MOST_TRADES] or orders >= p[c.MOST_ORDERS]:
-        return False
-    capital = max(equity_e8, 0)
-    if p[c.BANKROLL] >= 0:
-        capital = min(capital, p[c.BANKROLL])
-    if p[c.MAX_EXPOSURE] >= 0:
-        funds_e8 = min(funds_e8, share_floor(capital, p[c.MAX_EXPOSURE]) - notional_e8)
-    room = loss_limit(p[c.FLATTEN_SHARE], p[c.FLATTEN_E8], equity_e8)
-    return plan[c.P_NOTIONAL] <= funds_e8 and (room < 0 or plan[c.P_WORST] <= room - worst_e8)
+def gapping(count: int, least_gap: int, gaps: list[int]) -> int:
+    """How many of the gaps, the largest first, are large enough."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if gaps[middle] >= least_gap:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @compiled
-def loss_limit(share: int, amount: int, equity_e8: int) -> int:
-    """The smaller of a share of the equity and an amount; OFF where both are."""
-    if share < 0:
-        return amount
-    limit = share_floor(max(equity_e8, 0), share)
-    return limit if amount < 0 else min(limit, amount)
-
-
-@compiled
-def notional(row: list[int], p: list[int], quantity_e4: int) -> int:
-    """What a quantity takes from the limits at its worst entry."""
-    worth = quantity_e4 * row[c.LAST_PRICE]
-    return worth + share_ceil(worth, p[c.SIZING_SLIPPAGE])
-
-
-@compiled
-def worst_case(plan: list[int], p: list[int], quantity_e4: int) -> int:
-    """What a quantity loses at its stop and the extra R beyond it."""
-    risk = quantity_e4 * plan[c.P_RISK]
-    return risk + share_ceil(risk, p[c.EXTRA_R])
-
-
-@compiled
-def may_leave(row: list[int], p: list[int], equity_e8: int, quantity_e4: int) -> bool:
-    """The last look at an order: its quantity, and its worth against the caps with the price band on top."""
-    if quantity_e4 > MAX_QUANTITY_E4:
-        return False
-    worth = quantity_e4 * row[c.LAST_PRICE]
-    if p[c.MAX_ORDER_E8] >= 0 and worth > p[c.MAX_ORDER_E8]:
-        return False
-    cap = equity_e8
-    if p[c.MAX_POSITION_E8] >= 0:
-        cap = min(cap, p[c.MAX_POSITION_E8])
-    if p[c.MAX_POSITION] >= 0:
-        cap = min(cap, share_floor(equity_e8, p[c.MAX_POSITION]))
-    if p[c.BANKROLL] >= 0:
-        cap = min(cap, p[c.BANKROLL])
-    return worth <= share_floor(cap, RATIO + max(p[c.PRICE_BAND], 0))
+def _sort(count: int, ranks: list[list[int]]) -> None:
+    """Largest key first, by merging ever longer runs to and fro."""
+    keys, numbers = ranks[c.R_KEY], ranks[c.R_ROW]
+    other_keys, other_numbers = ranks[c.R_SPARE_KEY], ranks[c.R_SPARE_ROW]
+    length, is_moved = 1, False
+    while length < count:
+        for start in range(0, count, 2 * length):
+            middle, end = min(start + length, count), min(start + 2 * length, count)
+            left, right = start, middle
+            for place in range(start, end):
+                if right >= end or (left < middle and keys[left] > keys[right]):
+                    other_keys[place], other_numbers[place] = keys[left], numbers[left]
+                    left += 1
+                else:
+                    other_keys[place], other_numbers[place] = keys[right], numbers[right]
+                    right += 1
+        keys, other_keys = other_keys, keys
+        numbers, other_numbers = other_numbers, numbers
+        length, is_moved = 2 * length, not is_moved
+    if is_moved:
+        for place in range(count):
+            other_keys[place], other_numbers[place] = keys[place], numbers[place]

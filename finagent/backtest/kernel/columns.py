@@ -52,13 +52,16 @@ BAR_WIDTH = 6
     NEEDS_MARGIN, BANKROLL, PRICE_BAND, SLIPPAGE, OPEN_MULTIPLIER, OPEN_MINUTES, PARTICIPATION, FEE_SHARE, FEE_MIN,
     FEE_MAX, HAS_REGULATORY, AMBIGUITY, OPEN_SLIPPAGE, SIZING_SLIPPAGE, MAX_AGE, ENTRY_LIFE, TIME_STOP, TIME_MIN_R,
     TRAIL_R, TRAIL_ATR, PAUSE_SHARE, PAUSE_E8, MOST_LOSSES, CLOSE_PENALTY, MINUTE_SIZING,
-    IS_ALIKE,
-) = range(57)  # fmt: skip
-SET_WIDTH = 57
-"""``MINUTE_SIZING`` stands in the place of ``SIZING_SLIPPAGE`` on minutes; ``IS_ALIKE``: the set before chooses alike,
-from a least gap that is not larger."""
+    IS_ALIKE, IS_KIN, LEAST_GAP, HAS_MORE_GAPS,
+) = range(60)  # fmt: skip
+SET_WIDTH = 60
+"""``MINUTE_SIZING`` stands in the place of ``SIZING_SLIPPAGE`` on minutes. Of sets that are played together:
+``IS_ALIKE``, the set before chooses alike but for the gap; ``IS_KIN``, it differs in nothing but the gap;
+``LEAST_GAP`` of all that choose alike, and whether some have a larger one."""
 CHOOSING = (*range(MIN_PRICE, W_LIQUIDITY + 1), ALLOWS_SHORTS)
 """What decides whom a set chooses, beside its least gap."""
+SHARED = (*range(1, IS_ALIKE),)
+"""All but the least gap."""
 STOP_FIRST, TARGET_FIRST, ALONG_PATH = range(3)
 
 # ---------------------------------------------------------------- what a set's account has come to
@@ -89,6 +92,22 @@ the newest price; when the entry ends in ms; the minute of the last exit; where 
 up, and whether it was held before this minute."""
 PLAN_WIDTH = 34
 NO_PLAN, PENDING, APPROVED_PLAN, EXECUTED, CLOSED_PLAN, NOT_FILLED = range(6)
+
+# ---------------------------------------------------------------- the same on daily bars
+(
+    D_FAMILY, D_IS_PLAN, D_AMOUNTS, D_STAKE, D_NOTIONAL, D_WORST, D_PLAYED, D_GAINED, D_SOLD, D_FEES, D_FILLS,
+    D_ORDERS, D_TRADES, D_WINS, D_AMBIGUOUS,
+) = range(9, 24)  # fmt: skip
+"""What sets share that differ in nothing but their gap and their account: for which of them it was drawn up, whether
+there is a plan, the quantity by those caps that no account changes (OFF: ask the account), its risk and what it takes
+from the limits; and the quantity that was played last (0: none), with what it came to."""
+DAILY_PLAN_WIDTH = 24
+
+# ---------------------------------------------------------------- candidates in rank
+R_KEY, R_ROW, R_GAP, R_SPARE_KEY, R_SPARE_ROW, R_PASSED, R_CHOSEN = range(7)
+"""A row each: keys to sort by and rows of the best first, with their gaps; room to sort; the gaps of all that pass,
+largest first; whom a set chose, as places in rank."""
+RANK_ROWS = 7
 
 # ---------------------------------------------------------------- what is kept of an executed plan, and of a fill
 K_DAY, K_ROW, K_SCORE, K_STOP, K_TARGET, K_QUANTITY, K_LINE = range(7)

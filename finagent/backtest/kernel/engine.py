@@ -43,7 +43,7 @@ def play_one(
     plans = tables.room(chosen[c.TOP])
     fills = plans * c.FILLS_A_PLAN
     while True:
-        sets = np.asarray([chosen], np.int64)
+        sets, _ = in_order(np.asarray([chosen], np.int64))
         found = _play(tables, sets, [equity_e8], (plans, fills), is_by_day=True, is_compiled=is_compiled)
         needed = int(found.states[0, c.FILLS_KEPT])
         if needed <= fills:
@@ -56,16 +56,31 @@ def play_many(
 ) -> Played:
     """Any number of sets: gains of each day and counts of each set, no plans and no fills.
 
-    Sets that choose alike are played one after the other, so that most of them need not choose.
+    Sets that choose alike are played one after the other, and among them those that differ only in their gap.
     """
-    order = np.lexsort([sets[:, column] for column in (c.MIN_GAP, *c.CHOOSING)])
-    sorted_sets = sets[order]
-    choosing = sorted_sets[:, c.CHOOSING]
-    sorted_sets[1:, c.IS_ALIKE] = (choosing[1:] == choosing[:-1]).all(1)
+    together, order = in_order(sets)
     own = [equity_e8[number] for number in order.tolist()]
-    found = _play(tables, sorted_sets, own, (0, 0), is_by_day=False, is_compiled=is_compiled)
+    found = _play(tables, together, own, (0, 0), is_by_day=False, is_compiled=is_compiled)
     back = np.argsort(order)
     return replace(found, states=found.states[back], gains=found.gains[back], tallies=found.tallies[back])
+
+
+def in_order(sets: Ints) -> tuple[Ints, Ints]:
+    """The sets in the order in which they are played, marked with what they share; and that order."""
+    others = [column for column in c.SHARED if column not in c.CHOOSING]
+    order = np.lexsort([sets[:, column] for column in (c.MIN_GAP, *others, *c.CHOOSING)])
+    found = sets[order]
+    is_alike, is_kin = (
+        np.append(False, (found[1:][:, columns] == found[:-1][:, columns]).all(1))[: len(found)]
+        for columns in (c.CHOOSING, c.SHARED)
+    )
+    found[:, c.IS_ALIKE], found[:, c.IS_KIN] = is_alike, is_kin
+    firsts = np.flatnonzero(~is_alike)
+    group = np.cumsum(~is_alike) - 1
+    gaps = found[:, c.MIN_GAP]
+    least, most = np.minimum.reduceat(gaps, firsts)[group], np.maximum.reduceat(gaps, firsts)[group]
+    found[:, c.LEAST_GAP], found[:, c.HAS_MORE_GAPS] = least, most > least
+    return found, order
 
 
 def _play(
@@ -93,14 +108,16 @@ def _play(
         np.zeros((len(sets), len(days)), np.int64),
         np.zeros((len(days) if is_by_day else len(sets), c.TALLY_WIDTH), np.int64),
         np.zeros((int(sets[:, c.TOP].max(initial=0)) * tables.most_plans + 1, c.PLAN_WIDTH), np.int64),
+        np.zeros((tables.most_daily + 1, c.DAILY_PLAN_WIDTH), np.int64),
         np.zeros((tables.most_candidates + 1, 3), np.int64),
+        np.zeros((c.RANK_ROWS, max(tables.most_daily, tables.most_candidates) + 1), np.int64),
         np.zeros((room[0], c.KEPT_WIDTH), np.int64),
         np.zeros((room[1], c.FILL_WIDTH), np.int64),
     )
     if is_compiled is None:
         is_compiled = (len(rows) + len(tables.bars) // BARS_A_ROW) * len(sets) >= MANY_ROWS
     done = _called(given, is_by_day, is_compiled=is_compiled)
-    states, gains, tallies, kept, fills = done[6], done[7], done[8], done[11], done[12]
+    states, gains, tallies, kept, fills = done[6], done[7], done[8], done[13], done[14]
     return Played(
         states, gains, tallies, kept[: int(states[0, c.PLANS_KEPT])], fills[: int(states[0, c.FILLS_KEPT])]
     )
@@ -110,15 +127,32 @@ def _called(given: tuple[Ints, ...], is_by_day: bool, *, is_compiled: bool) -> t
     daily, by_minute = _function(play, is_compiled), _function(play_minutes, is_compiled)
     is_machine = daily is not play
     tables = given if is_machine else tuple(table.tolist() for table in given)
-    days, rows, lines, bars, sets, on_minutes, states, gains, tallies, plans, looks, kept, fills = tables
+    (
+        days, rows, lines, bars, sets, on_minutes, states, gains, tallies, plans, daily_plans, looks, ranks, kept,
+        fills,
+    ) = tables  # fmt: skip
     for first, last, is_on_minutes in _stretches(given[0]):
         if is_on_minutes:
             by_minute(
-                first, last, days, rows, lines, bars, on_minutes, states, gains, tallies, plans, looks, kept, fills,
-                is_by_day,
+                first, last, days, rows, lines, bars, on_minutes, states, gains, tallies, plans, looks, ranks,
+                kept, fills, is_by_day,
             )  # fmt: skip
         else:
-            daily(first, last, days, rows, sets, states, gains, tallies, plans, kept, fills, is_by_day)
+            daily(
+                first,
+                last,
+                days,
+                rows,
+                sets,
+                states,
+                gains,
+                tallies,
+                daily_plans,
+                ranks,
+                kept,
+                fills,
+                is_by_day,
+            )
     if is_machine:
         return given
     return tuple(

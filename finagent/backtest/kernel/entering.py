@@ -5,10 +5,10 @@ All of it happens at the instant of the scan, at the price that it saw; what ear
 
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.arithmetic import share_ceil
-from finagent.backtest.kernel.choosing import draw_up, may_leave, size, still_fits
 from finagent.backtest.kernel.compiling import compiled
 from finagent.backtest.kernel.looking import choose_at
-from finagent.backtest.kernel.playing import reserve, unsettled, write_down
+from finagent.backtest.kernel.playing import unsettled, write_down
+from finagent.backtest.kernel.sizing import caps, draw_up, may_leave, reserve, size, still_fits
 from finagent.backtest.kernel.watching import day_gain, losses_in_a_row, tier
 
 MOST_SHARED_E4 = 2**31
@@ -28,12 +28,13 @@ def enter(
     tally: list[int],
     plans: list[list[int]],
     looks: list[list[int]],
+    ranks: list[list[int]],
     kept: list[list[int]],
 ) -> None:
     """Plan the best of a scan, and send what risk allows; the new plans follow those of the session's earlier scans."""
     first = state[c.COUNT]
     fresh = plans[first:]
-    count = choose_at(due, rows, p, fresh, looks)
+    count = choose_at(due, rows, p, fresh, looks, ranks)
     for place in range(count):
         plan = fresh[place]
         row = rows[plan[c.P_ROW]]
@@ -50,9 +51,10 @@ def enter(
         held = _held(rows, p, state, plans)
         money = (max(state[c.EQUITY] + gain - held[0], 0), _cash(day, rows, state, plans))
         now = state[c.EQUITY] + gain
-        _decide(rows, p, state, plans, fresh, count, held, money, now)
-        _approve(rows, p, state, tally, fresh, count, held, money, now)
-        _execute(due, rows, bars, p, state, tally, plans, fresh, count, held, money, now)
+        own = caps(p, state[c.EQUITY])
+        _decide(rows, p, state, plans, fresh, count, held, money, own, now)
+        _approve(rows, p, tally, fresh, count, held, money, own, now)
+        _execute(due, rows, bars, p, state, tally, plans, fresh, count, held, money, own, now)
     for place in range(count):
         plan = fresh[place]
         if plan[c.P_STATE] == c.EXECUTED:
@@ -145,6 +147,7 @@ def _decide(
     count: int,
     held: tuple[int, int, int, int],
     money: tuple[int, int],
+    own: tuple[int, int, int, int, int],
     now: int,
 ) -> None:
     """Risk in rank: each plan sees what those before it reserve."""
@@ -158,7 +161,7 @@ def _decide(
         if p[c.IS_CASH_SETTLED] == 1:
             funds = min(funds, max(money[1], 0) - taken)
         besides = (held[0] + taken, held[1] + worst, held[2] + others, held[3] + others, 0)
-        quantity = size(plan, row, p, state[c.EQUITY], funds, besides, now)
+        quantity = size(plan, row, p, own, funds, besides, now)
         if quantity == 0 or _is_of_today(plan, rows, state, plans):
             plan[c.P_STATE] = c.NO_PLAN
             continue
@@ -171,11 +174,11 @@ def _again(
     place: int,
     rows: list[list[int]],
     p: list[int],
-    state: list[int],
     fresh: list[list[int]],
     count: int,
     held: tuple[int, int, int, int],
     money: tuple[int, int],
+    own: tuple[int, int, int, int, int],
     now: int,
 ) -> int:
     """The quantity that risk still allows a sized plan when all others keep what they reserve."""
@@ -191,9 +194,9 @@ def _again(
     if p[c.IS_CASH_SETTLED] == 1:
         funds = min(funds, max(money[1] - taken, 0))
     besides = (held[0] + taken, held[1] + worst, held[2] + others, held[3] + others, orders)
-    if still_fits(plan, p, state[c.EQUITY], funds, besides):
+    if still_fits(plan, p, own, funds, besides):
         return plan[c.P_QUANTITY]
-    quantity = size(plan, rows[plan[c.P_ROW]], p, state[c.EQUITY], funds, besides, now)
+    quantity = size(plan, rows[plan[c.P_ROW]], p, own, funds, besides, now)
     return min(quantity, plan[c.P_QUANTITY])
 
 
@@ -201,12 +204,12 @@ def _again(
 def _approve(
     rows: list[list[int]],
     p: list[int],
-    state: list[int],
     tally: list[int],
     fresh: list[list[int]],
     count: int,
     held: tuple[int, int, int, int],
     money: tuple[int, int],
+    own: tuple[int, int, int, int, int],
     now: int,
 ) -> None:
     """The policy's yes, unless the price is old or the account no longer allows it."""
@@ -215,7 +218,7 @@ def _approve(
         if plan[c.P_STATE] != c.PENDING:
             continue
         is_old = rows[plan[c.P_ROW]][c.AGE] > p[c.MAX_AGE]
-        if is_old or _again(place, rows, p, state, fresh, count, held, money, now) == 0:
+        if is_old or _again(place, rows, p, fresh, count, held, money, own, now) == 0:
             plan[c.P_STATE] = c.NO_PLAN
             continue
         plan[c.P_STATE] = c.APPROVED_PLAN
@@ -235,6 +238,7 @@ def _execute(
     count: int,
     held: tuple[int, int, int, int],
     money: tuple[int, int],
+    own: tuple[int, int, int, int, int],
     now: int,
 ) -> None:
     """Orders leave with what risk still allows; where the venue might refuse one, the session is not the kernel's."""
@@ -248,8 +252,8 @@ def _execute(
         if plan[c.P_STATE] != c.APPROVED_PLAN:
             continue
         row = rows[plan[c.P_ROW]]
-        quantity = _again(place, rows, p, state, fresh, count, held, money, now)
-        if quantity == 0 or not may_leave(row, p, state[c.EQUITY], quantity):
+        quantity = _again(place, rows, p, fresh, count, held, money, own, now)
+        if quantity == 0 or not may_leave(row, own, quantity):
             plan[c.P_STATE] = c.NO_PLAN
             continue
         power -= quantity * row[c.LAST_PRICE]

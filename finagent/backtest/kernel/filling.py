@@ -4,7 +4,7 @@ The fills are those of ``domain.fills`` for an entry with its attached legs.
 """
 
 from finagent.backtest.kernel import columns as c
-from finagent.backtest.kernel.arithmetic import SHARE_E4, fees, share_floor, slipped
+from finagent.backtest.kernel.arithmetic import SHARE_E4, fees, share_floor, slipped, whole_lots
 from finagent.backtest.kernel.compiling import compiled
 
 
@@ -20,7 +20,7 @@ def carry(
 ) -> tuple[int, int]:
     """Everything that fills of a plan; gives what it gained and what its sales brought, in 1e-8."""
     is_long = row[c.DIRECTION] > 0
-    budget = share_floor(row[c.VOLUME] * SHARE_E4, p[c.PARTICIPATION]) // p[c.LOT] * p[c.LOT]
+    budget = whole_lots(share_floor(row[c.VOLUME] * SHARE_E4, p[c.PARTICIPATION]), p[c.LOT])
     bought = min(plan[c.P_QUANTITY], budget)
     if bought <= 0:
         return 0, 0

@@ -44,6 +44,12 @@ class Tables:
         return max([1, *(int(counts[day[c.FIRST] : day[c.LAST]].sum()) for day in self._on_minutes())])
 
     @property
+    def most_daily(self) -> int:
+        """The most candidates of one session on daily bars."""
+        daily = self.days[self.days[:, c.IS_ON_MINUTES] == 0]
+        return int((daily[:, c.LAST] - daily[:, c.FIRST]).max(initial=0))
+
+    @property
     def most_candidates(self) -> int:
         """The most candidates of one scan on minutes."""
         return int((self.lines[:, c.L_LAST] - self.lines[:, c.L_FIRST]).max(initial=0))

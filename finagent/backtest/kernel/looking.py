@@ -1,7 +1,7 @@
 """A scan on minutes: who is a candidate, and whom it chooses; the second look ranks by places."""
 
 from finagent.backtest.kernel import columns as c
-from finagent.backtest.kernel.choosing import insert, passes, score
+from finagent.backtest.kernel.choosing import insert, passes, score_of, sort_key
 from finagent.backtest.kernel.compiling import compiled
 
 
@@ -27,33 +27,45 @@ def is_candidate(row: list[int], p: list[int]) -> bool:
 
 @compiled
 def choose_at(
-    due: list[int], rows: list[list[int]], p: list[int], plans: list[list[int]], looks: list[list[int]]
+    due: list[int],
+    rows: list[list[int]],
+    p: list[int],
+    plans: list[list[int]],
+    looks: list[list[int]],
+    ranks: list[list[int]],
 ) -> int:
     """The best tradable candidates of a scan into ``plans``, best score first; gives how many.
 
     A second look chooses by its places and goes on in the order of the score.
     """
-    if due[c.L_KIND] == c.PLAN_LINE:
-        return _by_score(due, rows, p, plans)
-    found = _tradable(due, rows, p, looks)
-    if found > p[c.TOP]:
-        _rank(due, rows, p, looks, found)
+    keys, numbers = ranks[c.R_KEY], ranks[c.R_ROW]
     count = 0
-    for place in range(min(found, p[c.TOP])):
-        number = looks[place][0]
-        count = insert(number, score(rows[number], p), rows, plans, count, p[c.TOP])
+    if due[c.L_KIND] == c.PLAN_LINE:
+        count = _by_score(due, rows, p, keys, numbers)
+    else:
+        found = _tradable(due, rows, p, looks)
+        if found > p[c.TOP]:
+            _rank(due, rows, p, looks, found)
+        for place in range(min(found, p[c.TOP])):
+            number = looks[place][0]
+            count = insert(sort_key(rows[number], p), number, keys, numbers, count, p[c.TOP])
+    for place in range(count):
+        plans[place][c.P_ROW] = numbers[place]
+        plans[place][c.P_SCORE] = score_of(keys[place])
     return count
 
 
 @compiled
-def _by_score(due: list[int], rows: list[list[int]], p: list[int], plans: list[list[int]]) -> int:
+def _by_score(
+    due: list[int], rows: list[list[int]], p: list[int], keys: list[int], numbers: list[int]
+) -> int:
     count = 0
     for number in range(due[c.L_FIRST], due[c.L_LAST]):
         row = rows[number]
         if row[c.GAP] < p[c.MIN_GAP]:
             break
         if passes(row, p) and (row[c.DIRECTION] > 0 or p[c.ALLOWS_SHORTS] == 1):
-            count = insert(number, score(row, p), rows, plans, count, p[c.TOP])
+            count = insert(sort_key(row, p), number, keys, numbers, count, p[c.TOP])
     return count
 
 

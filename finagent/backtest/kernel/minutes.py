@@ -37,13 +37,15 @@ def play_minutes(
     tallies: list[list[int]],
     plans: list[list[int]],
     looks: list[list[int]],
+    ranks: list[list[int]],
     kept: list[list[int]],
     fills: list[list[int]],
     is_by_day: bool,
 ) -> None:
     """Play the days from first to last (excluded) with every set, as ``playing.play`` does for daily bars.
 
-    ``plans`` and ``looks`` are room for one day. A set whose session is not the kernel's stops there and is marked.
+    ``plans``, ``looks`` and ``ranks`` are room for one day. A set whose session is not the kernel's stops there and is
+    marked.
     """
     for number in range(first, last):
         for each in range(len(sets)):
@@ -54,7 +56,7 @@ def play_minutes(
                 continue
             tally = tallies[number] if is_by_day else tallies[each]
             sold = _play_day(
-                number, days[number], rows, lines, bars, p, state, tally, plans, looks, kept, fills
+                number, days[number], rows, lines, bars, p, state, tally, plans, looks, ranks, kept, fills
             )
             if state[c.IS_BEYOND] > 0:
                 state[c.STOPPED] = number
@@ -77,6 +79,7 @@ def _play_day(
     tally: list[int],
     plans: list[list[int]],
     looks: list[list[int]],
+    ranks: list[list[int]],
     kept: list[list[int]],
     fills: list[list[int]],
 ) -> int:
@@ -97,7 +100,7 @@ def _play_day(
         if is_open:
             _pass_minute(now, day, rows, bars, p, state, tally, plans, fills)
         while line < day[c.LAST] and lines[line][c.L_MINUTE] == now:
-            _follow(number, line, day, rows, lines, bars, p, state, tally, plans, looks, kept)
+            _follow(number, line, day, rows, lines, bars, p, state, tally, plans, looks, ranks, kept)
             line += 1
             if state[c.IS_BEYOND] > 0:
                 return 0
@@ -217,6 +220,7 @@ def _follow(
     tally: list[int],
     plans: list[list[int]],
     looks: list[list[int]],
+    ranks: list[list[int]],
     kept: list[list[int]],
 ) -> None:
     """A line of the schedule: the ladder, or a scan."""
@@ -227,7 +231,7 @@ def _follow(
     count_candidates(due, rows, p, tally)
     if due[c.L_KIND] == c.WATCH_LINE or due[c.L_IS_OPEN] == 0:
         return
-    enter(number, line, day, rows, due, bars, p, state, tally, plans, looks, kept)
+    enter(number, line, day, rows, due, bars, p, state, tally, plans, looks, ranks, kept)
 
 
 @compiled

@@ -1,22 +1,27 @@
 """Sessions on daily bars, days outer and parameter sets inner, each set with the state of its own account.
 
 The order of a day is the reference engine's: all plans are decided in rank, then approved, then executed, each seeing
-what the others reserve; then the open, the day, the close.
+what the others reserve; then the open, the day, the close. Sets that choose alike share the ranking of a day, and those
+that differ in nothing but their gap also what the plans came to.
 """
 
 from finagent.backtest.kernel import columns as c
-from finagent.backtest.kernel.choosing import (
-    choose,
+from finagent.backtest.kernel.choosing import gapping, rank, score_of
+from finagent.backtest.kernel.compiling import compiled
+from finagent.backtest.kernel.filling import carry
+from finagent.backtest.kernel.sizing import (
+    MOST_PRODUCT,
+    caps,
     draw_up,
+    is_refused,
     may_leave,
     notional,
-    reach,
+    reserve,
     size,
+    size_by_amounts,
     still_fits,
     worst_case,
 )
-from finagent.backtest.kernel.compiling import compiled
-from finagent.backtest.kernel.filling import carry
 
 
 @compiled
@@ -30,6 +35,7 @@ def play(
     gains: list[list[int]],
     tallies: list[list[int]],
     plans: list[list[int]],
+    ranks: list[list[int]],
     kept: list[list[int]],
     fills: list[list[int]],
     is_by_day: bool,
@@ -37,40 +43,95 @@ def play(
     """Play the days from first to last (excluded) with every set; ``gains[set][day]`` in 1e-8, tallies by day (for one
     set) or by set.
 
-    ``plans`` is room for one day's plans. A set whose sums could pass 2^62 stops there and is marked.
+    ``plans`` and ``ranks`` are room for one day's candidates. A set whose sums could pass 2^62 stops there and is
+    marked.
     """
     for number in range(first, last):
         day = days[number]
-        chosen = seen = -1
-        last_row = day[c.LAST]
+        ranked, passed, family = -1, 0, 0
         for each in range(len(sets)):
             p, state = sets[each], states[each]
+            if p[c.IS_ALIKE] == 0:
+                ranked = -1
+            if p[c.IS_KIN] == 0:
+                family = number * len(sets) + each + 1
             if abs(state[c.EQUITY]) > c.MOST_EQUITY_E8 and state[c.IS_BEYOND] == 0:
                 state[c.IS_BEYOND], state[c.STOPPED] = c.BEYOND, number
             if state[c.IS_BEYOND] > 0:
-                chosen = chosen if p[c.IS_ALIKE] == 1 else -1
                 continue
-            tally = tallies[number] if is_by_day else tallies[each]
+            gained = sold = 0
             if day[c.STAGE] != c.SKIPPED:
-                before = last_row
-                is_alike = p[c.IS_ALIKE] == 1 and chosen >= 0
-                last_row = reach(day[c.FIRST], before if is_alike else day[c.LAST], rows, p[c.MIN_GAP])
-                if (
-                    is_alike and last_row == before
-                ):  # whom the set before has chosen still stands in the plans
-                    tally[c.CANDIDATES] += seen
-                else:
-                    seen = tally[c.CANDIDATES]
-                    chosen = choose(day[c.FIRST], last_row, rows, p, plans, tally)
-                    seen = tally[c.CANDIDATES] - seen
-            gained, sold = _play_day(number, day, rows, p, state, tally, plans, max(chosen, 0), kept, fills)
-            if state[c.IS_BEYOND] > 0:
-                state[c.STOPPED] = number
-                continue
+                if ranked < 0:
+                    ranked, passed = rank(day[c.FIRST], day[c.LAST], rows, p, ranks)
+                tally = tallies[number] if is_by_day else tallies[each]
+                tally[c.CANDIDATES] += gapping(passed, p[c.MIN_GAP], ranks[c.R_PASSED])
+                if day[c.STAGE] == c.PLANNED and ranked > 0:
+                    count = _choose(ranked, rows, p, tally, plans, ranks, family)
+                    if count > 0 and day[c.IS_NO_TRADE] == 0:
+                        gained, sold = _play_day(
+                            number, day, rows, p, state, tally, plans, ranks[c.R_CHOSEN], count, kept, fills
+                        )
+                if state[c.IS_BEYOND] > 0:
+                    state[c.STOPPED] = number
+                    continue
             gains[each][number] = gained
             state[c.EQUITY] += gained
             state[c.SOLD_EARLIER] = state[c.SOLD_BEFORE]
             state[c.SOLD_BEFORE] = sold
+
+
+@compiled
+def _choose(
+    ranked: int,
+    rows: list[list[int]],
+    p: list[int],
+    tally: list[int],
+    plans: list[list[int]],
+    ranks: list[list[int]],
+    family: int,
+) -> int:
+    """The best that gap enough; of how many there is a plan: their places in rank."""
+    gaps, chosen = ranks[c.R_GAP], ranks[c.R_CHOSEN]
+    least_gap, left = p[c.MIN_GAP], p[c.TOP]
+    count = shorts = 0
+    for place in range(ranked):
+        if gaps[place] < least_gap:
+            continue
+        if left == 0:
+            break
+        left -= 1
+        plan = plans[place]
+        if plan[c.D_FAMILY] != family:
+            plan[c.D_FAMILY] = family
+            plan[c.P_ROW] = ranks[c.R_ROW][place]
+            plan[c.P_SCORE] = score_of(ranks[c.R_KEY][place])
+            _prepare(plan, rows[plan[c.P_ROW]], p)
+        if plan[c.D_IS_PLAN] == 1:
+            chosen[count] = place
+            count += 1
+            if rows[plan[c.P_ROW]][c.DIRECTION] < 0:
+                shorts += 1
+    tally[c.PLANS] += count
+    tally[c.SHORT_PLANS] += shorts
+    return count
+
+
+@compiled
+def _prepare(plan: list[int], row: list[int], p: list[int]) -> None:
+    """Draw up a plan, with what it takes at the quantity that no account changes."""
+    plan[c.D_AMOUNTS], plan[c.D_PLAYED] = c.OFF, 0
+    if not draw_up(plan, row, p):
+        plan[c.D_IS_PLAN] = 0
+        return
+    plan[c.D_IS_PLAN] = 1
+    if is_refused(plan, row, p, 0):
+        return
+    quantity = size_by_amounts(row, p)
+    if quantity > 0 and max(quantity, row[c.LAST_PRICE], plan[c.P_RISK]) <= MOST_PRODUCT:
+        plan[c.D_AMOUNTS] = quantity
+        plan[c.D_STAKE] = quantity * plan[c.P_RISK]
+        plan[c.D_NOTIONAL] = notional(row, p, quantity)
+        plan[c.D_WORST] = worst_case(plan, p, quantity)
 
 
 @compiled
@@ -82,32 +143,31 @@ def _play_day(
     state: list[int],
     tally: list[int],
     plans: list[list[int]],
+    chosen: list[int],
     count: int,
     kept: list[list[int]],
     fills: list[list[int]],
 ) -> tuple[int, int]:
+    """What a set's plans gain and what their sales bring."""
+    own = caps(p, state[c.EQUITY])
+    cash = state[c.EQUITY]
+    if p[c.IS_CASH_SETTLED] == 1:
+        cash = min(cash, cash - unsettled(day, state))
+    if _decide(rows, p, state, own, max(cash, 0), plans, chosen, count):
+        _send(rows, tally, own, plans, chosen, count)
+    else:
+        _approve(rows, p, state, tally, own, max(cash, 0), plans, chosen, count)
+        _execute(rows, p, state, tally, own, max(cash, 0), plans, chosen, count)
     gained = sold = 0
-    if day[c.STAGE] != c.PLANNED:
-        return gained, sold
     for place in range(count):
-        plan = plans[place]
-        row = rows[plan[c.P_ROW]]
-        plan[c.P_STATE] = c.NO_PLAN
-        if draw_up(plan, row, p):
-            tally[c.PLANS] += 1
-            tally[c.SHORT_PLANS] += 1 if row[c.DIRECTION] < 0 else 0
-            plan[c.P_STATE] = c.PENDING
-    if day[c.IS_NO_TRADE] == 1:
-        return gained, sold
-    _decide(day, rows, p, state, plans, count)
-    _approve(day, rows, p, state, tally, plans, count)
-    _execute(day, rows, p, state, tally, plans, count)
-    for place in range(count):
-        plan = plans[place]
+        plan = plans[chosen[place]]
         if plan[c.P_STATE] == c.EXECUTED:
             write_down(number, plan, state, kept)
-            more, brought = carry(plan, rows[plan[c.P_ROW]], day, p, state, tally, fills)
-            gained, sold = gained + more, sold + brought
+            if plan[c.P_QUANTITY] != plan[c.D_PLAYED] or len(fills) > 0:
+                _carry(plan, rows[plan[c.P_ROW]], day, p, state, tally, fills)
+            else:
+                _carry_alike(plan, tally)
+            gained, sold = gained + plan[c.D_GAINED], sold + plan[c.D_SOLD]
     return gained, sold
 
 
@@ -124,80 +184,117 @@ def unsettled(day: list[int], state: list[int]) -> int:
 
 @compiled
 def _decide(
-    day: list[int], rows: list[list[int]], p: list[int], state: list[int], plans: list[list[int]], count: int
-) -> None:
-    """Risk in rank: each plan sees what those before it reserve."""
-    equity, taken, worst, others = state[c.EQUITY], 0, 0, 0
-    settled = max(equity - unsettled(day, state), 0)
+    rows: list[list[int]],
+    p: list[int],
+    state: list[int],
+    own: tuple[int, int, int, int, int],
+    cash: int,
+    plans: list[list[int]],
+    chosen: list[int],
+    count: int,
+) -> bool:
+    """Risk in rank: each plan sees what those before it reserve. Whether all fit as they are, so that none of them has
+    to be sized again.
+    """
+    stake_e8, position_e8, exposure_e8, room_e8, _ = own
+    most = min(p[c.MOST_POSITIONS], p[c.MOST_TRADES]) if p[c.MOST_ORDERS] > 0 else 0
+    funds = cash if exposure_e8 < 0 else min(cash, exposure_e8)
+    taken = worst = others = 0
     for place in range(count):
-        plan = plans[place]
-        if plan[c.P_STATE] != c.PENDING:
-            continue
-        row = rows[plan[c.P_ROW]]
-        funds = max(equity, 0) - taken
-        if p[c.IS_CASH_SETTLED] == 1:
-            funds = min(funds, settled - taken)
-        quantity = size(plan, row, p, equity, funds, (taken, worst, others, others, 0), equity)
-        if quantity == 0:
-            plan[c.P_STATE] = c.NO_PLAN
-            continue
-        reserve(plan, row, p, quantity)
+        plan = plans[chosen[place]]
+        if (
+            plan[c.D_AMOUNTS] > 0
+            and others < most
+            and plan[c.D_STAKE] <= stake_e8
+            and plan[c.D_NOTIONAL] <= min(position_e8, funds - taken)
+            and (room_e8 < 0 or plan[c.D_WORST] <= room_e8 - worst)
+        ):  # the account allows what the amounts allow
+            plan[c.P_QUANTITY], plan[c.P_NOTIONAL] = plan[c.D_AMOUNTS], plan[c.D_NOTIONAL]
+            plan[c.P_WORST] = plan[c.D_WORST]
+        else:
+            row = rows[plan[c.P_ROW]]
+            besides = (taken, worst, others, others, 0)
+            quantity = size(plan, row, p, own, cash - taken, besides, state[c.EQUITY])
+            if quantity == 0:
+                plan[c.P_STATE] = c.NO_PLAN
+                continue
+            reserve(plan, row, p, quantity)
+        plan[c.P_STATE] = c.PENDING
         taken, worst, others = taken + plan[c.P_NOTIONAL], worst + plan[c.P_WORST], others + 1
+    is_fitting = taken <= funds and (room_e8 < 0 or worst <= room_e8)
+    return is_fitting and others <= most and others <= p[c.MOST_ORDERS]
 
 
 @compiled
-def reserve(plan: list[int], row: list[int], p: list[int], quantity: int) -> None:
-    """Size a plan and take what it takes from the limits."""
-    plan[c.P_QUANTITY] = quantity
-    plan[c.P_NOTIONAL] = notional(row, p, quantity)
-    plan[c.P_WORST] = worst_case(plan, p, quantity)
+def _send(
+    rows: list[list[int]],
+    tally: list[int],
+    own: tuple[int, int, int, int, int],
+    plans: list[list[int]],
+    chosen: list[int],
+    count: int,
+) -> None:
+    """Approve and execute plans that all fit."""
+    for place in range(count):
+        plan = plans[chosen[place]]
+        if plan[c.P_STATE] != c.PENDING:
+            continue
+        tally[c.APPROVED] += 1
+        if may_leave(rows[plan[c.P_ROW]], own, plan[c.P_QUANTITY]):
+            plan[c.P_STATE] = c.EXECUTED
+            tally[c.ORDERS] += 3
+        else:
+            plan[c.P_STATE] = c.NO_PLAN
 
 
 @compiled
 def _again(
     place: int,
-    day: list[int],
     rows: list[list[int]],
     p: list[int],
     state: list[int],
+    own: tuple[int, int, int, int, int],
+    cash: int,
     plans: list[list[int]],
+    chosen: list[int],
     count: int,
 ) -> int:
     """The quantity that risk still allows a sized plan when all others keep what they reserve."""
-    equity, taken, worst, others, orders = state[c.EQUITY], 0, 0, 0, 0
+    taken = worst = others = orders = 0
     for other in range(count):
-        if other != place and plans[other][c.P_STATE] != c.NO_PLAN:
-            taken += plans[other][c.P_NOTIONAL]
-            worst += plans[other][c.P_WORST]
+        its = plans[chosen[other]]
+        if other != place and its[c.P_STATE] != c.NO_PLAN:
+            taken += its[c.P_NOTIONAL]
+            worst += its[c.P_WORST]
             others += 1
-            orders += 1 if plans[other][c.P_STATE] == c.EXECUTED else 0
-    funds = max(equity - taken, 0)
-    if p[c.IS_CASH_SETTLED] == 1:
-        funds = min(funds, max(equity - unsettled(day, state) - taken, 0))
-    plan = plans[place]
-    held = (taken, worst, others, others, orders)
-    if still_fits(plan, p, equity, funds, held):
+            orders += 1 if its[c.P_STATE] == c.EXECUTED else 0
+    funds = max(cash - taken, 0)
+    plan = plans[chosen[place]]
+    besides = (taken, worst, others, others, orders)
+    if still_fits(plan, p, own, funds, besides):
         return plan[c.P_QUANTITY]
-    quantity = size(plan, rows[plan[c.P_ROW]], p, equity, funds, held, equity)
+    quantity = size(plan, rows[plan[c.P_ROW]], p, own, funds, besides, state[c.EQUITY])
     return min(quantity, plan[c.P_QUANTITY])
 
 
 @compiled
 def _approve(
-    day: list[int],
     rows: list[list[int]],
     p: list[int],
     state: list[int],
     tally: list[int],
+    own: tuple[int, int, int, int, int],
+    cash: int,
     plans: list[list[int]],
+    chosen: list[int],
     count: int,
 ) -> None:
     """The policy's yes, unless the account no longer allows it."""
     for place in range(count):
-        plan = plans[place]
+        plan = plans[chosen[place]]
         if plan[c.P_STATE] != c.PENDING:
             continue
-        if _again(place, day, rows, p, state, plans, count) == 0:
+        if _again(place, rows, p, state, own, cash, plans, chosen, count) == 0:
             plan[c.P_STATE] = c.NO_PLAN
             continue
         plan[c.P_STATE] = c.APPROVED_PLAN
@@ -206,30 +303,68 @@ def _approve(
 
 @compiled
 def _execute(
-    day: list[int],
     rows: list[list[int]],
     p: list[int],
     state: list[int],
     tally: list[int],
+    own: tuple[int, int, int, int, int],
+    cash: int,
     plans: list[list[int]],
+    chosen: list[int],
     count: int,
 ) -> None:
     """Orders leave with what risk still allows: an entry, its stop and its target."""
     for place in range(count):
-        plan = plans[place]
+        plan = plans[chosen[place]]
         if plan[c.P_STATE] != c.APPROVED_PLAN:
             continue
         row = rows[plan[c.P_ROW]]
-        quantity = _again(place, day, rows, p, state, plans, count)
-        if quantity == 0 or not may_leave(row, p, state[c.EQUITY], quantity):
+        quantity = _again(place, rows, p, state, own, cash, plans, chosen, count)
+        if quantity == 0 or not may_leave(row, own, quantity):
             plan[c.P_STATE] = c.NO_PLAN
             continue
-        highest = max(max(row[c.HIGH], row[c.LOW]), max(row[c.OPEN], row[c.CLOSE]))
-        if quantity > c.MOST // 2 // highest:
-            state[c.IS_BEYOND] = c.BEYOND
         reserve(plan, row, p, quantity)
         plan[c.P_STATE] = c.EXECUTED
         tally[c.ORDERS] += 3
+
+
+@compiled
+def _carry(
+    plan: list[int],
+    row: list[int],
+    day: list[int],
+    p: list[int],
+    state: list[int],
+    tally: list[int],
+    fills: list[list[int]],
+) -> None:
+    """Play a plan's day, and keep with the plan what it came to."""
+    quantity = plan[c.P_QUANTITY]
+    highest = max(max(row[c.HIGH], row[c.LOW]), max(row[c.OPEN], row[c.CLOSE]))
+    is_small = max(quantity, highest) <= MOST_PRODUCT
+    if not is_small and quantity > c.MOST // 2 // highest:
+        state[c.IS_BEYOND] = c.BEYOND
+        plan[c.D_PLAYED] = plan[c.D_GAINED] = plan[c.D_SOLD] = 0
+        return
+    fees, filled, orders = tally[c.FEES], tally[c.FILLS], tally[c.ORDERS]
+    trades, wins, ambiguous = tally[c.TRADES], tally[c.WINS], tally[c.AMBIGUOUS]
+    plan[c.D_GAINED], plan[c.D_SOLD] = carry(plan, row, day, p, state, tally, fills)
+    plan[c.D_PLAYED] = quantity
+    plan[c.D_FEES], plan[c.D_FILLS] = tally[c.FEES] - fees, tally[c.FILLS] - filled
+    plan[c.D_ORDERS], plan[c.D_TRADES] = tally[c.ORDERS] - orders, tally[c.TRADES] - trades
+    plan[c.D_WINS], plan[c.D_AMBIGUOUS] = tally[c.WINS] - wins, tally[c.AMBIGUOUS] - ambiguous
+
+
+@compiled
+def _carry_alike(plan: list[int], tally: list[int]) -> None:
+    """What the plan came to when it was played for the same quantity."""
+    tally[c.FEES] += plan[c.D_FEES]
+    tally[c.GAINED] += plan[c.D_GAINED]
+    tally[c.FILLS] += plan[c.D_FILLS]
+    tally[c.ORDERS] += plan[c.D_ORDERS]
+    tally[c.TRADES] += plan[c.D_TRADES]
+    tally[c.WINS] += plan[c.D_WINS]
+    tally[c.AMBIGUOUS] += plan[c.D_AMBIGUOUS]
 
 
 @compiled

@@ -5,8 +5,8 @@ The rules are those of ``domain.manage`` and ``domain.limits``, in the order in 
 
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.arithmetic import RATIO, half_even, tick_e4
-from finagent.backtest.kernel.choosing import loss_limit
 from finagent.backtest.kernel.compiling import compiled
+from finagent.backtest.kernel.sizing import loss_limit
 from finagent.backtest.kernel.working import end_entry
 
 

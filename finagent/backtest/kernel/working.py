@@ -5,7 +5,7 @@ what it may still bring, so their quantities need no columns of their own.
 """
 
 from finagent.backtest.kernel import columns as c
-from finagent.backtest.kernel.arithmetic import SHARE_E4, fees, share_floor, slipped
+from finagent.backtest.kernel.arithmetic import SHARE_E4, fees, share_floor, slipped, whole_lots
 from finagent.backtest.kernel.compiling import compiled
 from finagent.backtest.kernel.filling import is_target_first
 
@@ -34,7 +34,7 @@ def play_bar(
         return
     if plan[c.P_LEFT] == 0 and plan[c.P_IS_TRIGGERED] == 0 and not _is_touched(plan, bar, is_long):
         return
-    budget = share_floor(bar[c.B_VOLUME] * SHARE_E4, p[c.PARTICIPATION]) // p[c.LOT] * p[c.LOT]
+    budget = whole_lots(share_floor(bar[c.B_VOLUME] * SHARE_E4, p[c.PARTICIPATION]), p[c.LOT])
     budget = _leave_at_open(plan, row, bar, day, p, state, tally, fills, slippage, budget)
     bought = min(plan[c.P_LEFT], budget)
     if bought > 0:
