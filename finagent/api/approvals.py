@@ -12,7 +12,8 @@ from finagent.api.replies import outcome, reply
 from finagent.context import ApplicationContext
 
 PlanId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
-Amount = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,4})?$", description="Decimal string")]
+Amount = Annotated[str, Field(max_length=256, description="Decimal string like 100 or 12.34")]
+"""What is no amount is refused by the command, which journals it."""
 Channel = Literal["http", "cli", "dashboard", "telegram"]
 """Where the person sits; another token than the home's own is heard as http or dashboard."""
 

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from finagent.api.callers import ForbiddenError, OnRefused
+from finagent.api.callers import ForbiddenError, OnRefused, caller_of
 from finagent.context import Document, ExitCode, SurfaceError
 
 MEDIA_TYPE = "application/problem+json"
@@ -70,7 +70,10 @@ def status_of(code: str, exit_code: ExitCode) -> int:
 
 
 def explain_problems(app: FastAPI, on_refused: OnRefused) -> None:
-    """Answer every error of the application with a problem document; ``on_refused`` hears of missing scopes."""
+    """Answer every error of the application with a problem document.
+
+    ``on_refused`` hears of missing scopes, and of commands whose body or path makes no sense.
+    """
 
     async def forbidden(_: Request, error: Exception) -> Response:
         assert isinstance(error, ForbiddenError)
@@ -84,9 +87,15 @@ def explain_problems(app: FastAPI, on_refused: OnRefused) -> None:
             exit_code=ExitCode.REFUSED,
         )
 
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        if request.method != "GET":
+            on_refused("invalid_request", caller_of(request).name)
+        return _invalid(error)
+
     app.add_exception_handler(ForbiddenError, forbidden)
     app.add_exception_handler(SurfaceError, _surface)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -97,8 +106,7 @@ async def _surface(_: Request, error: Exception) -> Response:
     return problem(status, error.message, code=error.code, hint=error.hint, exit_code=error.exit_code)
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+def _invalid(error: RequestValidationError) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return problem(

@@ -14,7 +14,6 @@ from finagent.context import ApplicationContext
 
 PlanName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
 Leg = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$", description="entry, stop, target-1, exit ...")]
-Money = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,8})?$", description="Decimal string")]
 
 
 class OfTicket(BaseModel):
@@ -33,7 +32,7 @@ class Fill(OfTicket):
     price: Amount
     quantity: Amount
     at: Annotated[str, Field(max_length=40)] | None = None
-    fees: Money | None = None
+    fees: Amount | None = None
     id: Annotated[str, Field(max_length=64)] | None = None
     again: bool = False
     average: bool = False

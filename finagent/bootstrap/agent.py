@@ -7,6 +7,7 @@ import platform
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from finagent import __version__
@@ -37,6 +38,7 @@ from finagent.bootstrap.live import LiveFeed, ProtectionWatch, ReconcileTimer
 from finagent.bootstrap.readers import engine_views
 from finagent.bootstrap.recording import in_journal
 from finagent.bootstrap.starting import catch_up_and_compare
+from finagent.bootstrap.waiting import waits_for
 from finagent.bootstrap.world import load_world
 from finagent.context import ApplicationContext, Document, SurfaceError
 from finagent.domain.orders import Scope
@@ -82,6 +84,7 @@ class Agent:
             lambda: engine.supervisor is not None,
             ByHand(engine) if engine.is_by_hand else None,
             engine.backtests,
+            partial(waits_for, engine),
         )
         self.context = ApplicationContext(views=views, commands=commands, home=str(home), version=__version__)
         self.flags = FlagWatch(home, self.control, engine.ticker)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from finagent.adapters.brokers.manual import Said, end_ticket, read_plan_tickets, record_fill
 from finagent.adapters.sqlite.views_values import instant
+from finagent.bootstrap.amounts import amount, usage
 from finagent.context import CommandResult, Document, ExitCode, Json, SurfaceError
 from finagent.domain.book import StoredPlan
 from finagent.domain.broker_event import ended_key, ended_payload, fill_payload
@@ -17,7 +18,6 @@ from finagent.domain.money import (
     MONEY_SCALE,
     PRICE_SCALE,
     SHARE_E4,
-    parse_scaled,
     price_text,
     quantity_number,
 )
@@ -65,16 +65,16 @@ class ByHand:
         """One execution of a ticket; CommandResult with the reason where it cannot be."""
         stored = await self._plan(plan_id)
         if isinstance(stored, CommandResult):
-            return stored
+            return await self._journal_refusal(plan_id, stored.code, stored.message, identity, stored)
         if name is not None and not NAME.fullmatch(name):
-            raise _usage(
+            raise usage(
                 f"--id {name!r} is no name of an execution", "Use 1 to 64 letters, digits, . _ : and -"
             )
         said = SaidFill(
             leg=leg,
-            price_e4=_amount(price, PRICE_SCALE, "--price"),
-            quantity_e4=_amount(quantity, SHARE_E4, "--qty"),
-            fees_e8=_amount(fees, MONEY_SCALE, "--fees", least=0) if fees is not None else 0,
+            price_e4=amount(price, PRICE_SCALE, "--price"),
+            quantity_e4=amount(quantity, SHARE_E4, "--qty"),
+            fees_e8=amount(fees, MONEY_SCALE, "--fees", least=0) if fees is not None else 0,
             at_ms=self._instant(at, stored.plan.session),
             reference_e4=stored.plan.reference_e4,
             lot_e4=stored.plan.lot_e4,
@@ -94,7 +94,7 @@ class ByHand:
         """A ticket that will not fill (any more)."""
         stored = await self._plan(plan_id)
         if isinstance(stored, CommandResult):
-            return stored
+            return await self._journal_refusal(plan_id, stored.code, stored.message, identity, stored)
         why = reason or "not_done"
         result = await self._engine.queue.call(
             lambda s: end_ticket(s.conn, plan_id, leg, why, now_ms=s.now_ms)
@@ -147,7 +147,7 @@ class ByHand:
             moment = None
         if moment is None or moment.tzinfo is None:
             hint = "Write 09:34, 09:34:10 (exchange time) or 2026-11-04T14:34:10Z"
-            raise _usage(f"--at {at} is no time", hint)
+            raise usage(f"--at {at} is no time", hint)
         return round(moment.timestamp() * 1000)
 
     async def _tell_fill(self, plan_id: str, said: Said, identity: str) -> None:
@@ -162,11 +162,19 @@ class ByHand:
         await self._engine.queue.commit(tx)
 
     async def _refused(self, plan_id: str, refusal: TicketRefusal, identity: str) -> CommandResult:
+        words = f"{refusal.detail}. {refusal.mend[:1].upper()}{refusal.mend[1:]}"
+        answer = _refusal(refusal.reason, words)
+        return await self._journal_refusal(plan_id, refusal.reason, refusal.detail, identity, answer)
+
+    async def _journal_refusal(
+        self, plan_id: str, reason: str, detail: str, identity: str, answer: CommandResult
+    ) -> CommandResult:
+        """The answer, once the journal has it."""
         tx = Tx()
-        data = {"by": identity, "reason": refusal.reason, "detail": refusal.detail}
+        data = {"by": identity, "reason": reason, "detail": detail}
         tx.put(Journalled(kind="fill_refused", ref=plan_id, data=dict(data)))
         await self._engine.queue.commit(tx)
-        return _refusal(refusal.reason, f"{refusal.detail}. {refusal.mend[:1].upper()}{refusal.mend[1:]}")
+        return answer
 
     async def _told(self, plan_id: str, said: Said) -> CommandResult:
         """What was recorded, what is held, what must rest at the broker now and what must be taken back."""
@@ -250,19 +258,3 @@ def _first_line(said: Said) -> str:
 
 def _refusal(code: str, message: str, *, exit_code: ExitCode = ExitCode.REFUSED) -> CommandResult:
     return CommandResult(code=code, message=f"Not recorded ({code}): {message}", exit_code=exit_code)
-
-
-def _amount(text: str, scale: int, flag: str, *, least: int = 1) -> int:
-    try:
-        value = parse_scaled(text, len(str(scale)) - 1)
-    except ValueError as error:
-        raise _usage(f"{flag} {text}: {error}", "Give a decimal number like 100 or 12.34") from None
-    if value < least:
-        raise _usage(
-            f"{flag} {text} is {'negative' if least == 0 else 'not positive'}", "Give more than that"
-        )
-    return value
-
-
-def _usage(message: str, hint: str) -> SurfaceError:
-    return SurfaceError(message, hint=hint, code="usage", exit_code=ExitCode.USAGE)

@@ -1,20 +1,24 @@
 """The commands of a surface over one engine: answers to plans, controls, jobs; each result is one sentence."""
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from finagent.adapters.sqlite.queue import SqliteJobQueue
 from finagent.adapters.sqlite.views_values import maybe_instant
+from finagent.bootstrap.amounts import amount
 from finagent.bootstrap.backtest_jobs import BacktestDesk
 from finagent.bootstrap.by_hand import ByHand
 from finagent.bootstrap.readers import SurfaceViews
 from finagent.context import CommandResult, ExitCode, Json, SurfaceError
 from finagent.domain.approvals import Verdict
-from finagent.domain.money import PRICE_SCALE, SHARE_E4, parse_scaled
+from finagent.domain.journal import JsonData
+from finagent.domain.money import PRICE_SCALE, SHARE_E4
 from finagent.domain.orders import Scope
+from finagent.domain.told import told
 from finagent.queue.errors import QueueError
 from finagent.queue.job import JobStatus
+from finagent.queue.port import Tx
 from finagent.services.approval import ApprovalService, Outcome, Reply
 from finagent.services.control import ControlService
 
@@ -29,6 +33,7 @@ MENDS: Mapping[str, str] = {
     "busy": "try again",
 }
 MOST_REF = 64
+MOST_DETAIL = 300
 ACCEPT = "finagent limits accept, while no agent runs"
 NOBODY_SENDS = "No agent runs here: nothing is sent until finagent orchestrate does"
 
@@ -49,6 +54,7 @@ class EngineCommands:
         is_running: Callable[[], bool],
         by_hand: ByHand | None = None,
         backtests: BacktestDesk | None = None,
+        waits: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         self._approvals = approvals
         self._control = control
@@ -59,6 +65,7 @@ class EngineCommands:
         self._is_running = is_running
         self._by_hand = by_hand
         self._backtests = backtests
+        self._waits = waits
 
     async def approve(
         self,
@@ -71,14 +78,21 @@ class EngineCommands:
         nonce: str | None = None,
         plan_hash: str | None = None,
     ) -> CommandResult:
+        try:
+            quantity_e4 = None if quantity is None else amount(quantity, SHARE_E4, "--qty")
+            stop_e4 = None if stop is None else amount(stop, PRICE_SCALE, "--stop")
+        except SurfaceError as error:
+            told = {"verdict": Verdict.APPROVE.value, "channel": channel, "identity": identity}
+            await self._refused_here("answer_refused", plan_id, error, told)
+            raise
         reply = Reply(
             verdict=Verdict.APPROVE,
             channel=channel,
             identity=identity,
             nonce=nonce,
             plan_hash=plan_hash,
-            quantity_e4=_scaled(quantity, SHARE_E4, "--qty"),
-            stop_e4=_scaled(stop, PRICE_SCALE, "--stop"),
+            quantity_e4=quantity_e4,
+            stop_e4=stop_e4,
         )
         return await self._answer(plan_id, reply)
 
@@ -101,23 +115,45 @@ class EngineCommands:
         is_average: bool = False,
         is_sure: bool = False,
     ) -> CommandResult:
-        return await self._desk().add_fill(
-            await self._views.plan_id(plan_id),
-            leg=leg,
-            price=price,
-            quantity=quantity,
-            identity=identity,
-            at=at,
-            fees=fees,
-            name=name,
-            is_again=is_again,
-            is_average=is_average,
-            is_sure=is_sure,
-        )
+        try:
+            return await self._desk().add_fill(
+                await self._views.plan_id(plan_id),
+                leg=leg,
+                price=price,
+                quantity=quantity,
+                identity=identity,
+                at=at,
+                fees=fees,
+                name=name,
+                is_again=is_again,
+                is_average=is_average,
+                is_sure=is_sure,
+            )
+        except SurfaceError as error:
+            await self._refused_here("fill_refused", plan_id, error, {"by": identity})
+            raise
 
     async def end_ticket(self, plan_id: str, *, leg: str, reason: str, identity: str) -> CommandResult:
-        full_id = await self._views.plan_id(plan_id)
-        return await self._desk().end(full_id, leg=leg, reason=reason, identity=identity)
+        try:
+            full_id = await self._views.plan_id(plan_id)
+            return await self._desk().end(full_id, leg=leg, reason=reason, identity=identity)
+        except SurfaceError as error:
+            await self._refused_here("fill_refused", plan_id, error, {"by": identity})
+            raise
+
+    async def _refused_here(
+        self, kind: str, ref: str, error: SurfaceError, by: Mapping[str, JsonData]
+    ) -> None:
+        """What never reaches a service is journalled all the same: who asked, and why not."""
+        data = {**by, "reason": error.code, "detail": error.message[:MOST_DETAIL]}
+        await self._tell(kind, ref[:MOST_REF], data)
+
+    async def _tell(self, kind: str, ref: str, data: Mapping[str, JsonData]) -> None:
+        """A row for what a person did here and no service decided."""
+        tx = Tx()
+        for fact in told(kind, ref, dict(data)):
+            tx.put(fact)
+        await self._queue.commit(tx)
 
     def _desk(self) -> ByHand:
         if self._by_hand is None:
@@ -243,7 +279,7 @@ class EngineCommands:
             return await self._not_done(
                 job_id, "not_retried", "only one that is scheduled, dead or cancelled can be retried"
             )
-        await self._control.record("job_retried", str(job_id), {"by": identity})
+        await self._tell("job_retried", str(job_id), {"by": identity})
         return CommandResult(code="retried", message=f"Job {job_id} is ready again.")
 
     async def cancel_job(self, job_id: int, *, identity: str) -> CommandResult:
@@ -252,10 +288,10 @@ class EngineCommands:
         except QueueError as error:
             raise SurfaceError(str(error), hint="finagent jobs ls", code="unknown_job") from None
         if is_done:
-            await self._control.record("job_cancelled", str(job_id), {"by": identity})
+            await self._tell("job_cancelled", str(job_id), {"by": identity})
             return CommandResult(code="cancelled", message=f"Job {job_id} is cancelled: it will not run.")
         if self._backtests is not None and self._backtests.cancel(job_id, identity):
-            await self._control.record("job_cancelled", str(job_id), {"by": identity})
+            await self._tell("job_cancelled", str(job_id), {"by": identity})
             return CommandResult(code="cancelling", message=f"Job {job_id} runs and is told to end.")
         return await self._not_done(job_id, "not_cancelled", "only one that waits can be cancelled")
 
@@ -285,7 +321,7 @@ class EngineCommands:
         except QueueError as error:
             raise SurfaceError(str(error), hint="finagent jobs stats", code="unknown_type") from None
         if count:
-            await self._control.record("jobs_redriven", type or "", {"by": identity, "jobs": count})
+            await self._tell("jobs_redriven", type or "", {"by": identity, "jobs": count})
         return CommandResult(
             code="redriven",
             message=f"{count} dead {'job is' if count == 1 else 'jobs are'} ready again.",
@@ -298,17 +334,23 @@ class EngineCommands:
         except SurfaceError:
             await self._approvals.answer(plan_id[:MOST_REF], reply)  # journalled as refused, like any other
             raise
-        return self._result(await self._approvals.answer(full_id, reply), reply.verdict)
+        outcome = await self._approvals.answer(full_id, reply)
+        waits = ""
+        if outcome.code == "approved":
+            is_running = self._is_running()
+            waits = (
+                NOBODY_SENDS if not is_running else await self._waits(outcome.plan_id) if self._waits else ""
+            )
+        return self._result(outcome, reply.verdict, waits)
 
-    def _result(self, outcome: Outcome, verdict: Verdict) -> CommandResult:
+    def _result(self, outcome: Outcome, verdict: Verdict, waits: str) -> CommandResult:
         data: dict[str, Json] = {"plan_id": outcome.plan_id}
         if outcome.fresh_plan_id is not None:
             data["fresh_plan_id"] = outcome.fresh_plan_id
             data["fresh_at"] = maybe_instant(outcome.fresh_at_ms)
         detail = outcome.detail.rstrip(".")
         if outcome.code not in REFUSED:
-            is_waiting = outcome.code == "approved" and not self._is_running()
-            words = f"{detail}. {NOBODY_SENDS}." if is_waiting else f"{detail}."
+            words = f"{detail}. {waits}." if waits else f"{detail}."
             return CommandResult(code=outcome.code, message=words, data=data)
         mend = self._mend(outcome)
         done = "approved" if verdict is Verdict.APPROVE else "rejected"
@@ -339,19 +381,3 @@ def _nearest(symbol: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(symbol, names, n=3, cutoff=0.6)
     near = near or difflib.get_close_matches(symbol, names, n=1, cutoff=0.0)
     return f"The nearest is {', '.join(near)}; "
-
-
-def _scaled(text: str | None, scale: int, flag: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        value = parse_scaled(text, len(str(scale)) - 1)
-    except ValueError as error:
-        raise SurfaceError(
-            f"{flag} {text}: {error}", hint="give a decimal number", exit_code=ExitCode.USAGE
-        ) from None
-    if value <= 0:
-        raise SurfaceError(
-            f"{flag} {text} is not positive", hint="give more than 0", exit_code=ExitCode.USAGE
-        )
-    return value

@@ -35,10 +35,10 @@ def approve(
         raise usage("approve takes one plan (ID or SYMBOL) or --all", "finagent plans shows them")
     if every and (quantity is not None or stop is not None):
         raise usage("--qty and --stop go with one plan, not with --all", "Approve that plan by its ID")
-    for option, value in (("--qty", quantity), ("--stop", stop)):
-        if value is not None and not AMOUNT.fullmatch(value):
-            raise usage(f"{option} {value} is no amount", "Write it like 100 or 12.34")
     if dry_run:
+        for option, value in (("--qty", quantity), ("--stop", stop)):
+            if value is not None and not AMOUNT.fullmatch(value):
+                raise usage(f"{option} {value} is no amount", "Write it like 100 or 12.34")
         _show(call, plan_id, as_json=as_json)
     elif plan_id is not None:
         answer_result(_approve(call, plan_id, quantity, stop), as_json=as_json)

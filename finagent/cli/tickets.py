@@ -72,19 +72,19 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Tell a fill: its ticket, price and number of shares."""
-    for option, value, form in (
-        ("--price", price, AMOUNT),
-        ("--qty", quantity, AMOUNT),
-        ("--fees", fees, FEES),
-    ):
-        if value is not None and not form.fullmatch(value):
-            raise usage(f"{option} {value} is no amount", "Write it like 100 or 12.34")
     _checked(leg)
     body: dict[str, Json] = {
         "plan": plan, "leg": leg, "price": price, "quantity": quantity, "at": at, "fees": fees, "id": name,
         "again": again, "average": average, "force": force,
     }  # fmt: skip
     if dry_run:
+        for option, value, form in (
+            ("--price", price, AMOUNT),
+            ("--qty", quantity, AMOUNT),
+            ("--fees", fees, FEES),
+        ):
+            if value is not None and not form.fullmatch(value):
+                raise usage(f"{option} {value} is no amount", "Write it like 100 or 12.34")
         answer_intent("fill add", f"record {quantity} at {price} on {leg} of {plan}", body, as_json=as_json)
         return
     who = identity()

@@ -140,12 +140,6 @@ class ControlService:
         tx.put(Journalled(kind="note", ref=ref, data={"text": text[:4000], "by": identity}))
         await self.queue.commit(tx)
 
-    async def record(self, kind: str, ref: str, data: dict[str, JsonData]) -> None:
-        """What a person did elsewhere (a token, a job), in the journal."""
-        tx = Tx()
-        tx.put(Journalled(kind=kind, ref=ref, data=data))
-        await self.queue.commit(tx)
-
     async def is_flat(self) -> bool:
         """Whether nothing is open and nothing works at the broker."""
         if await self.store.open_positions():
@@ -168,8 +162,11 @@ class ControlService:
         tx.put(Journalled(kind="external_included", ref=session.date, data=data))
 
     async def _pause(self, reason: str) -> ControlChanged:
-        """A person's pause; one of risk's stays risk's, or ``resume`` could undo it."""
+        """A person's pause; one of risk's stays, or ``resume`` could undo it, and the person's outlives its session."""
         control = await self.store.control()
+        if control.is_paused and control.paused_by == "risk":
+            both = f"{reason or 'paused'}; {control.pause_reason}"
+            return ControlChanged(is_paused=True, pause_reason=both, paused_by="person and risk")
         if control.is_paused and control.paused_by != "person":
             return ControlChanged(
                 is_paused=True, pause_reason=control.pause_reason, paused_by=control.paused_by

@@ -23,6 +23,7 @@ from finagent.ports import (
     OrderExecutionPort,
     OrderRejectedError,
     OutcomeUnknownError,
+    RetryError,
     Store,
     Tx,
 )
@@ -34,6 +35,8 @@ CONTRACT = ServiceContract(
 
 
 MOST_EXITS = 20
+MOST_LOOKS = 20
+"""So many tries of one job that the broker did not answer (half a minute or more) make an order unknown."""
 MOST_BUSY_STOPS = 3
 AGAIN_MS = 1_000
 LONGEST_AGAIN_MS = 15_000
@@ -45,8 +48,9 @@ BUSY = ("insufficient_quantity",)
 class SenderService:
     """Takes ``send`` and ``send_exit`` jobs ``{order}`` and ``replace`` jobs ``{order, old}``.
 
-    The claim of a send job is its sending mark: with more than one attempt the id is looked up before anything is
-    sent. An outcome nobody knows makes the order unknown; the same id and the same bytes are sent again, an entry's
+    The claim of a send job is its sending mark: with more than one attempt, or a ``try`` in its payload, the id is
+    looked up before anything is sent.
+    An outcome nobody knows makes the order unknown; the same id and the same bytes are sent again, an entry's
     only within its time to live and while nothing shuts entries, an exit's for as long as it has something to close;
     one with nothing left to close is looked for until it is there or the evidence ends it. An entry that a flatten
     wants gone is cancelled when it is found.
@@ -63,14 +67,23 @@ class SenderService:
         if order is None:
             raise GiveUpError(f"{job.type} job {job.idem_key} names no order that was committed")
         if order.state in (OrderState.INTENT, OrderState.UNKNOWN):
-            await self._send(job, order, tx)
+            await self._send_or_doubt(job, order, tx)
         elif order.intent.leg == ENTRY:
             await self._overtaken(order, tx)
+
+    async def _send_or_doubt(self, job: Job, order: StoredOrder, tx: Tx) -> None:
+        """A broker that answers nothing, or refuses the keys, must not wear this job out: a dead one looks no more."""
+        try:
+            await self._send(job, order, tx)
+        except RetryError as error:
+            if job.attempts < MOST_LOOKS:
+                raise
+            self._doubt(job, order, await self._legs(order), str(error), tx)
 
     async def _send(self, job: Job, order: StoredOrder, tx: Tx) -> None:
         legs = await self._legs(order)
         old_id = str(job.payload["old"]) if job.type == Step.REPLACE else None
-        is_doubtful = job.attempts > 1 or order.state is OrderState.UNKNOWN
+        is_doubtful = job.attempts > 1 or order.state is OrderState.UNKNOWN or "try" in job.payload
         found = await self.broker.find(order.intent.client_order_id) if is_doubtful else None
         if found is not None:
             await self._adopt(order, legs, found, tx, old_id=old_id)

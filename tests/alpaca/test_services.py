@@ -191,6 +191,43 @@ async def test_refused_entry_ends_its_plan_with_the_reason(home, command, change
         assert reason in state
 
 
+async def send_job(stage: AlpacaStage) -> int:
+    return int(await stage.value("SELECT max(id) FROM job_queue WHERE type = 'send'"))
+
+
+@pytest.mark.parametrize("how", ["worn_out", "cancelled_by_hand"])
+async def test_entry_whose_keys_expire_as_it_leaves_ends_by_the_evidence(home, how):
+    """Nothing answers for ten minutes, or a person gives its job up: its plan and reservation do not hang for ever."""
+    async with alpaca(home) as stage:
+        await stage.until("09:30:30")
+        stage.tell("keys", key="renewed", secret="renewed")
+        await stage.until("09:31")
+        assert (await stage.order_states())["entry-1"] == "intent"
+        if how == "cancelled_by_hand":
+            assert await stage.engine.queue.cancel(await send_job(stage))
+        await stage.wait(600)
+        stage.tell("keys", key=KEY, secret=SECRET)
+        await stage.restart()
+        await stage.until("16:30")
+        await stage.settle()
+        assert await stage.states() == {"AAA": "not_filled never_arrived"}
+        assert await stage.reserved() == []
+        assert stage.at_broker() == {}
+        dead = await stage.value("SELECT count(*) FROM job_queue WHERE type = 'send' AND status = 'dead'")
+        assert dead == 0
+
+
+async def test_send_that_a_person_retries_is_looked_up_before_it_leaves_again(home):
+    async with alpaca(home) as stage:
+        stage.tell("fault", on=POST, action="answer", status=401, is_done=True)
+        await stage.until("09:31")
+        assert (await stage.order_states())["entry-1"] == "intent"
+        assert await stage.engine.queue.retry(await send_job(stage))
+        await stage.settle()
+        assert stage.at_broker() == {"entry": ["filled"], "stop": ["new"]}
+        assert stage.server.requests.count(("POST", "/v2/orders")) == 2
+
+
 async def test_flat_before_the_close(home):
     async with alpaca(home) as stage:
         await stage.until("09:31")

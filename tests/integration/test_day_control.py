@@ -59,6 +59,25 @@ async def test_resume_undoes_only_a_persons_pause(home: Path) -> None:
         assert (await stage.engine.store.control()).is_paused
 
 
+@pytest.mark.parametrize("how", ["pause", "flatten"])
+async def test_persons_pause_beside_the_days_loss_outlives_the_session(home: Path, how: str) -> None:
+    async with Stage(home, dates=(DAY, NEXT), settings=BOLD) as stage:
+        stage.market.day("AAA", DAY, {"10:00": (96.4, 96.4, 96.4, 96.4)})
+        stage.market.day("AAA", NEXT, previous=95)
+        await stage.until("10:02")
+        assert (await stage.engine.store.control()).paused_by == "risk"
+        if how == "pause":
+            await stage.control.pause(reason="holiday", identity="ann")
+        else:
+            await stage.control.flatten(symbol=None, identity="ann", pause_reason="holiday")
+        await stage.until("16:05")
+        control = await stage.engine.store.control()
+        assert (control.is_paused, control.paused_by, control.pause_reason) == (True, "person", "holiday")
+        await stage.finish()
+        assert await stage.states(NEXT) == {"AAA": "refused paused"}
+    assert violations(stage.path, is_day_over=True) == []
+
+
 async def test_daily_loss_pauses_first_and_the_next_day_starts_free(home: Path) -> None:
     """A gap to 96.40 loses 1,598: over 1.5 % and under 2 %."""
     async with Stage(home, dates=(DAY, NEXT), settings=BOLD) as stage:

@@ -31,6 +31,7 @@ from finagent.ports import (
     NewJob,
     OrderRejectedError,
     OutcomeUnknownError,
+    RetryError,
     Tx,
 )
 from finagent.queue.errors import GuardFailedError
@@ -38,7 +39,7 @@ from finagent.queue.errors import GuardFailedError
 LOG = logging.getLogger(__name__)
 S = TypeVar("S")
 TOLD: tuple[type[Exception], ...] = (
-    DomainError, OrderRejectedError, OutcomeUnknownError, DuplicateClientOrderIdError,
+    DomainError, OrderRejectedError, OutcomeUnknownError, DuplicateClientOrderIdError, RetryError,
 )  # fmt: skip
 """Errors of ports that are answers: a service decides on them."""
 
@@ -323,6 +324,8 @@ def raised(error: Exception) -> Raised:
     """An error as an answer."""
     if isinstance(error, OrderRejectedError):
         return Raised(type(error).__name__, (error.reason, error.detail))
+    if isinstance(error, RetryError):
+        return Raised(RetryError.__name__, (str(error),))
     return Raised(type(error).__name__, (str(error),))
 
 

@@ -387,7 +387,7 @@ def _send_orphans(ws: WriteSession, plan_id: str, orders: Sequence[OwnOrder], at
     for order in waiting:
         order_id = order.intent.client_order_id
         key = f"{order_id}/watch@{at_ms}"
-        ws.publish(NewJob(Step.SEND_EXIT, {"order": order_id}, idem_key=key, key=plan_id))
+        ws.publish(NewJob(Step.SEND_EXIT, {"order": order_id, "try": 1}, idem_key=key, key=plan_id))
 
 
 def payload_of(data: Mapping[str, JsonData]) -> dict[str, JsonValue]:

@@ -193,8 +193,9 @@ def cancel(connection: sqlite3.Connection, job_id: int, *, now_ms: int) -> bool:
 
 
 REVIVE = """
-UPDATE job_queue SET status = 'ready', run_at = ?1, attempts = 0, failures = 0, finished_at = NULL,
-                     started_at = NULL, error = NULL"""
+UPDATE job_queue SET status = 'ready', run_at = ?1, attempts = min(attempts, max_attempts - 1, 1), failures = 0,
+                     finished_at = NULL, started_at = NULL, error = NULL"""
+"""Fresh attempts, of which a job that had begun has used one: a send that may have left is looked up first."""
 
 
 def revive(connection: sqlite3.Connection, job_id: int, *, now_ms: int) -> str | None:

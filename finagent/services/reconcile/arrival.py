@@ -35,6 +35,12 @@ class ArrivalDesk:
             self._look_later(
                 job.payload, f"{order_id}/{look}@{self.clock.now_ms()}", tx
             )  # its sender is about it
+            if (
+                "@" in job.idem_key and order.intent.leg == ENTRY
+            ):  # or was not, for a minute: cancelled, or dead
+                again: dict[str, JsonValue] = {"order": order_id, "try": 1}
+                key = f"{order_id}/evening"
+                tx.enqueue(NewJob(Step.SEND, again, idem_key=key, key=order.intent.plan_id))
             return
         if order is None or order.state is not OrderState.UNKNOWN:
             return

@@ -210,12 +210,14 @@ async def test_fill_that_cannot_be_is_refused_and_journalled(
     ids=str,
 )  # fmt: skip
 async def test_what_is_no_number_or_time_is_a_usage_error(home: Path, changes: dict[str, str]) -> None:
-    async with by_hand(home) as (_, hands):
+    async with by_hand(home) as (stage, hands):
         said = {"leg": "entry", "price": "100", "quantity": "100", **changes}
         with pytest.raises(SurfaceError) as caught:
             await hands.fill(said.pop("leg"), said.pop("price"), said.pop("quantity"), **said)
         assert caught.value.exit_code is ExitCode.USAGE
         assert caught.value.hint
+        ((_, row),) = await stage.journal("fill_refused")
+        assert json.loads(row)["detail"] == caught.value.message
 
 
 async def test_same_fill_twice_is_asked_about_and_time_is_taken_as_it_was_said(home: Path) -> None:
@@ -241,6 +243,10 @@ async def test_plan_without_a_ticket_says_what_it_waits_for(home: Path) -> None:
         assert (waiting.code, waiting.exit_code) == ("needs_approval", ExitCode.NEEDS_APPROVAL)
         with pytest.raises(SurfaceError, match="there is no plan"):
             await hands.commands.add_fill("pl_zzz", leg="entry", price="1", quantity="1", identity="me")
+        with pytest.raises(SurfaceError, match="there is no plan"):
+            await hands.commands.end_ticket("pl_zzz", leg="entry", reason="", identity="me")
+        reasons = [json.loads(row)["reason"] for _, row in await stage.journal("fill_refused")]
+        assert reasons == ["needs_approval", "unknown", "unknown"]
 
 
 async def test_broker_that_tells_its_fills_itself_takes_none_by_hand(home: Path) -> None:

@@ -219,5 +219,6 @@ class Model:
             job.status, job.lease = "ready", None
 
     def _revive(self, job: ModelJob) -> None:
-        job.status, job.run_at_ms, job.attempts, job.failures = "ready", self.now_ms, 0, 0
+        job.status, job.run_at_ms, job.failures = "ready", self.now_ms, 0
+        job.attempts = min(job.attempts, job.max_attempts - 1, 1)
         job.finished_at_ms, job.error, job.lease = None, None, None

@@ -197,3 +197,10 @@ async def test_damaged_token_file_shuts_its_tokens_out_and_the_owner_in(surface:
     assert (reply.status_code, reply.json()["code"]) == (503, "tokens_unreadable")
     assert (await surface.ask("GET", "/api/v1/status", LOCAL)).status_code == 200
     assert (await surface.ask("GET", "/api/v1/status", PAGE)).status_code == 200
+
+
+async def test_command_that_makes_no_sense_is_counted_under_the_name_of_its_token(surface: Surface) -> None:
+    token = {"Authorization": f"Bearer {surface.tokens['trade']}"}
+    await surface.http.post("/api/v1/control/lock", json={"symbol": "a b"}, headers=token)
+    await surface.http.get("/api/v1/plans?session=now", headers=token)
+    assert surface.refused == [("invalid_request", "trade")]

@@ -168,7 +168,10 @@ def test_command_without_a_verb_shows_its_help_as_it_was_written(line: str, caps
     assert "\nCommands:\n" in shown
 
 
-@pytest.mark.parametrize("line", ["approve x --qty -3", "approve x --qty lots", "approve x --stop 1e9"])
+@pytest.mark.parametrize(
+    "line",
+    ["approve x --qty -3 --dry-run", "approve x --qty lots --dry-run", "approve x --stop 1e9 --dry-run"],
+)
 def test_answer_with_no_amount_is_refused_here(line: str, capsys: Capture) -> None:
     assert run(line.split()) == 2
     assert "is no amount. Write it like 100 or 12.34" in capsys.readouterr().err
@@ -490,11 +493,11 @@ def test_import_tells_each_file_once() -> None:
 
 
 BAD_AMOUNTS = [
-    "approve x --qty NaN", "approve x --qty -5", "approve x --qty 1e9", "approve x --stop inf",
-    "approve x --stop \u0661",
-    "approve x --qty 12345678901234", "approve --all --qty 5", "approve", "approve x --all",
-    "fill add x --leg entry --price NaN --qty 5", "fill add x --leg entry --price 12 --qty -5",
-    "fill add x --leg entry --price 12 --qty 5 --fees x", "fill add x --leg Entry --price 12 --qty 5",
+    "approve x --dry-run --qty NaN", "approve x --dry-run --qty -5", "approve x --dry-run --stop inf",
+    "approve --all --qty 5", "approve", "approve x --all", "fill add x --leg entry --price NaN --qty 5 --dry-run",
+    "fill add x --leg entry --price 12 --qty -5 --dry-run",
+    "fill add x --leg entry --price 12 --qty 5 --fees x --dry-run",
+    "fill add x --leg Entry --price 12 --qty 5",
     "fill add x --leg entry --qty 5", "fill not-done x --leg -", "fill not-done x",
 ]  # fmt: skip
 
@@ -508,3 +511,19 @@ def test_amount_that_is_none_is_a_usage_error_and_reaches_nobody(
     assert shown.err.startswith("error: ")
     assert shown.err.count("\n") == 1
     assert agent.commands.calls == []
+
+
+NONSENSE = {
+    "approve x --qty NaN": "NaN",
+    "approve x --stop -5": "-5",
+    "fill add x --leg entry --price 1e9 --qty 5": "1e9",
+}
+
+
+@pytest.mark.parametrize(("line", "amount"), NONSENSE.items())
+def test_amount_that_is_none_reaches_the_agent_which_journals_it(
+    line: str, amount: str, agent: Agent, capsys: Capture
+) -> None:
+    run(["--home", str(agent.home), *line.replace(" x", f" {PLAN_ID}", 1).split()])
+    assert capsys.readouterr().err == ""
+    assert amount in str(agent.commands.calls)
