@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from finagent.bootstrap.backtest_report import summary_of
 from finagent.context import Document, Json
@@ -64,13 +64,29 @@ def _asked(first: Document, second: Document) -> Iterator[Json]:
     for key in ASKED:
         if first.get(key) != second.get(key):
             yield {"key": key, "a": first.get(key), "b": second.get(key)}
-    ours, theirs = dict(_flat(first.get("settings"))), dict(_flat(second.get("settings")))
+    ours, theirs = settings_of(first), settings_of(second)
     for key in sorted(ours.keys() | theirs.keys()):
-        if ours.get(key) != theirs.get(key):
+        if plain(ours.get(key)) != plain(theirs.get(key)):
             yield {"key": key, "a": ours.get(key), "b": theirs.get(key)}
     for name, document in (("a", first), ("b", second)):
         if "settings" not in document:
             yield {"key": f"settings of {name}", "a": None, "b": "not stored: an older version made it"}
+
+
+def settings_of(document: Document) -> dict[str, Json]:
+    """The settings that a result followed, by ``section.key``."""
+    return dict(_flat(document.get("settings")))
+
+
+def plain(value: Json) -> Json:
+    """A value to be compared: 0.3 and 0.30 are one number, however they were written."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return value
+    return f"{number.normalize():f}" if number.is_finite() else value
 
 
 def _flat(value: Json, prefix: str = "") -> Iterator[tuple[str, Json]]:

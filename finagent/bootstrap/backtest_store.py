@@ -1,11 +1,12 @@
 """Results of backtests as they lie under ``reports/backtests``: listed, found by a prefix of their id, read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 
+from finagent.bootstrap.backtest_compare import plain, settings_of
 from finagent.bootstrap.backtest_report import FOLDER, REPORT, RESULT, SUMMARY, summary_of
 from finagent.context import Document, Json, SurfaceError
 
@@ -14,9 +15,28 @@ NEAREST = 3
 
 
 def list_results(home: Path, *, limit: int | None = None) -> Document:
-    """``{results: [...]}`` newest first: each without its sessions and trades; one that cannot be read says why."""
+    """``{results: [...]}`` newest first: each without its sessions and trades; one that cannot be read says why.
+
+    ``otherwise`` of each has the settings in which it differs from most of the others.
+    """
     found = sorted(_folders(home), key=lambda folder: (-_stored_ns(folder), folder.name))
-    return {"results": [_summary(folder) for folder in found[:limit]], "stored": len(found)}
+    rows = [_summary(folder) for folder in found[:limit]]
+    settings = [settings_of(row) for row in rows]
+    usual = _usual(settings)
+    results: list[Json] = [
+        {**row, "otherwise": {key: value for key, value in own.items() if plain(value) != usual[key]}}
+        for row, own in zip(rows, settings, strict=True)
+    ]
+    return {"results": results, "stored": len(found)}
+
+
+def _usual(settings: Sequence[Mapping[str, Json]]) -> Mapping[str, Json]:
+    """By key the value that most have; of as many each the oldest's."""
+    values: dict[str, list[Json]] = {}
+    for own in reversed(settings):
+        for key, value in own.items():
+            values.setdefault(key, []).append(plain(value))
+    return {key: max(found, key=found.count) for key, found in values.items()}
 
 
 def load_result(home: Path, wanted: str) -> Document:

@@ -18,7 +18,7 @@ from finagent.cli.invocation import (
     invocation,
     tell,
 )
-from finagent.cli.options import AsJson, At, Bars, LastDate, Limit, Symbols, checked_date
+from finagent.cli.options import AsJson, At, Bars, LastDate, Limit, Symbols, checked_date, refuse_options
 from finagent.cli.progress import Progress, steps
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ OPTIONS = {
     "is_queued": "--queue",
 }
 """The flags that are called otherwise than their parameters."""
-OF_A_RUN = ("first", "last", "bars", "symbols", "at", "engine", "check", "is_queued")
-"""Options that make no sense before ``list``, ``show`` and ``compare``."""
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -66,7 +64,7 @@ def backtest(
         typer.Option(
             "--engine",
             metavar="kernel|reference",
-            help="kernel: sessions on daily bars many times as fast; reference: with every decision.",
+            help="kernel: many times as fast where it can; reference: with every decision and order.",
         ),
     ] = "kernel",
     check: Annotated[
@@ -82,7 +80,7 @@ def backtest(
 ) -> None:
     """Rules tested on stored bars, with the trades that a replay would make; no agent, no database."""
     if context.invoked_subcommand is not None:
-        _refuse_options(context)
+        refuse_options(context, OPTIONS)
         return
     if first is None:
         raise usage("missing option --from", "finagent backtest --help shows what it takes")
@@ -105,9 +103,13 @@ def backtest(
         _queue(call, request, as_json=as_json)
         return
     gc.set_threshold(50_000, 20, 20)  # a run keeps nearly all that it makes: looking for waste finds none
-    with steps("backtest", sys.stderr) as progress:
-        told = progress if sys.stderr.isatty() else spared(progress)
-        document = run(call.settings(), call.home, request, progress=told)
+    try:
+        with steps("backtest", sys.stderr) as progress:
+            told = progress if sys.stderr.isatty() else spared(progress)
+            document = run(call.settings(), call.home, request, progress=told)
+    except KeyboardInterrupt:
+        tell("backtest: stopped; nothing of it is kept")
+        raise
     answer(document, as_json=as_json, render=render_backtest.backtested)
     partial = document.get("partial")
     if isinstance(partial, dict):
@@ -136,22 +138,6 @@ def _queue(call: Invocation, request: "Request", *, as_json: bool) -> None:
         carry_out=lambda commands: commands.backtest(asked, identity=who),
     )
     answer_result(act(call, action), as_json=as_json)
-
-
-def _refuse_options(context: typer.Context) -> None:
-    """Options of a run before another verb would do nothing: say so."""
-    given = [
-        name
-        for name in (*OF_A_RUN, "as_json")
-        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
-    ]
-    if given:
-        verb = context.invoked_subcommand
-        name = OPTIONS.get(given[0], f"--{given[0]}")
-        raise usage(
-            f"{name} stands before {verb}, which is no run",
-            f"finagent backtest {verb} --help shows what it takes; options stand behind it",
-        )
 
 
 @app.command("list")

@@ -1,6 +1,7 @@
 """Options that several verbs share, spelled once."""
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated
 
@@ -96,3 +97,20 @@ Bars = Annotated[
 Symbols = Annotated[
     list[str] | None, typer.Option("--symbol", metavar="SYMBOL", help="Only these; may be repeated.")
 ]
+
+
+def refuse_options(context: typer.Context, flags: Mapping[str, str]) -> None:
+    """Options of a run before a verb that is none would do nothing: a usage error. ``flags`` by parameter where the
+    two are called otherwise.
+    """
+    given = [
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+    ]
+    if given:
+        verb = context.invoked_subcommand
+        raise usage(
+            f"{flags.get(given[0], f'--{given[0]}')} stands before {verb}, which is no run",
+            f"{context.command_path} {verb} --help shows what it takes; options stand behind it",
+        )

@@ -10,12 +10,13 @@ from finagent.context import Document
 SHORT_ID = 8
 SHOWN = 20
 """So many trades of a kind at most; ``--json`` has all."""
+NOTED = 3
+"""So many settings at most stand in the list; ``compare`` has all."""
 RESULTS = (
     Column("ID"),
     Column("Stored (ET)", rank=4),
     Column("From", rank=1),
     Column("To", rank=1),
-    Column("Engine", rank=5),
     Column("Trades", right=True),
     Column("P&L", right=True),
     Column("CAGR", right=True, rank=2),
@@ -54,7 +55,6 @@ def _result(row: Document, ids: list[str], page: Page) -> list[str]:
         moment(text(row, "stored_at"), "%Y-%m-%d %H:%M"),
         text(row, "from"),
         text(row, "to"),
-        text(row, "engine"),
         quantity(number(totals, "trades")),
         profit(page, totals, "pnl"),
         percentage(metrics, "cagr"),
@@ -66,10 +66,24 @@ def _result(row: Document, ids: list[str], page: Page) -> list[str]:
 
 
 def _note(row: Document) -> str:
-    partial = section(row, "partial")
-    if partial:
-        return f"PARTIAL: stopped in {text(partial, 'session')}"
-    return "UNREADABLE" if text(row, "error") else ""
+    """What marks a result: a stop on the way, what it looked at, settings that most others have otherwise."""
+    if text(row, "error"):
+        return "UNREADABLE"
+    partial, symbols = section(row, "partial"), words(row, "symbols")
+    parts = [f"PARTIAL: stopped in {text(partial, 'session')}"] if partial else []
+    if symbols:
+        parts.append(f"{symbols[0]} alone" if len(symbols) == 1 else f"{len(symbols)} symbols")
+    if text(row, "bars") in ("daily", "minute"):
+        parts.append(f"{text(row, 'bars')} bars")
+    if text(row, "engine") == "reference":
+        parts.append("reference")
+    if text(row, "at"):
+        parts.append(f"at {text(row, 'at')}")
+    otherwise = section(row, "otherwise")
+    parts += [f"{key.partition('.')[2]} {_value(otherwise, key)}" for key in [*otherwise][:NOTED]]
+    if len(otherwise) > NOTED:
+        parts.append(f"{len(otherwise) - NOTED} more settings")
+    return ", ".join(parts)
 
 
 def percentage(document: Fields, key: str) -> str:
@@ -138,7 +152,7 @@ def _settings(document: Document, page: Page) -> str:
     return f"{page.heading('Asked otherwise')}\n{table}" if table else "Nothing was asked otherwise."
 
 
-def _value(row: Document, key: str) -> str:
+def _value(row: Fields, key: str) -> str:
     value = row.get(key)
     return ", ".join(words(row, key)) if isinstance(value, list) else text(row, key) or "none"
 

@@ -161,7 +161,7 @@ def _ended(document: Document, page: Page) -> str:
 
 
 def _summary(document: Document, page: Page) -> str:
-    counts = section(document, "trials")
+    counts, elapsed = section(document, "trials"), number(document, "elapsed_ms")
     ended = ", ".join(
         f"{quantity(value)} {name}"
         for name in ("done", "pruned", "failed", "refused", "eligible")
@@ -176,6 +176,6 @@ def _summary(document: Document, page: Page) -> str:
         ("Hash", text(document, "trials_hash")),
         ("Dataset", text(document, "dataset_id")),
         ("Kept in", text(document, "folder")),
-        ("Took", seconds((number(document, "elapsed_ms") or Decimal(0)) / 1000)),
+        *([] if elapsed is None else [("Took", seconds(elapsed / 1000))]),
     ]
     return page.pairs(facts)

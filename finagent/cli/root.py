@@ -53,7 +53,6 @@ VERBS: dict[str, Callable[..., None]] = {
     "orchestrate": operations.orchestrate,
     "replay": operations.replay,
     "gaps": research.gaps,
-    "optimize": optimizing.optimize,
     "stress": stressing.stress,
     "stats": research.stats,
     "parity": research.parity,
@@ -83,6 +82,7 @@ for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.command("run", hidden=True, help="The same as orchestrate.")(operations.orchestrate)
 app.add_typer(backtests.app, name="backtest")
+app.add_typer(optimizing.app, name="optimize")
 app.add_typer(tickets.app, name="fill")
 app.add_typer(journal.app, name="journal")
 app.add_typer(drill.app, name="drill")

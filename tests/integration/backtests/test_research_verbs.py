@@ -1,6 +1,9 @@
 """The verbs of research on made-up bars, in this process: each prints a table and one document that agree."""
 
+import io
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +89,83 @@ def test_a_study_is_kept_resumed_and_stressed(told: Told) -> None:
     assert (
         "slippage" in told.table("stress", study["study_id"][:8], "--paths", "100", "--workers", "1").lower()
     )
+
+
+def test_studies_are_listed_and_shown_with_what_they_chose(told: Told, home: Path) -> None:
+    """The newest first; one that was killed says how far it is, a damaged one that it is, and neither hides another."""
+    varied = ("--param", "planning.target_r=1:3:1", "--method", "grid", "--workers", "1")
+    old = told.document("optimize", *SPAN, *varied)
+    new = told.document("optimize", *SPAN, *varied, "--seed", "8", "--require", "trades>=9999")
+    for name, at in ((old["study_id"], 1), (new["study_id"], 2)):
+        os.utime(home / "reports" / "optimize" / name / "study.json", (at, at))
+    rows = {row["study_id"]: row for row in told.document("optimize", "list")["studies"]}
+    assert [*rows][-2:] == [new["study_id"], old["study_id"]]
+    first = rows[old["study_id"]]
+    assert (first["state"], first["best"], first["trials"]["done"]) == ("done", old["best"], 3)
+    assert first["began_at"] == "1970-01-01T00:00:01Z"
+    page = told.table("optimize", "list")
+    assert f"target_r {old['best']['values']['planning.target_r']}" in page
+    assert "no set met the requirements" in page
+    shown = told.document("optimize", "show", old["study_id"][:8])
+    assert {key: shown[key] for key in ("best", "trials", "trials_hash", "worth")} == {
+        key: old[key] for key in ("best", "trials", "trials_hash", "worth")
+    }
+    assert "Took" not in told.table("optimize", "show", old["study_id"])
+    folder = home / "reports" / "optimize" / new["study_id"]
+    (folder / "result.json").write_text("[]")
+    assert "UNREADABLE" in told.table("optimize", "list")
+    assert "is no study's" in told.table("optimize", "show", new["study_id"], status=1)
+    (folder / "result.json").unlink()
+    (row,) = (
+        each for each in told.document("optimize", "list")["studies"] if each["study_id"] == folder.name
+    )
+    assert (row["state"], row["trials"], row["best"]) == ("unfinished", {"asked": None, "done": 3}, None)
+    assert "UNFINISHED" in told.table("optimize", "list")
+    for wanted, words in (
+        (folder.name, "is not finished: 3 trials are kept"),
+        ("zz", "no study zz"),
+        ("", "no study (empty)"),
+    ):
+        assert words in told.table("optimize", "show", wanted, status=1)
+    assert len(told.document("optimize", "list", "--limit", "1")["studies"]) == 1
+    assert "older ones are left out" in told.table("optimize", "list", "--limit", "1")
+
+
+def test_studies_of_an_empty_home_say_how_one_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Told(tmp_path, capsys)
+    assert "No study is stored yet" in told.table("optimize", "list")
+    assert "begins one" in told.table("optimize", "show", "last", status=1)
+    assert "--method stands before list" in told.table("optimize", "--method", "grid", "list", status=2)
+    assert "--at stands before show" in told.table("backtest", "--at", "09:31", "show", "last", status=2)
+
+
+class Impatient(io.StringIO):
+    """A terminal at which somebody presses Ctrl-C as soon as a session is told."""
+
+    def write(self, words: str) -> int:
+        if " of " in words:
+            raise KeyboardInterrupt
+        return super().write(words)
+
+
+def test_a_backtest_that_is_stopped_says_that_nothing_is_kept(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {*(home / "reports").rglob("*")}
+    stderr = Impatient()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    assert run(["--home", str(home), "backtest", *SPAN, "--bars", "daily", "--at", "09:47"]) == 130
+    assert stderr.getvalue() == "backtest: stopped; nothing of it is kept\n"
+    assert {*(home / "reports").rglob("*")} == kept
+
+
+def test_help_names_every_measure(told: Told) -> None:
+    from finagent.backtest.search import measures
+    from finagent.cli import optimizing
+
+    assert tuple(measures.MEASURES) == optimizing.MEASURES
 
 
 def test_gaps_and_trades_are_counted(told: Told, tmp_path: Path) -> None:

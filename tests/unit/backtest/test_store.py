@@ -211,3 +211,46 @@ def test_ids_are_shown_as_long_as_they_are_alone() -> None:
     assert shortest("0123456789abcdef", ["0123456789abcdef", "f"]) == "01234567"
     assert shortest("0123456789abcdef", ["0123456789abcdef", "0123456700000000"]) == "012345678"
     assert shortest("0123456789", ["0123456789", "01234567890"]) == "0123456789"
+
+
+def test_the_list_says_what_was_asked_otherwise_than_mostly(tmp_path: Path) -> None:
+    """The settings of each that most others have otherwise, by value and not by spelling."""
+    for day, settings in (
+        ("a", {"target_r": "3.0"}),
+        ("b", {"target_r": "3"}),
+        ("c", {"target_r": "4", "x": None}),
+    ):
+        document = stored(tmp_path / day, last=DAY, **settings)
+        folder = tmp_path / "home" / FOLDER / f"{day}000000000000000"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps({**document, "result_id": folder.name}))
+        os.utime(folder / "result.json", (ord(day), ord(day)))
+    found: Any = list_results(tmp_path / "home")
+    assert [row["otherwise"] for row in found["results"]] == [{"planning.target_r": "4"}, {}, {}]
+    row = found["results"][0]
+    page = listed(found, Page(120))
+    assert (page.count("target_r 4"), page.count("target_r 3")) == (1, 0)
+    changed = {
+        **row, "symbols": ["NXPI"], "bars": "daily", "engine": "reference", "at": "09:45",
+        "otherwise": {"scan.top": 2, "a.b": ["x", "y"], "a.c": None, "a.d": 1, "a.e": 2},
+    }  # fmt: skip
+    told = listed({"results": [changed], "stored": 1}, Page(200))
+    assert "NXPI alone, daily bars, reference, at 09:45, top 2, b x, y, c none, 2 more settings" in told
+    assert "2 symbols" in listed({"results": [{**row, "symbols": ["A", "B"]}], "stored": 1}, Page(200))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("0.3", "0.30", True),
+        ("100", "1E+2", True),
+        ("0.3", "0.31", False),
+        ("NaN", "NaN", True),
+        ("x", "y", False),
+    ],
+)
+def test_settings_are_compared_by_value(tmp_path: Path, a: str, b: str, same: bool) -> None:
+    """0.3 written as 0.30 is no other question."""
+    document = stored(tmp_path, last=DAY, weight=a)
+    other = {**document, "settings": {"planning": {"weight": b}}}
+    assert (compare_results(document, other)["settings"] == []) is same
