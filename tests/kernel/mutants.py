@@ -107,6 +107,9 @@ DAILY_MUTANTS = {
     "an exit at the close is no order": Mutant(
         "filling", "        tally[c.ORDERS] += 1\n", "        tally[c.ORDERS] += 0\n"
     ),
+    "all is said to fit": Mutant(
+        "playing", "return is_fitting and others <= most and others <= p[c.MOST_ORDERS]", "return True"
+    ),
     "equity stands still": Mutant("playing", "state[c.EQUITY] += gained", "state[c.EQUITY] += 0"),
     "sales settle in a day": Mutant("playing", "total += state[c.SOLD_EARLIER]", "total += 0"),
     "sales of yesterday are spent": Mutant(
@@ -117,6 +120,19 @@ DAILY_MUTANTS = {
     ),
     "plans outside the window": Mutant(
         "playing", "if day[c.STAGE] == c.PLANNED and", "if day[c.STAGE] != c.SKIPPED and"
+    ),
+}
+
+
+AMOUNT_MUTANTS = {
+    "what the amounts allow is always risked": Mutant(
+        "playing", "and plan[c.D_STAKE] <= stake_e8", "and plan[c.D_STAKE] >= 0"
+    ),
+    "what the amounts allow is always paid": Mutant(
+        "playing", "min(position_e8, funds - taken)\n", "position_e8\n"
+    ),
+    "what the amounts allow may always be lost": Mutant(
+        "playing", "(room_e8 < 0 or plan[c.D_WORST] <= room_e8 - worst)\n        )", "plan[c.D_WORST] >= 0)"
     ),
 }
 

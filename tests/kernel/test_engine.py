@@ -13,6 +13,7 @@ from finagent.backtest.errors import CheckFailedError, DatasetChangedError
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel import compiling, engine
 from finagent.backtest.kernel.gathering import Tables
+from finagent.backtest.kernel.loading import Code
 from finagent.backtest.kernel.playing import play as written
 from finagent.backtest.kernel.tables import set_row, undeclared
 from finagent.backtest.parameters import DayLines, Parameters
@@ -126,7 +127,7 @@ def test_sets_that_share_come_to_what_each_comes_to_alone(case: Case) -> None:
 def test_without_numba_everything_runs_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """No machine code, whatever is asked for."""
     monkeypatch.setenv(compiling.SWITCH, "python")
-    assert compiling.machine_code(written) is None
+    assert compiling.machine_code(written, engine.TABLES[0]) is None
     widths = (c.ROW_WIDTH, c.LINE_WIDTH, c.BAR_WIDTH)
     nothing = Tables(
         np.zeros((2, c.DAY_WIDTH), np.int64), *(np.zeros((0, width), np.int64) for width in widths)
@@ -148,6 +149,33 @@ def test_where_nothing_can_be_written_each_process_compiles_for_itself(
     assert found is not None
     assert found.is_relative_to(tmp_path / "finagent")
     assert compiling.cache_folder("2") != found
+
+
+def test_code_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    """What was written is read; what lost its end is nothing, and is made anew."""
+    path = tmp_path / "play.code"
+    assert Code.read(path) is None
+    Code("name", b"one\ntwo").write(path)
+    assert Code.read(path) == Code("name", b"one\ntwo")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert Code.read(path) is None
+
+
+def test_code_that_nobody_kept_is_made_only_where_that_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for one set; what another process has made is loaded. Tables that are none are refused before it runs."""
+    pytest.importorskip("numba")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(compiling, "_MACHINE", {})
+    assert compiling.machine_code(written, engine.TABLES[0], is_made=False) is None
+    assert compiling.machine_code(written, engine.TABLES[0]) is not None
+    compiling._MACHINE.clear()
+    found = compiling.machine_code(written, engine.TABLES[0], is_made=False)
+    assert found is not None
+    with pytest.raises(TypeError, match="not int64"):
+        found(0, 0, *[np.zeros((2, 4), np.int64)[:, ::2]] * engine.TABLES[0], False)
 
 
 def test_a_run_mixes_both_engines(tmp_path: Path) -> None:

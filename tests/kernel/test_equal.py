@@ -12,9 +12,9 @@ from finagent.backtest.kernel import engine
 from finagent.backtest.kernel.gathering import Tables
 from finagent.backtest.running import Bars, Engine, trades_hash
 from tests.kernel.minute_world import minute_cases
-from tests.kernel.mutants import DAILY_MUTANTS, MINUTE_MUTANTS, Mutant
+from tests.kernel.mutants import AMOUNT_MUTANTS, DAILY_MUTANTS, MINUTE_MUTANTS, Mutant
 from tests.kernel.planted import planted
-from tests.kernel.world import PATIENT, Case, cases, dataset_of, first_difference, run, tables
+from tests.kernel.world import PATIENT, Case, cases, dataset_of, first_difference, run, tables, tight
 
 Both = tuple[Callable[..., None], Callable[..., None]]
 EXAMPLES = 12
@@ -37,6 +37,16 @@ def test_kernel_is_the_reference(case: Case) -> None:
             assert trades_hash(result.ledger) == trades_hash(reference.ledger)
 
 
+@settings(PATIENT, max_examples=3)
+@given(cases().map(tight))
+def test_kernel_is_the_reference_where_amounts_bind(case: Case) -> None:
+    """A limit in money that no account changes, and then the account after all."""
+    with dataset_of(case) as dataset:
+        for number in range(len(case.asked)):
+            results = [run(case, dataset, number, each) for each in (Engine.KERNEL, Engine.REFERENCE)]
+            assert first_difference(*results) is None
+
+
 @settings(PATIENT, max_examples=EXAMPLES)
 @given(minute_cases())
 def test_kernel_is_the_reference_on_minutes(case: Case) -> None:
@@ -53,6 +63,7 @@ def test_kernel_is_the_reference_on_minutes(case: Case) -> None:
 def test_property_sees_every_planted_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each bug makes some example differ; the same examples from the same seed every time."""
     assert not unseen(DAILY_MUTANTS, cases(), Bars.DAILY, monkeypatch)
+    assert not unseen(AMOUNT_MUTANTS, cases().map(tight), Bars.DAILY, monkeypatch)
 
 
 @pytest.mark.full

@@ -221,6 +221,29 @@ def cases() -> st.SearchStrategy[Case]:
     return st.builds(Case, markets(), st.tuples(*[st.tuples(rules(), schedules())] * 8))
 
 
+def tight(case: Case) -> Case:
+    """The same where amounts of money bind first and then the account: its exposure, its loss, its risk."""
+    dollars = 10**8
+    limits = (
+        {"max_exposure_e6": 30_000, "flatten_loss_e8": None, "risk_per_trade_e6": 100_000},
+        {"max_exposure_e6": None, "flatten_loss_e8": 12 * dollars, "risk_per_trade_e6": 100_000},
+        {"max_exposure_e6": None, "flatten_loss_e8": None, "risk_per_trade_e6": 100},
+    )
+    common = {"max_position_notional_e8": 300 * dollars, "max_open_positions": 5, "flatten_loss_e6": None}
+    asked = [
+        (
+            replace(
+                rules,
+                start_equity_e8=25_000 * dollars,
+                profile=replace(rules.profile, **common, **limits[number % len(limits)]),
+            ),
+            lines,
+        )
+        for number, (rules, lines) in enumerate(case.asked)
+    ]
+    return replace(case, asked=tuple(asked))
+
+
 def run(
     case: Case, dataset: Dataset, number: int, engine: Engine, bars: Bars = Bars.DAILY, check: int = 0
 ) -> Result:

@@ -2,10 +2,13 @@
 
 The cache's folder is named by the text of the whole kernel: a changed function never meets code compiled from the old.
 Where no folder can be written, each process compiles for itself; without numba everything runs as it is written.
+What is kept is object code, loaded without numba (``loading``): to import numba takes a second.
 """
 
 import hashlib
 import importlib
+import importlib.metadata
+import importlib.util
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,12 +16,14 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
+from finagent.backtest.kernel.loading import Call, Code, loaded, platform_id
+
 SWITCH = "FINAGENT_KERNEL"
 """``python`` leaves the functions as they are written, as on a machine without numba."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KERNEL: list[Callable[..., Any]] = []
-_MACHINE: dict[Callable[..., Any], Callable[..., Any]] = {}
+_MACHINE: dict[Callable[..., Any], Call] = {}
 
 
 def compiled(function: F) -> F:
@@ -27,43 +32,59 @@ def compiled(function: F) -> F:
     return function
 
 
-def machine_code(function: Callable[..., Any]) -> Callable[..., Any] | None:
+def machine_code(function: Callable[..., Any], tables: int, *, is_made: bool = True) -> Call | None:
     """A function of the kernel as machine code: 64-bit integers, Python's rounding, no fast-math; None without numba.
 
-    The first call in a process reads it from the cache; the first on a machine compiles it, which takes seconds.
+    It takes two integers, so many ``tables`` and a flag. The first call in a process loads it from the cache; the first
+    on a machine compiles it, which takes seconds, or gives None where it is not to be made.
     """
-    numba = _numba()
-    if numba is None:
+    if os.environ.get(SWITCH) == "python" or importlib.util.find_spec("numba") is None:
         return None
     if function not in _MACHINE:
-        _MACHINE.update(_translated(numba))
+        code = _code(function, tables, is_made)
+        if code is None:
+            return None
+        _MACHINE[function] = loaded(code, tables)
     return _MACHINE[function]
 
 
-def _translated(numba: Any) -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Each function of the kernel with its translation; compiled when it is called first.
+def _code(function: Callable[..., Any], tables: int, is_made: bool) -> Code | None:
+    """From the cache, else, where it is to be made, compiled and left there."""
+    folder = cache_folder(importlib.metadata.version("numba"))
+    path = None if folder is None else folder / f"{function.__name__}-{platform_id()}.code"
+    kept = None if path is None else Code.read(path)
+    if kept is None and is_made:
+        kept = _translated(function, tables)
+        if path is not None:
+            kept.write(path)
+    return kept
+
+
+def _translated(function: Callable[..., Any], tables: int) -> Code:
+    """The code of a function with all that it calls.
 
     The kernel makes no array and divides by nothing that may be 0, so nobody counts who holds an array (``_nrt``) and
-    nobody asks for a 0: that made it three times as fast.
+    nobody asks for a 0: that made it three times as fast. Nothing of Python is in it.
     """
-    folder = cache_folder(str(numba.__version__))
-    translate = numba.njit(cache=folder is not None, _nrt=False, error_model="numpy")
+    numba: Any = importlib.import_module("numba")
+    translate = numba.njit(_nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
     names: dict[str, dict[str, Any]] = {}
-    found: dict[Callable[..., Any], Callable[..., Any]] = {}
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = "" if folder is None else str(folder)
-    try:
-        for each in _KERNEL:
-            assert isinstance(each, FunctionType)
-            own = names.setdefault(each.__module__, dict(each.__globals__))
-            copy = FunctionType(each.__code__, own, each.__name__)
-            copy.__qualname__, copy.__module__ = each.__qualname__, each.__module__
-            found[each] = translate(copy)
-    finally:
-        numba.config.CACHE_DIR = before
+    found: dict[Callable[..., Any], Any] = {}
+    for each in _KERNEL:
+        assert isinstance(each, FunctionType)
+        own = names.setdefault(each.__module__, dict(each.__globals__))
+        copy = FunctionType(each.__code__, own, each.__name__)
+        copy.__qualname__, copy.__module__ = each.__qualname__, each.__module__
+        found[each] = translate(copy)
     for own in names.values():  # the translations call each other
         own.update({name: found[value] for name, value in own.items() if callable(value) and value in found})
-    return found
+    integer, table = numba.types.int64, numba.types.Array(numba.types.int64, 2, "C")
+    given = (integer, integer, *[table] * tables, integer)
+    found[function].compile(given)
+    compiled_function = found[function].overloads[given]
+    library = compiled_function.library
+    code = library.codegen._tm.emit_object(library._final_module)
+    return Code(compiled_function.fndesc.llvm_func_name, code)
 
 
 def cache_folder(version: str) -> Path | None:
@@ -76,15 +97,6 @@ def cache_folder(version: str) -> Path | None:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except (OSError, RuntimeError):  # RuntimeError: there is no home
-        return None
-
-
-def _numba() -> Any:
-    if os.environ.get(SWITCH) == "python":
-        return None
-    try:
-        return importlib.import_module("numba")
-    except ImportError:
         return None
 
 

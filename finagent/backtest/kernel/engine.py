@@ -1,6 +1,6 @@
 """Runs the kernel over tables: compiled on arrays, or as it is written on lists, with the same result.
 
-Loading numba takes longer than one set over thirteen years takes as it is written: machine code is for many sets.
+To compile takes seconds, which only many sets are worth; what was compiled once is loaded in a moment.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +30,10 @@ class Played:
     fills: Ints
 
 
-MANY_ROWS = 1_000_000
-"""From so many candidates times sets on, machine code is worth its loading."""
+TABLES = (10, 13)
+"""How many the functions for daily bars and for minutes take."""
+SOME_ROWS, MANY_ROWS = 5_000, 1_000_000
+"""From so many candidates times sets on, machine code is worth its loading, and its making."""
 BARS_A_ROW = 20
 """So many minute bars take as long as a candidate."""
 
@@ -114,18 +116,24 @@ def _play(
         np.zeros((room[0], c.KEPT_WIDTH), np.int64),
         np.zeros((room[1], c.FILL_WIDTH), np.int64),
     )
-    if is_compiled is None:
-        is_compiled = (len(rows) + len(tables.bars) // BARS_A_ROW) * len(sets) >= MANY_ROWS
-    done = _called(given, is_by_day, is_compiled=is_compiled)
+    size = (len(rows) + len(tables.bars) // BARS_A_ROW) * len(sets)
+    is_loaded = size >= SOME_ROWS if is_compiled is None else is_compiled
+    is_made = size >= MANY_ROWS if is_compiled is None else is_compiled
+    done = _called(given, is_by_day, is_loaded, is_made)
     states, gains, tallies, kept, fills = done[6], done[7], done[8], done[13], done[14]
     return Played(
         states, gains, tallies, kept[: int(states[0, c.PLANS_KEPT])], fills[: int(states[0, c.FILLS_KEPT])]
     )
 
 
-def _called(given: tuple[Ints, ...], is_by_day: bool, *, is_compiled: bool) -> tuple[Ints, ...]:
-    daily, by_minute = _function(play, is_compiled), _function(play_minutes, is_compiled)
-    is_machine = daily is not play
+def _called(given: tuple[Ints, ...], is_by_day: bool, is_loaded: bool, is_made: bool) -> tuple[Ints, ...]:
+    kinds = set(given[0][:, c.IS_ON_MINUTES].tolist())
+    functions: dict[int, Callable[..., None]] = {0: play, 1: play_minutes}
+    if is_loaded:
+        found = {kind: machine_code(functions[kind], TABLES[kind], is_made=is_made) for kind in kinds}
+        made = {kind: code for kind, code in found.items() if code is not None}
+        functions = made if len(made) == len(kinds) else functions
+    is_machine = functions.get(0) is not play and functions.get(1) is not play_minutes
     tables = given if is_machine else tuple(table.tolist() for table in given)
     (
         days, rows, lines, bars, sets, on_minutes, states, gains, tallies, plans, daily_plans, looks, ranks, kept,
@@ -133,12 +141,12 @@ def _called(given: tuple[Ints, ...], is_by_day: bool, *, is_compiled: bool) -> t
     ) = tables  # fmt: skip
     for first, last, is_on_minutes in _stretches(given[0]):
         if is_on_minutes:
-            by_minute(
+            functions[1](
                 first, last, days, rows, lines, bars, on_minutes, states, gains, tallies, plans, looks, ranks,
                 kept, fills, is_by_day,
             )  # fmt: skip
         else:
-            daily(
+            functions[0](
                 first,
                 last,
                 days,
@@ -158,11 +166,6 @@ def _called(given: tuple[Ints, ...], is_by_day: bool, *, is_compiled: bool) -> t
     return tuple(
         np.asarray(rows, np.int64).reshape(table.shape) for rows, table in zip(tables, given, strict=True)
     )
-
-
-def _function(written: Callable[..., None], is_compiled: bool) -> Callable[..., None]:
-    machine = machine_code(written) if is_compiled else None
-    return written if machine is None else machine
 
 
 def _stretches(days: Ints) -> Iterator[tuple[int, int, bool]]:

@@ -14,7 +14,14 @@ TABLES = ("days", "rows", "lines", "bars", "sets", "equity")
 
 def play_part(folder: str, first: int, last: int) -> None:
     """Play the sets from first to last (excluded) of a sweep's folder into their own rows; a worker's whole task."""
-    days, rows, lines, bars, sets, equity = (  # "c": machine code for tables that are only read would be another
+    (
+        days,
+        rows,
+        lines,
+        bars,
+        sets,
+        equity,
+    ) = (  # "c": machine code for tables that are only read would be another
         np.asarray(np.load(Path(folder) / f"{name}.npy", mmap_mode="c")) for name in TABLES
     )
     played = play_many(Tables(days, rows, lines, bars), sets[first:last], equity[first:last].tolist())
