@@ -112,6 +112,7 @@ def parity(
         str, typer.Argument(metavar="D", callback=checked_date, help="The session, YYYY-MM-DD.")
     ],
     run: Run = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """A session as the agent (or a replay) played it against its backtest; exit 1 where anything is unexplained."""
@@ -119,6 +120,10 @@ def parity(
     from finagent.bootstrap.parity import parity as compared
 
     document = compared(call.settings(), call.home, session, run=run)
+    if html is not None:
+        from finagent.backtest.pages.parity import parity_page
+
+        _write(html, parity_page(document))
     answer(document, as_json=as_json, render=render_parity.parity)
     if render_parity.has_unexplained(document):
         raise typer.Exit(1)

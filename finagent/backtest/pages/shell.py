@@ -181,9 +181,16 @@ def label(value: object) -> str:
 
 
 def page(title: str, *parts: object) -> str:
-    """The whole file."""
+    """The whole file; without a chart it has no script at all."""
+    body = joined(parts)
+    scripts, allowed = "", "'none'"
+    if "<figure>" in body:
+        allowed = f"'{_fingerprint(_library())}' '{_fingerprint(_DRAW)}'"
+        scripts = f'<script type="text/plain" id="library">{_packed()}</script><script>{_DRAW}</script>'
+        hint = f'<p class="warn" id="undrawn" hidden>{_UNDRAWN}</p>'
+        body = Html(f'{hint}<noscript><p class="warn">{_UNDRAWN}</p></noscript>{body}')
     policy = (
-        f"default-src 'none'; script-src '{_fingerprint(_library())}' '{_fingerprint(_DRAW)}';"
+        f"default-src 'none'; script-src {allowed};"
         " style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     return (
@@ -191,9 +198,7 @@ def page(title: str, *parts: object) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escaped(title)}</title><style>{_STYLE}</style></head><body>"
-        f'<h1>{escaped(title)}</h1><p class="warn" id="undrawn" hidden>{_UNDRAWN}</p>'
-        f'<noscript><p class="warn">{_UNDRAWN}</p></noscript>{joined(parts)}'
-        f'<script type="text/plain" id="library">{_packed()}</script><script>{_DRAW}</script></body></html>\n'
+        f"<h1>{escaped(title)}</h1>{body}{scripts}</body></html>\n"
     )
 
 

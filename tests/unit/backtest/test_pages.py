@@ -36,8 +36,9 @@ def own_part(page: str) -> str:
 
 def packed(page: str) -> str:
     """plotly.js as the page holds it."""
-    (found,) = re.findall(r'<script type="text/plain" id="library">(.*?)</script>', page, re.DOTALL)
-    return str(found)
+    found = re.search(r'<script type="text/plain" id="library">(.*?)</script>', page, re.DOTALL)
+    assert (found is not None) is ("<figure>" in page)
+    return "no library" if found is None else found[1]
 
 
 def figures(page: str) -> list[dict[str, Any]]:
@@ -170,7 +171,8 @@ def test_a_missing_plotly_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     shell._library.cache_clear()
     monkeypatch.setattr(shell, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="no package plotly, which draws the charts"):
-        shell.page("x")
+        shell.page("x", shell.chart([], {}))
+    assert "<script" not in shell.page("x")  # without a chart there is nothing to draw
 
 
 def test_a_page_is_small(document: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from finagent.backtest.pages.parity import parity_page
 from finagent.backtest.pages.research import gaps_page, stats_page
 from tests.unit.backtest.test_pages import EVIL, figures, own_part
 
@@ -94,3 +95,43 @@ def test_names_from_notes_and_data_stay_texts() -> None:
     for page in (gaps_page(gaps), stats_page(stats)):
         assert "<img" not in own_part(page)
         assert "<script>alert" not in page
+
+
+PARITY: dict[str, Any] = {
+    "session": "2018-02-23", "source": {"kind": "run", "id": "abcd"}, "dataset_id": "d1", "equal": 8,
+    "rows": {"plan": 4, "plan_end": 4, "order": 3}, "causes": {"closed_by_person": 1}, "follow": 1, "unexplained": 1,
+    "settings": [{"name": "top", "then": 5, "today": 2}], "notes": ["the agent has not closed this session"],
+    "differences": [
+        {"stage": "plan_end", "symbol": "HPE", "leg": None, "kind": "differs", "follows": None, "unexplained": True,
+         "cause": None, "fields": {"reason": {"agent": "time", "backtest": None}, "at": {"agent": 1, "backtest": 2}}},
+        {"stage": "order", "symbol": EVIL, "leg": "stop", "kind": "only_agent", "follows": None, "unexplained": False,
+         "cause": {"code": "closed_by_person", "words": EVIL}, "fields": {}},
+        {"stage": "order", "symbol": "HPQ", "leg": "stop", "kind": "only_backtest", "follows": 1, "unexplained": False,
+         "cause": None, "fields": {}},
+    ],
+}  # fmt: skip
+
+
+def test_parity_is_a_page_of_what_differs_and_why() -> None:
+    """Both sides field by field, the cause of each or that it has none, what was compared, settings of then."""
+    page = parity_page(PARITY)
+    for words in (
+        "Session 2018-02-23 of run abcd",
+        "UNEXPLAINED differences: a bug",
+        '<td class="wide">reason time<br>at 1<td class="wide">reason –<br>at 2',
+        '<span class="loss">UNEXPLAINED</span>',
+        '<td class="wide">there<td class="wide">–<td',
+        '<td class="wide">–<td class="wide">there<td class="wide">follows from 1',
+        "<tr><td>plan end<td>4<td>1",
+        "<tr><td>closed by person<td>1",
+        '<tr><td>top<td class="wide">5<td class="wide">2',
+        "Note: the agent has not closed this session.",
+    ):
+        assert words in page, words
+    assert "<img" not in page
+    assert len(page) < 20_000  # nothing is drawn, so no library is there
+    one = {**PARITY, "unexplained": 0, "differences": PARITY["differences"][1:]}
+    assert "Every difference has a cause." in parity_page(one)
+    same = {"session": "2018-02-23", "source": {"kind": "agent"}, "rows": {"plan": 4}, "differences": []}
+    assert "the same in every row" in parity_page(same)
+    assert "of the agent, by the rules" in parity_page(same)
