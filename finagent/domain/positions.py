@@ -144,6 +144,11 @@ def entry_price_e4(position: Position) -> int:
     return div_half_even(position.bought_e8 if is_long else position.sold_e8, quantity_e4)
 
 
+def has_entry(position: Position) -> bool:
+    """Whether a fill of the entry is known: of fills told out of order an exit's may come first."""
+    return (position.bought_e4 if position.direction is Direction.LONG else position.sold_e4) > 0
+
+
 def realised_pnl_e8(position: Position) -> int:
     """What the exits earned at average cost, less all fees so far; exact when flat, else rounded down."""
     is_long = position.direction is Direction.LONG

@@ -231,7 +231,8 @@ def believable(
     not change it. Of all ways to believe some symbols and not the others the one that fits that worth best counts, and
     a symbol only where the ways that fit as well, within 2 % of what is in dispute, agree on it: a true sale beside a
     missing line takes nothing else along. Where even the best misses by more than 2 % of all that is listed and in
-    dispute, a price is wrong, and nothing is believed. Prices in 1e-4 per symbol; a symbol without one says nothing and
+    dispute, a price is wrong, and nothing is believed. What is listed and has no price (it is not ours) is worth what
+    is left over, and cannot owe anything. Prices in 1e-4 per symbol; a symbol in dispute without one says nothing and
     is believed.
     """
     implied_e8 = broker.account.equity_e8 - broker.account.cash_e8
@@ -245,13 +246,19 @@ def believable(
     }
     silent = frozenset(each.symbol for each in findings) - missing_e8.keys()
     disputed_e8 = sum(abs(worth_e8) for worth_e8 in missing_e8.values())
-    misfits = {
-        way: abs(implied_e8 - listed_e8 - sum(missing_e8[symbol] for symbol in missing_e8.keys() - way))
+    rests = {
+        way: implied_e8 - listed_e8 - sum(missing_e8[symbol] for symbol in missing_e8.keys() - way)
         for way in _ways(tuple(missing_e8))
     }
-    best_e8 = min(misfits.values())
-    if best_e8 > (disputed_e8 + abs(listed_e8)) // 50:
+    room_e8 = (disputed_e8 + abs(listed_e8)) // 50
+    signs = {1 if each.quantity_e4 > 0 else -1 for each in broker.positions if each.symbol not in marks_e4}
+    sign = signs.pop() if len(signs) == 1 else 0
+    misfits = {
+        way: abs(rest_e8) for way, rest_e8 in rests.items() if abs(rest_e8) <= room_e8 or rest_e8 * sign > 0
+    }
+    if not misfits:
         return silent
+    best_e8 = min(misfits.values())
     fitting = [way for way, misfit_e8 in misfits.items() if misfit_e8 <= best_e8 + disputed_e8 // 50]
     return silent | frozenset.intersection(*fitting)
 

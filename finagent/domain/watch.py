@@ -17,7 +17,7 @@ from finagent.domain.market import MINUTE_MS, Bar
 from finagent.domain.orders import BrokerFill, OwnOrder
 from finagent.domain.plain import typed
 from finagent.domain.plan import Plan
-from finagent.domain.positions import ExitReason, entry_price_e4, fold, open_position
+from finagent.domain.positions import ExitReason, entry_price_e4, fold, has_entry, open_position
 from finagent.domain.protection import is_attached, is_bare, touched_targets
 from finagent.domain.risk_profile import RiskProfile
 from finagent.domain.steps import Step
@@ -135,7 +135,7 @@ class PositionWatch:
 
     def _managed(self) -> list[DueJob]:
         """What the plan's management asks for."""
-        if self.bar is None:
+        if self.bar is None or not has_entry(self.held.position):
             return []
         plan_id, jobs = self.held.plan.plan_id, []
         for action in evaluate(self.held.plan, self._state(), self.bar, self.at_ms):

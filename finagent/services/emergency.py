@@ -19,7 +19,7 @@ from finagent.domain.orders import (
     body_hash,
     next_generation,
 )
-from finagent.domain.positions import ExitReason, entry_price_e4
+from finagent.domain.positions import ExitReason, entry_price_e4, has_entry
 from finagent.ports import (
     CalendarPort,
     Clock,
@@ -158,6 +158,8 @@ class EmergencyService:
         """The time stop as the tick would judge it, from the bars that have ended."""
         opened_at_ms = held.position.opened_at_ms
         if held.plan.management.time_stop_minutes is None or opened_at_ms is None:
+            return False
+        if not has_entry(held.position):
             return False
         await self.market.load(session)
         bars = self.market.loaded_minutes(held.plan.symbol, session, now_ms)

@@ -88,13 +88,16 @@ class JournalService:
     async def _close_day(self, date: str, tx: Tx) -> None:
         open_positions = list(await self.store.open_positions())
         plans = await self.store.plans(date)
-        under_way = [o for o in await self.store.live_orders() if o.state in UNDER_WAY]
+        live = await self.store.live_orders()
+        under_way = [o for o in live if o.state in UNDER_WAY]
         ids = {o.intent.client_order_id for o in under_way}
         for order in under_way:
             # An attached leg was sent with its entry: what becomes of that becomes of it.
             if order.intent.parent_id not in ids:
                 self._resolve_later(order, date, tx)
-        doubtful = {o.intent.plan_id for o in under_way}
+        doubtful = {
+            o.intent.plan_id for o in live
+        }  # an entry's end, or the fill before it, is still to be told
         for stored in plans:
             if stored.plan.plan_id not in doubtful and stored.state in ENDABLE:
                 await self._expire(stored, tx)

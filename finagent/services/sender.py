@@ -69,7 +69,7 @@ class SenderService:
         if order.state in (OrderState.INTENT, OrderState.UNKNOWN):
             await self._send_or_doubt(job, order, tx)
         elif order.intent.leg == ENTRY:
-            await self._overtaken(order, tx)
+            await self._overtaken(job, order, tx)
 
     async def _send_or_doubt(self, job: Job, order: StoredOrder, tx: Tx) -> None:
         """A broker that answers nothing, or refuses the keys, must not wear this job out: a dead one looks no more."""
@@ -210,7 +210,11 @@ class SenderService:
             for each in (order, *legs):
                 tx.put(_moved(each, OrderState.UNKNOWN, detail))
             tx.put(Journalled(kind="unknown", ref=order_id, data={"detail": detail}))
-        tries = job.payload.get("try", 0)
+        self._look_soon(job, order, tx)
+
+    def _look_soon(self, job: Job, order: StoredOrder, tx: Tx) -> None:
+        """The same job again, later each time."""
+        order_id, tries = order.intent.client_order_id, job.payload.get("try", 0)
         number = tries + 1 if isinstance(tries, int) else 1
         payload: dict[str, JsonValue] = {**job.payload, "try": number}
         wait_ms = min(AGAIN_MS << min(number - 1, 8), LONGEST_AGAIN_MS)
@@ -218,14 +222,22 @@ class SenderService:
         due_ms = self.clock.now_ms() + wait_ms
         tx.enqueue(NewJob(Step(job.type), payload, idem_key=key, key=order.intent.plan_id, run_at_ms=due_ms))
 
-    async def _overtaken(self, order: StoredOrder, tx: Tx) -> None:
-        """Its events came before its reply was recorded (a crash in between): accept its legs, start its timer."""
+    async def _overtaken(self, job: Job, order: StoredOrder, tx: Tx) -> None:
+        """Its events came before its reply was recorded (a crash in between): accept its legs, start its timer.
+
+        A leg that the broker does not show yet is looked for again, until it is there or the evening's evidence ends
+        it.
+        """
+        missing = False
         for leg in await self._legs(order):
-            found = None
-            if leg.state is OrderState.INTENT:
-                found = await self.broker.find(leg.intent.client_order_id)
+            if leg.state not in (OrderState.INTENT, OrderState.UNKNOWN):
+                continue
+            found = await self.broker.find(leg.intent.client_order_id)
             if found is not None:
                 tx.put(_accepted(leg, found.accepted_at_ms))
+            missing |= found is None
+        if missing:
+            self._look_soon(job, order, tx)
         if order.state not in TERMINAL_ORDER_STATES:
             self._start_timer(order, order.accepted_at_ms or 0, tx)
 

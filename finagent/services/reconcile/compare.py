@@ -21,7 +21,7 @@ from finagent.domain.journal import JsonData
 from finagent.domain.manual import MANUAL, PART, manual_exit, manual_fills
 from finagent.domain.market import Session
 from finagent.domain.orders import Scope, body_hash, is_ours, next_generation
-from finagent.domain.positions import entry_price_e4
+from finagent.domain.positions import entry_price_e4, has_entry
 from finagent.domain.reconcile import (
     BrokerLook,
     Difference,
@@ -349,7 +349,7 @@ class ReconcileService:
         """An exit of the lost time closed a position the database still holds: its executions end that plan."""
         for held in own.positions:
             recovered_e4 = own.recovered_e4.get(held.plan.symbol, 0)
-            if recovered_e4 * held.position.quantity_e4 < 0:
+            if recovered_e4 * held.position.quantity_e4 < 0 and has_entry(held.position):
                 part_e4 = min(abs(recovered_e4), abs(held.position.quantity_e4))
                 mark_e4 = entry_price_e4(held.position)
                 await self._close_by_hand(held, part_e4, broker, mark_e4, tx, evidence=lost.fills)
@@ -455,7 +455,9 @@ def _begun(orders: OrderFindings, recovered: Recovered, before: Before) -> Verdi
 
 def _costs(own: OwnLook) -> dict[str, int]:
     """What a share of ours cost, in 1e-4, by symbol."""
-    return {held.plan.symbol: entry_price_e4(held.position) for held in own.positions}
+    return {
+        held.plan.symbol: entry_price_e4(held.position) for held in own.positions if has_entry(held.position)
+    }
 
 
 def _brokers_marks(broker: BrokerLook) -> dict[str, int]:

@@ -166,3 +166,32 @@ async def test_oversold_by_hearsay_alone_buys_nothing_back(home: Path) -> None:
         assert stage.broker.held_e4("AAA") == 0
         assert (await stage.states())["AAA"].startswith("closed")
         assert [body for body in stage.broker.bodies if body.side == "buy" and body.leg == "exit"] == []
+
+
+async def test_exit_told_before_its_entry_leaves_the_comparison_without_a_cost(home: Path) -> None:
+    """Found in the simulated world (seed 221): a position without an entry has no price to compare with."""
+    async with OutsideStage(home, is_checked=False) as stage:
+        await stage.entered(700_000)
+        stage.broker.fill(stage.broker.the("entry"))
+        stage.broker.fill(stage.broker.the("stop"), 700_000)
+        jobs = {job.idem_key: job for job in await stage.engine.catch_up().missing()}
+        await stage.forge("DELETE FROM fill", "DELETE FROM position", "UPDATE plan SET state = 'entering'")
+        await stage.publish(jobs[stage.broker.executions[-1].execution_id])
+        held = await stage.held()
+        assert held is not None
+        assert held.position.bought_e4 == 0
+        assert await stage.engine.reconciler().differences() is not None
+
+
+async def test_days_end_waits_for_an_entry_whose_fill_is_still_to_be_told(home: Path) -> None:
+    """Found in the simulated world (seed 1308): down over the close, the day was closed before its fills were heard."""
+    async with OutsideStage(home) as stage:
+        stage.market.day("AAA", DAY)
+        await stage.until("09:31")
+        stage.broker.fill(stage.broker.the("entry"))
+        await stage.publish(NewJob(Step.DAY_CLOSE, {"session": DAY}, idem_key="early"))
+        assert await stage.states() == {"AAA": "entering"}
+        held_back = "SELECT count(*) FROM reservation WHERE released_at IS NULL"
+        assert await stage.engine.database.read(held_back) == [(1,)]
+        await stage.hear()
+        assert await stage.states() == {"AAA": "open"}

@@ -195,6 +195,29 @@ async def test_fill_told_before_the_acceptance_was_recorded_loses_neither_legs_n
         )
 
 
+async def test_leg_that_the_broker_does_not_show_yet_is_looked_for_again(home: Path) -> None:
+    """Found in the simulated world (seed 1893): a filled entry's stop stayed an intent, so no exit could leave."""
+    async with day(home) as (stage, broker):
+        await stage.until("09:31")
+        orders = await stage.orders()
+        order_id, stop_id = (orders[leg].intent.client_order_id for leg in ("entry-1", "stop-1"))
+        await stage.forge("UPDATE broker_order SET state = 'intent', accepted_at = NULL")
+        await stage.until("09:32")
+        broker.lost.add(stop_id)
+        await stage.publish(NewJob(Step.SEND, {"order": order_id}, idem_key="after the crash"))
+        assert (await stage.order_states())["stop-1"] == "intent"
+        await stage.until("09:33")
+        broker.lost.clear()
+        await stage.until("09:35")
+        states = await stage.order_states()
+        assert (states["entry-1"], states["stop-1"], states["target-1-1"]) == (
+            "filled",
+            "accepted",
+            "accepted",
+        )
+        assert broker.submitted == [order_id]
+
+
 async def test_replacement_whose_reply_was_lost_is_adopted_once(home: Path) -> None:
     structure = {"planning": {"preset": "structure", "structure_setup": "premarket_break"}}
     async with day(home, settings=structure) as (stage, broker):

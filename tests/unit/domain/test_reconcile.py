@@ -210,6 +210,23 @@ def test_nothing_is_believed_where_no_way_fits_the_money() -> None:
     assert of_all(worth_e8=SHARES_E4 * 2_000_000, marks={"WMT": 10_000_000}) == set()
 
 
+@pytest.mark.parametrize(
+    ("listed", "left_e8", "expected"),
+    [
+        ({"OLD": 290_000}, 0, {"WMT", "OLD"}),
+        ({"OLD": 290_000}, SHARES_E4 * 1_000_000, {"OLD"}),
+        ({"OLD": -290_000}, -2 * 290_000 * 100_000, {"WMT", "OLD"}),
+        ({"OLD": 290_000, "OLDER": -290_000}, 0, {"OLD", "OLDER"}),
+    ],
+)
+def test_what_is_listed_without_a_price_is_worth_what_is_left(
+    listed: dict[str, int], left_e8: int, expected: set[str]
+) -> None:
+    """Found in the simulated world (seed 2203): 29 shares of what is not ours hid a sale by hand for ever."""
+    worth_e8 = 290_000 * 100_000 + left_e8
+    assert of_all(worth_e8=worth_e8, marks={"WMT": 1_000_000}, listed=listed) == expected
+
+
 def test_sale_that_could_as_well_be_of_another_symbol_is_not_believed() -> None:
     """One of two holdings of nearly one price was sold: the money does not tell which."""
     marks = {"WMT": 1_000_000, "GE": 1_010_000}

@@ -9,6 +9,7 @@ from finagent.domain.book import OpenPosition
 from finagent.domain.errors import PlainDataError
 from finagent.domain.evidence import resolved
 from finagent.domain.legs import EXIT
+from finagent.domain.market import Side
 from finagent.domain.orders import OwnOrder
 from finagent.domain.plan import Management
 from finagent.domain.risk import standard_profile
@@ -84,6 +85,12 @@ def test_time_exit_and_moved_stop_follow_the_bars_since_the_entry() -> None:
     assert moved.data["due"] == [["move_stop", "trailing"]]
     assert PositionWatch(held=HELD, bar=None, bars=(), at_ms=at(3)).decide() is None
     assert PositionWatch(held=HELD, bar=quiet[0], bars=quiet[:1], at_ms=at(3)).decide() is None
+
+
+def test_exit_heard_before_its_entry_leaves_nothing_to_manage() -> None:
+    sold = held(MANAGED, replace(fill(MANAGED, 100, 970_000), side=Side.SELL, at_ms=at(1)))
+    bars = tuple(bar(minute, 1_000_000, 1_001_000, 999_000, 1_000_500) for minute in range(1, 40))
+    assert PositionWatch(held=sold, bar=bars[-1], bars=bars, at_ms=at(41)).decide() is None
 
 
 def _watched(*orders: OwnOrder, has_bar: bool = True) -> PositionWatch:
