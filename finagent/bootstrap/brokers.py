@@ -32,13 +32,14 @@ from finagent.settings import Settings, SettingsError
 LOG = logging.getLogger(__name__)
 MOST_SKEW_MS = 2_000
 WATCH_PERIOD_S = 30.0
-SKEW, HOURS, BLOCKED = "clock_skew", "exchange_hours", "account_blocked"
-GATES = (SKEW, HOURS, BLOCKED)
+SKEW, HOURS, BLOCKED, KEYS = "clock_skew", "exchange_hours", "account_blocked", "broker_keys"
+GATES = (SKEW, HOURS, BLOCKED, KEYS)
 """Why this file shuts the entry gate; it opens the gate again only for these reasons."""
 MENDS = {
     SKEW: "set the system's clock by a time server",
     HOURS: "trade by hand today, or update finagent: its calendar is not the broker's",
     BLOCKED: "ask Alpaca, or end the suspension in its dashboard",
+    KEYS: "make new ones in its dashboard and start the agent with them; what rests at the broker stays",
 }
 
 
@@ -243,13 +244,16 @@ class BrokerWatch:
     async def run_once(self) -> list[Finding]:
         """Look, and shut or open the gate."""
         engine = self._engine
-        findings = await examine(self._connection, engine.world.calendar, engine.clock)
+        try:
+            findings = await examine(self._connection, engine.world.calendar, engine.clock)
+        except BrokerAccessError as error:
+            findings = [Finding(KEYS, str(error))]
         shut, wanted = (await engine.store.control()).gate_reasons, [each.reason for each in findings]
         tx = Tx()
         for reason in wanted:
             if reason not in shut:
                 tx.put(ControlChanged(gate_reason=reason))
-        for reason in shut:
+        for reason in shut if KEYS not in wanted else ():  # whom it lets in no more it tells nothing
             if reason in GATES and reason not in wanted:
                 tx.put(ControlChanged(gate_opened=reason))
         if not tx.is_empty:

@@ -37,10 +37,7 @@ class FlagWatch:
         """Obey what is there; gives the number of commands carried out."""
         done = 0
         async with self._obeying:
-            for verb in VERBS:
-                path = self._folder / f"{verb}.json"
-                if not path.exists():
-                    continue
+            for verb, path in flags_in(self._folder):
                 await self._obey(verb, read_flag(path))
                 path.unlink(missing_ok=True)
                 LOG.warning("flag.obeyed", extra={"verb": verb})
@@ -55,6 +52,16 @@ class FlagWatch:
             await self._control.flatten(symbol=order.get("symbol") or None, identity=identity)
         else:
             await self._control.pause(reason=order.get("reason", ""), identity=identity)
+
+
+def flags_in(folder: Path) -> list[tuple[str, Path]]:
+    """Each order that lies there as (verb, file), hardest first; one about a symbol has a file of its own."""
+    return [
+        (verb, path)
+        for verb in VERBS
+        for path in sorted(folder.glob(f"{verb}*.json"))
+        if path.stem == verb or path.stem.startswith(f"{verb} ")
+    ]
 
 
 def read_flag(path: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from finagent.adapters.sqlite import ballast
 from finagent.adapters.sqlite.database import Database
-from finagent.bootstrap.flags import FOLDER, read_flag
+from finagent.bootstrap.flags import FOLDER, flags_in, read_flag
 from finagent.ports import Clock
 from finagent.runtime.append_log import AppendLog, Line
 from finagent.services.emergency import StopOrder, Trigger
@@ -70,9 +70,8 @@ class FolderStorage:
     def stop_orders(self) -> list[StopOrder]:
         """What the flag files ask for; they stay until their command is committed."""
         found = []
-        for verb in (Trigger.KILL.value, Trigger.FLATTEN.value):
-            path = self._flags / f"{verb}.json"
-            if path.exists():
+        for verb, path in flags_in(self._flags):
+            if verb in (Trigger.KILL.value, Trigger.FLATTEN.value):
                 symbol = read_flag(path).get("symbol") if verb == Trigger.FLATTEN.value else None
                 found.append(StopOrder(verb, symbol or None))
         return found

@@ -4,6 +4,7 @@ import json
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from finagent.context import CommandResult, ExitCode, Json, SurfaceError
 from finagent.runtime.lock import is_alive
@@ -65,12 +66,14 @@ def post(agent: RunningAgent, path: str, body: dict[str, Json]) -> CommandResult
 
 
 def leave_flag(home: Path, verb: str, body: dict[str, Json]) -> None:
-    """Write the order where the agent looks for it, whole or not at all."""
+    """Write the order where the agent looks for it, whole or not at all; one about a symbol replaces no other."""
     folder = home / "flags"
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".{verb}.json"
+    symbol = body.get("symbol")
+    name = f"{verb} {quote(symbol, safe='')}" if isinstance(symbol, str) else verb
+    unfinished = folder / f".{name}.json"
     unfinished.write_text(json.dumps(body), encoding="utf-8")
-    unfinished.replace(folder / f"{verb}.json")
+    unfinished.replace(folder / f"{name}.json")
 
 
 def _result(status: int, text: str, agent: RunningAgent) -> CommandResult:

@@ -1,6 +1,6 @@
 """Journal: books closed trades and closes the day with a report of what happened and what did not."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from finagent.domain.approvals import ApprovalState
@@ -101,6 +101,7 @@ class JournalService:
         for stored in plans:
             if stored.plan.plan_id not in doubtful and stored.state in ENDABLE:
                 await self._expire(stored, tx)
+        self._book_again(plans, {held.plan.plan_id for held in open_positions}, tx)
         trades = await self.store.trades(date)
         held_over = tuple(sorted(held.plan.symbol for held in open_positions))
         pnl_e8, fees_e8 = sum(t.pnl_e8 for t in trades), sum(t.fees_e8 for t in trades)
@@ -125,6 +126,14 @@ class JournalService:
         tx.put(Journalled(kind="day_report", ref=date, data=data))
         tx.enqueue(NewJob(Step.TIE_OUT, {"session": date}, idem_key=date))
         await self._reset_limits(tx)
+
+    def _book_again(self, plans: Sequence[StoredPlan], held: Collection[str], tx: Tx) -> None:
+        """A position that is closed and not booked: its job died, or a person cancelled it."""
+        for stored in plans:
+            plan_id = stored.plan.plan_id
+            if stored.state is PlanState.OPEN and plan_id not in held:
+                booking = {"plan": plan_id}
+                tx.enqueue(NewJob(Step.RECORD_TRADE, booking, idem_key=f"{plan_id}/evening", key=plan_id))
 
     def _resolve_later(self, order: StoredOrder, date: str, tx: Tx) -> None:
         """A DAY order that is missing from two listings after the close never arrived; till then its plan waits.

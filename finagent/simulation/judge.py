@@ -36,7 +36,11 @@ REQUEST_MS = 1_000
 """An order that is on its way while entries are shut, or while it becomes unwanted, is not called back."""
 SLACK = 50
 """A plan is sized at its reference and filled where the market is: so much of the limit is the stated bound."""
+MOST_AGE_MS = 90_000
+"""An entry leaves at a price that is no older: what the scenario's settings say."""
 Broken = Callable[[str, str], None]
+Offers = Callable[[str, str, int], tuple[bool, int | None]]
+"""(date, symbol, instant) -> whether it is halted then, and the instant of the newest price known then."""
 
 
 class Judge:
@@ -54,6 +58,7 @@ class Judge:
         written: Callable[[], Collection[str]],
         now_ms: Callable[[], int],
         broken: Broken,
+        offers: Offers,
     ) -> None:
         self._connection, self._observer = connection, observer
         self._books, self._witness = books, witness
@@ -62,6 +67,7 @@ class Judge:
         self.start_e8 = start_e8
         self.written = written
         self.external_e4 = external_e4
+        self._offers = offers
         self._hash, self._at_ms = "0" * 64, 0
         self._sends: dict[str, tuple[int, bool]] = {}
         self._told: set[tuple[str, str]] = set()
@@ -216,6 +222,23 @@ class Judge:
         if asked and (asked[0] != "approved" or asked[1] != digest or asked[2] >= asked[3]):
             self.break_once("entry_approved", order_id, f"the question was {tuple(asked)}, the plan {digest}")
         self._limits(order_id, session)
+        self._tradable(order_id, symbol, session)
+
+    def _tradable(self, order_id: str, symbol: str, session: str) -> None:
+        """No entry into a halt, none at a price that is too old; by the agent's own clock, which dates its intent."""
+        body, plan = self._row(
+            "SELECT o.body, p.body FROM broker_order o JOIN plan p USING (plan_id) WHERE client_order_id = ?",
+            order_id,
+        )
+        at_ms = json.loads(body)["created_at_ms"]
+        looks = [
+            (instant, *self._offers(session, symbol, instant)) for instant in (at_ms, at_ms + REQUEST_MS)
+        ]
+        if all(is_halted for _, is_halted, _ in looks):
+            self.break_once("entry_in_halt", order_id, f"{symbol} is halted at {at_ms}")
+        is_old = [newest is None or instant - newest > MOST_AGE_MS for instant, _, newest in looks]
+        if at_ms >= json.loads(plan)["entry_from_ms"] and all(is_old):
+            self.break_once("entry_stale", order_id, f"the newest price is of {looks[0][2]}, now is {at_ms}")
 
     def _gates(self) -> tuple[tuple[Any, ...], frozenset[str]]:
         """What shuts every entry, and the symbols that are locked, as the last commit left it."""

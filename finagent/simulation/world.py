@@ -119,6 +119,7 @@ class SimulatedWorld:
             written=lambda: [str(line.get("order")) for line in self.disk.exit_log.lines()],
             now_ms=lambda: self.now_ms,
             broken=self.broken,
+            offers=self.feed.offers,
         )
         self.exchange.say = lambda text: self.trace.say(self.now_ms, "broker", text)
         self.exchange.executed = self._executed

@@ -160,6 +160,28 @@ async def test_clock_hours_and_account_shut_the_gate_and_open_it_again(server, t
         await agent.stop()
 
 
+async def test_keys_that_expire_shut_the_gate_until_they_are_good_again(server, tmp_path):
+    agent = await start_agent(at(server), tmp_path)
+    watch = BrokerWatch(agent.engine, agent._connection)
+    try:
+        server.control.run("clock", {"skew_ms": 9_000})
+        await watch.run_once()
+        server.control.run("keys", {"key": "renewed", "secret": "renewed"})
+        for _ in range(2):
+            assert [each.reason for each in await watch.run_once()] == ["broker_keys"]
+            assert (await agent.engine.store.control()).gate_reason == "clock_skew, broker_keys"
+        server.control.run("keys", {"key": KEY, "secret": SECRET})
+        server.control.run("clock", {"skew_ms": 0})
+        assert await watch.run_once() == []
+        assert (await agent.engine.store.control()).gate_reason is None
+        notes = await agent.engine.database.read(
+            "SELECT data FROM operations_journal WHERE kind = 'broker_watch'"
+        )
+        assert SECRET not in str(notes)
+    finally:
+        await agent.stop()
+
+
 async def test_clock_that_is_off_by_less_than_the_limit_or_a_slow_answer_is_no_skew(server, tmp_path):
     agent = await start_agent(at(server), tmp_path)
     watch = BrokerWatch(agent.engine, agent._connection)

@@ -1,8 +1,10 @@
 """A plan's way through the day on a real file and engine: in, out by each exit, and the trade it leaves."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from finagent.domain.market import Headline
+from finagent.domain.market import Bar, Headline
+from finagent.ports import RetryError
 from tests.integration.services.invariants import violations
 from tests.integration.services.market import ScriptedNews, local
 from tests.integration.services.world import DAY, NEXT, Stage
@@ -409,3 +411,25 @@ async def test_rank_follows_the_news_known_before_the_decision(home: Path) -> No
         rows = await stage.engine.database.read("SELECT symbol, score FROM candidate ORDER BY rank")
         assert [symbol for symbol, _ in rows] == ["BBB", "AAA", "CCC"]
         assert rows[1][1] == rows[2][1]
+
+
+async def test_trade_whose_booking_was_given_up_is_booked_at_the_days_close(home: Path) -> None:
+    """The feed answers nothing for a while: the job that books the trade dies; its loss counts meanwhile."""
+    async with Stage(home, is_checked=False) as stage:
+        stage.market.day("AAA", DAY, {"09:45": (96, 96, 96, 96)})
+        await stage.until("09:40")
+        answers, stage.market.minutes = stage.market.minutes, _no_answer  # type: ignore[method-assign]
+        await stage.until("10:00")
+        status = "SELECT status FROM job_queue WHERE type = 'record_trade'"
+        assert (await stage.value(status), await stage.states()) == ("dead", {"AAA": "open"})
+        book = await stage.engine.store.book(DAY, now_ms=stage.clock.now_ms())
+        assert book.realised_e8 < 0
+        stage.market.minutes = answers  # type: ignore[method-assign]
+        await stage.finish()
+        assert await stage.states() == {"AAA": "closed stop"}
+        (trade,) = await stage.engine.store.trades(DAY)
+        assert trade.pnl_e8 == book.realised_e8
+
+
+async def _no_answer(*_: object) -> Sequence[Bar]:
+    raise RetryError("the feed does not answer")

@@ -54,6 +54,23 @@ async def test_flatten_flag_names_its_symbol(tmp_path: Path) -> None:
     assert not control.is_paused
 
 
+async def test_second_order_to_flatten_replaces_no_other(tmp_path: Path) -> None:
+    """Everything, then one symbol, then another, while nobody answers: all three are obeyed."""
+    for symbol in (None, "EXK", "BRK/B"):
+        leave_flag(tmp_path, "flatten", {"identity": "cli:test", "symbol": symbol})
+    agent = await start_agent(Settings(), tmp_path)
+    try:
+        await agent.flags.run_once()
+        entries = (await agent.context.views.journal(kind="flatten"))["entries"]
+        control = await agent.engine.store.control()
+    finally:
+        await agent.stop()
+    assert isinstance(entries, list)
+    assert {str(each["data"]["symbol"]) for each in entries} == {"None", "EXK", "BRK/B"}  # type: ignore[call-overload, index]
+    assert control.is_paused
+    assert not list((tmp_path / "flags").glob("*.json"))
+
+
 async def test_clock_behind_the_last_commit_is_refused(tmp_path: Path) -> None:
     """Exits would be dated before their entries."""
     agent = await start_agent(Settings(), tmp_path, at="2026-11-20T09:20")

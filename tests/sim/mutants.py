@@ -219,6 +219,12 @@ MUTANTS: dict[str, Mutant] = {
         plant=decisions.guard_unchecked,
         first_seed=71,
     ),
+    "halt_ignored": Mutant(
+        bug="the last look lets an entry into a halt",
+        seen_by=("entry_in_halt",),
+        plant=lambda garden: decisions.reason_ignored(garden, "halted"),
+        first_seed=26,
+    ),
     "missing_is_flat": Mutant(
         bug="a position that one list does not show is read as closed",
         seen_by=("manual_is_true",),

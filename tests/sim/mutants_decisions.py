@@ -11,6 +11,7 @@ from finagent.domain.orders import OrderState
 from finagent.domain.plan import PlanState
 from finagent.domain.steps import Step
 from finagent.ports import DuplicateClientOrderIdError, NewJob, OrderRejectedError
+from finagent.services import risk
 from finagent.services.approval import ApprovalService
 from finagent.services.flatten import FlattenService
 from finagent.services.reconcile import Before, ReconcileService, compare
@@ -191,3 +192,15 @@ def external_sold(garden: Garden) -> None:
         return handle
 
     garden.replace(FlattenService, "handle", flattening)
+
+
+def reason_ignored(garden: Garden, reason: str) -> None:
+    """The last look at an order overlooks one reason not to let it go."""
+
+    def looking(original: Any) -> Any:
+        def order_check(*parts: Any) -> tuple[str, ...]:
+            return tuple(each for each in original(*parts) if each != reason)
+
+        return order_check
+
+    garden.replace(risk, "order_check", looking)

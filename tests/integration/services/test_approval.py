@@ -301,6 +301,16 @@ async def test_risk_has_the_last_word_at_the_answer(home: Path) -> None:
         assert await stage.states() == {"AAA": "refused symbol_locked"}
 
 
+async def test_mode_auto_asks_nobody_and_says_by_whom_it_was_approved(home: Path) -> None:
+    async with Stage(home, mode="auto") as stage:
+        stage.market.day("AAA", DAY)
+        await stage.until("09:31")
+        assert await stage.states() == {"AAA": "entering"}
+        assert await stage.value("SELECT count(*) FROM approval") == 0
+        ((_, row),) = await stage.journal("approved")
+        assert json.loads(row)["identity"] == "policy"
+
+
 async def test_alert_mode_only_tells(home: Path) -> None:
     async with Stage(home, mode="alert") as stage:
         stage.market.day("AAA", DAY)
