@@ -17,8 +17,9 @@ from finagent.simulation.loop import Outside
 from finagent.simulation.witness import SHARE_E4, Shown, Witness, Yes
 
 Commands = ControlService
-MOST_STEPS = 60
-"""So many steps of the agent may lie between a plan that is to be entered and a word against it."""
+MOST_STEPS = (12, 60)
+"""So many steps of the agent may lie between a plan that is to be entered and a word against it: within the decision,
+or while the order leaves."""
 TAKEN = ("approved", "rejected")
 TOO_LATE = ("expired", "already_answered", "not_pending", "busy")
 """What an answer hears whose question is over."""
@@ -155,9 +156,10 @@ class Person:
 
     def think_again(self, symbol: str) -> None:
         """Something is about to be bought: just then they may stop it, while the agent takes its steps."""
-        for kind in ("paused", "killed", "locked"):
-            if self._faults.strikes(kind):
-                spawn(self._switch_soon(kind, symbol, self._rng.randrange(MOST_STEPS)), "person")
+        for most in MOST_STEPS:
+            for kind in ("paused", "killed", "locked"):
+                if self._faults.strikes(kind):
+                    spawn(self._switch_soon(kind, symbol, self._rng.randrange(most)), "person")
 
     async def _switch_soon(self, kind: str, symbol: str, steps: int) -> None:
         for _ in range(steps):
