@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from finagent.backtest.venue import VenueEvent
+from finagent.domain.rows import quick
 from finagent.domain.steps import PRIORITY, Step
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One step: ``of`` is the plan, order or session it is about; the rest as the step needs it."""

@@ -7,7 +7,6 @@ Excursions are bounds: what the day reached, cut at the price of an exit on that
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from finagent.backtest import entering, leaving
 from finagent.backtest.agenda import Task
@@ -18,6 +17,7 @@ from finagent.domain.costs import CostRules
 from finagent.domain.market import MINUTE_MS, Bar, DailyBar
 from finagent.domain.plan import PlanState
 from finagent.domain.positions import ExitReason
+from finagent.domain.rows import replace
 from finagent.domain.steps import Step
 
 SCAN = "open"

@@ -1,6 +1,6 @@
 """The desk: one session under way, its prices, its account, and risk asked about a plan."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from finagent.backtest.agenda import Agenda
 from finagent.backtest.dataset import Dataset
@@ -12,6 +12,7 @@ from finagent.domain.book import account_state, settlement_days
 from finagent.domain.market import Bar, Direction, Session
 from finagent.domain.plan import Plan
 from finagent.domain.risk import AccountState, RiskDecision, decide
+from finagent.domain.rows import replace
 from finagent.domain.scoring import ScoredCandidate
 from finagent.domain.shorts import UNKNOWN, ShortNow, is_restricted_now
 

@@ -1,7 +1,5 @@
 """From a scan to a sent entry: the steps of the agent's morning, over the same rules of the domain."""
 
-from dataclasses import replace
-
 from finagent.backtest.agenda import Task
 from finagent.backtest.desk import Desk
 from finagent.backtest.ledger import PlanRow
@@ -16,6 +14,7 @@ from finagent.domain.orders import OrderState
 from finagent.domain.plan import AUCTION_LEAD_MS, AUCTION_NOTE, NoPlan, NotYet, Plan, PlanState, with_size
 from finagent.domain.planning import make_plan
 from finagent.domain.risk import RiskDecision, reserve
+from finagent.domain.rows import replace
 from finagent.domain.scoring import ScoredCandidate
 from finagent.domain.setups import Setup
 from finagent.domain.shorts import ShortRules

@@ -1,7 +1,7 @@
 """The ledger of one run: plans, orders, fills, positions, reservations, trades and decisions, all in memory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from finagent.domain.book import Book, Control, OpenPosition, Reservation
 from finagent.domain.fills import ModelFill
@@ -19,6 +19,7 @@ from finagent.domain.orders import (
 from finagent.domain.plan import Plan, PlanState, next_plan_state
 from finagent.domain.positions import ExitReason, LegFill, Position, Trade
 from finagent.domain.risk import RiskDecision
+from finagent.domain.rows import quick, replace
 
 ENTERED = (
     PlanState.PENDING,
@@ -31,6 +32,7 @@ ENTERED = (
 RECENT_MS = 60_000
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One decision or event: when, what kind, which plan, order or session, and what it rested on."""
@@ -76,6 +78,7 @@ class OrderRow:
         return OwnOrder(intent=self.intent, state=self.state, filled_e4=self.filled_e4)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FillRow:
     """A fill as it was booked, with its plan, leg, reason and what the model knew of it."""

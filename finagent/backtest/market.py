@@ -18,6 +18,7 @@ from finagent.domain.market import (
     Session,
     Snapshot,
 )
+from finagent.domain.rows import quick
 
 FEED = "replay"
 """The same name as the replay's feed: a candidate carries it."""
@@ -29,6 +30,7 @@ VOLUME_SESSIONS = 20
 Flags = npt.NDArray[np.bool_]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LastPrice:
     """Close of the last ended bar, its end, and the newest quote."""

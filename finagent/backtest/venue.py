@@ -1,7 +1,7 @@
 """The paper venue in memory: takes and refuses orders as the paper broker does, and fills them by the shared model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 from finagent.backtest.parameters import Parameters
@@ -10,6 +10,7 @@ from finagent.domain.fills import MatchResult, ModelFill, force_close, match_sym
 from finagent.domain.market import Bar, Instrument, Session, Side
 from finagent.domain.money import RATIO_SCALE, SHARE_E4, money_text, price_text
 from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderState, OrderType
+from finagent.domain.rows import quick, replace
 from finagent.domain.working_orders import WorkingOrder, cancel, expire, settle
 
 MOST_ID = 48
@@ -28,6 +29,7 @@ class VenueOrder:
     fills: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class VenueEvent:
     """A fill (with its execution id), or an order that ended otherwise than by its fills."""
@@ -48,6 +50,7 @@ class Holding:
     mark_at_ms: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueMinute:
     """What the venue sees when a minute ends."""

@@ -1,11 +1,13 @@
 """The account as risk sees it at one instant: what is open, reserved, lost and switched off."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from finagent.domain.money import RATIO_SCALE
 from finagent.domain.risk_profile import RiskProfile
+from finagent.domain.rows import quick, replace
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountState:
     """The account as risk sees it at one instant, money in 1e-8; counts include reservations."""

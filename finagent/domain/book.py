@@ -1,7 +1,7 @@
 """The book: what the store knows of a session's account, and the account state that risk decides on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from finagent.domain.money import RATIO_SCALE, div_ceil
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderIntent, OrderState, OwnOrder
@@ -9,8 +9,10 @@ from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, realised_pnl_e8
 from finagent.domain.positions import open_pnl_e8 as open_pnl_of
 from finagent.domain.risk import AccountState, RiskProfile
+from finagent.domain.rows import quick, replace
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
     """What an approved plan takes from the limits until it is filled or ends; money in 1e-8."""
@@ -108,6 +110,7 @@ class StoredFill:
     reason: ExitReason | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenPosition:
     """A position that is not flat, its plan and its protective stop in 1e-4."""
@@ -117,6 +120,7 @@ class OpenPosition:
     stop_e4: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Book:
     """A session's account as committed; money in 1e-8."""
@@ -188,12 +192,20 @@ def account_state(
 
     A position without a mark is valued at its stop, the careful side.
     """
-    reservations = [r for r in book.reservations if r.plan_id != without]
-    open_pnl_e8 = 0
+    open_pnl_e8 = exposure_e8 = worst_e8 = waiting = 0
     realised_e8 = book.realised_e8
-    exposure_e8 = sum(r.notional_e8 for r in reservations)
-    worst_e8 = sum(r.worst_case_e8 for r in reservations)
-    sectors = [(r.sector, r.notional_e8) for r in reservations]
+    sectors: list[tuple[str | None, int]] = []
+    own: set[str] = set()
+    held_plans = {held.plan.plan_id for held in book.positions}
+    for each in book.reservations:
+        if each.plan_id == without:
+            own.add(each.symbol)
+            continue
+        exposure_e8 += each.notional_e8
+        worst_e8 += each.worst_case_e8
+        sectors.append((each.sector, each.notional_e8))
+        waiting += each.plan_id not in held_plans
+    reserved_e8 = exposure_e8
     for held in book.positions:
         mark_e4 = marks_e4.get(held.plan.symbol, held.stop_e4)
         realised_e8 += realised_pnl_e8(held.position)
@@ -203,22 +215,19 @@ def account_state(
         sectors.append((held.plan.sector, notional_e8))
         worst_e8 += worst_case_e8(held, extra_r_e6=profile.worst_case_extra_r_e6)
     equity_e8 = book.day_start_equity_e8 + realised_e8 + open_pnl_e8
-    held_plans = {held.plan.plan_id for held in book.positions}
-    waiting = [r for r in reservations if r.plan_id not in held_plans]
-    own = {r.symbol for r in book.reservations if r.plan_id == without}
     entered = [symbol for symbol in book.entered_symbols if symbol not in own]
     also = [symbol for symbol in book.recovered_symbols if symbol not in entered]
     return AccountState(
         equity_e8=equity_e8,
         day_start_equity_e8=book.day_start_equity_e8,
-        cash_e8=max(0, settled_cash_e8(book, sum(r.notional_e8 for r in reservations))),
+        cash_e8=max(0, settled_cash_e8(book, reserved_e8)),
         buying_power_e8=max(0, equity_e8 - exposure_e8),
         realised_pnl_e8=realised_e8,
         open_pnl_e8=open_pnl_e8,
         open_worst_case_e8=worst_e8,
         exposure_e8=exposure_e8,
         sector_exposure_e8=_by_sector(sectors),
-        open_positions=len(book.positions) + len(waiting),
+        open_positions=len(book.positions) + waiting,
         trades_today=book.trades - (1 if own else 0) + len(also),
         symbols_today=(*entered, *also),
         orders_last_minute=book.orders_last_minute,

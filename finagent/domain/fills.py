@@ -24,13 +24,14 @@ The rules, in the order in which a bar is played:
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from finagent.domain.costs import CostRules, fees_e8, penalised_price_e4, slipped_price_e4
 from finagent.domain.market import MINUTE_MS, Bar, Instrument, Session, Side
 from finagent.domain.money import RATIO_SCALE, SHARE_E4
 from finagent.domain.orders import OrderState, OrderType
+from finagent.domain.rows import quick, replace
 from finagent.domain.working_orders import WorkingOrder, expire, fillable_e4, groups, priority, settle, shrink
 
 
@@ -42,6 +43,7 @@ class Ambiguity(StrEnum):
     PATH = "path"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFill:
     """One fill of the model; ``reference_e4`` is the price before slippage, fees are in 1e-8.
@@ -64,6 +66,7 @@ class ModelFill:
     is_forced_close: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class MatchResult:
     """The fills in the order they happened, and all orders given, updated, in the order given."""
@@ -72,6 +75,7 @@ class MatchResult:
     orders: tuple[WorkingOrder, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Bounds:
     """Exit prices a bar allows where the order of its events is unknown."""
@@ -129,6 +133,11 @@ class _Book:
         self.orders = list(orders)
         self.fills: list[ModelFill] = []
         self._index = {order.client_order_id: index for index, order in enumerate(orders)}
+        in_turn = sorted(orders, key=priority)
+        self._turns = {
+            is_exit: [order.client_order_id for order in in_turn if order.is_exit is is_exit]
+            for is_exit in (True, False)
+        }
         self._bar = bar
         self._session = session
         self._instrument = instrument
@@ -173,14 +182,14 @@ class _Book:
 
     def _ready(self, is_exit: bool) -> Iterator[str]:
         """Ids of the open orders that take part in this bar, in priority, judged anew at each one's turn."""
-        for order in sorted(self.orders, key=priority):
-            if order.is_exit is is_exit and self._takes_part(self._order(order.client_order_id)):
-                yield order.client_order_id
+        for order_id in self._turns[is_exit]:
+            if self._takes_part(self._order(order_id)):
+                yield order_id
 
     def _takes_part(self, order: WorkingOrder) -> bool:
         return (
-            order.is_open
-            and order.accepted_at_ms <= self._bar.start_ms
+            order.accepted_at_ms <= self._bar.start_ms
+            and order.is_open
             and fillable_e4(self.orders, order) > 0
         )
 
@@ -204,10 +213,11 @@ class _Book:
 
     def _play_group(self, parent_id: str, *, entry: WorkingOrder | None) -> None:
         """Exits of one group inside the bar; ``entry`` is given when it was filled inside this bar."""
+        exits = [self._order(order_id) for order_id in self._turns[True]]
         legs = [
-            self._order(order_id)
-            for order_id in self._ready(True)
-            if self._order(order_id).parent_id == parent_id and self._is_reached(self._order(order_id))
+            order
+            for order in exits
+            if order.parent_id == parent_id and self._is_reached(order) and self._takes_part(order)
         ]
         if not legs:
             return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from finagent.domain.market import NO_OTHERS, Bar, Direction, Instrument, OtherSymbols, Session, Snapshot
+from finagent.domain.rows import quick
 
 
 class IndicationSource(StrEnum):
@@ -44,6 +45,7 @@ class GapRules:
     exclude: tuple[str, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
     """Prices a trader watches, in 1e-4; None where unknown."""
@@ -59,6 +61,7 @@ class Levels:
     day_low_e4: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A symbol that passed the scan, with everything that was measured; unknown values are None, never 0."""
@@ -99,6 +102,7 @@ class Candidate:
         return self.instrument.symbol
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """A symbol the scan left out: the first filter that refused it and the value seen."""
@@ -117,6 +121,7 @@ class DataIssue:
     detail: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """A symbol whose gap is large enough: what the first phase learnt, handed to the second.

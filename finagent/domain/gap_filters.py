@@ -23,8 +23,10 @@ from finagent.domain.money import (
     percent_text,
     ratio_number,
 )
+from finagent.domain.rows import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
     """What the filters judge, exactly; None where unknown."""
@@ -73,7 +75,9 @@ def screen(measured: Measured, history: History, *, rules: GapRules, feed: str =
 
 def _gather(measured: Measured, history: History, rules: GapRules) -> _Facts:
     session = measured.session.date
-    bars: Sequence[DailyBar] = tuple(bar for bar in history.bars if bar.session < session)
+    bars: Sequence[DailyBar] = history.bars
+    if bars and bars[-1].session >= session:
+        bars = tuple(bar for bar in bars if bar.session < session)
     actions: tuple[CorporateAction, ...] = tuple(a for a in history.actions if a.ex_session < session)
     if measured.snapshot.action is not None:
         actions += (measured.snapshot.action,)
@@ -191,7 +195,7 @@ def _candidate(
         adv_shares=facts.adv_shares,
         rvol_e6=None if facts.rvol is None else facts.rvol[0] * RATIO_SCALE // facts.rvol[1],
         atr_e4=None if facts.atr is None else div_half_even(facts.atr.numerator, facts.atr.denominator),
-        atr_pct_e6=None if facts.atr is None else int(facts.atr * denominator * RATIO_SCALE / numerator),
+        atr_pct_e6=None if facts.atr is None else _percentage(facts.atr, numerator, denominator),
         spread_e6=None if facts.spread is None else div_ceil(facts.spread[0] * RATIO_SCALE, facts.spread[1]),
         move_from_open_e6=_move_from_open(measured),
         is_short_restricted=facts.is_short_restricted,
@@ -201,6 +205,11 @@ def _candidate(
         adjusted_numerator=numerator,
         adjusted_denominator=denominator,
     )
+
+
+def _percentage(atr: Fraction, numerator: int, denominator: int) -> int:
+    """An average range in 1e-6 of the adjusted previous close, the rest cut off."""
+    return int(Fraction(atr.numerator * denominator * RATIO_SCALE, atr.denominator * numerator))
 
 
 def _move_from_open(measured: Measured) -> int | None:

@@ -60,7 +60,7 @@ def dollar_volume(bars: Sequence[DailyBar], sessions: int) -> tuple[int, int] | 
     last = bars[-sessions:]
     if len(last) < LEAST_ADV_SESSIONS:
         return None
-    return sum(bar.close_e4 * bar.volume for bar in last), len(last)
+    return sum([bar.close_e4 * bar.volume for bar in last]), len(last)
 
 
 def average_shares(bars: Sequence[DailyBar], actions: Sequence[CorporateAction], sessions: int) -> int | None:
@@ -72,6 +72,8 @@ def average_shares(bars: Sequence[DailyBar], actions: Sequence[CorporateAction],
     last = bars[-sessions:]
     if len(last) < LEAST_ADV_SESSIONS or not _usable(actions):
         return None
+    if not any(action.ex_session > last[0].session for action in actions):
+        return sum([bar.volume for bar in last]) // len(last)
     total: Exact = 0
     for bar, splits in zip(last, _later_splits(last, actions), strict=True):
         total += bar.volume * splits
@@ -90,10 +92,12 @@ def average_true_range(
     """
     if len(bars) < sessions + 1 or not _usable(actions):
         return None
-    last = bars[-sessions:]
-    closes = [bar.close_e4 for bar in bars[-sessions - 1 : -1]]
+    last, before_them = bars[-sessions:], bars[-sessions - 1 : -1]
+    closes = [bar.close_e4 for bar in before_them]
+    if not any(action.ex_session > before_them[0].session for action in actions):
+        return Fraction(sum(map(_true_range, last, closes)), sessions)
     splits = _later_splits(last, actions)
-    previous_sessions = [bar.session for bar in bars[-sessions - 1 : -1]]
+    previous_sessions = [bar.session for bar in before_them]
     total: Exact = 0
     for bar, close_e4, before, later in zip(last, closes, previous_sessions, splits, strict=True):
         reference: Exact = close_e4
@@ -107,6 +111,16 @@ def average_true_range(
             high, low = max(high, reference), min(low, reference)
         total += high - low if later == 1 else Fraction(high - low) / later
     return Fraction(total) / sessions
+
+
+def _true_range(bar: DailyBar, previous_e4: int) -> int:
+    """Where no action lies between the bar and the close before it."""
+    high_e4, low_e4 = bar.high_e4, bar.low_e4
+    if previous_e4 <= 0:
+        return high_e4 - low_e4
+    return (high_e4 if high_e4 > previous_e4 else previous_e4) - (
+        low_e4 if low_e4 < previous_e4 else previous_e4
+    )
 
 
 def relative_volume(volume: int, earlier: Sequence[int], least: int) -> tuple[int, int] | None:

@@ -37,7 +37,12 @@ def canonical_json(data: JsonData) -> str:
 
 def digest(*parts: JsonData) -> str:
     """SHA-256 (64 hex digits) over a canonical list: no two different lists share a text."""
-    return hashlib.sha256(canonical_json(parts).encode("ascii")).hexdigest()
+    if all(type(part) is str or type(part) is int for part in parts):  # an identity: most of them
+        texts = [_QUOTED(part) if isinstance(part, str) else str(part) for part in parts]
+        text = f"[{','.join(texts)}]"
+    else:
+        text = canonical_json(parts)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def entry_hash(
@@ -87,6 +92,7 @@ def outcome_hash(
     return total.hexdigest()
 
 
+_QUOTED = json.encoder.encode_basestring_ascii
 _TEXT_OF = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 

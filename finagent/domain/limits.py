@@ -59,11 +59,13 @@ def loss_tier(account: AccountState, profile: RiskProfile) -> str | None:
     None.
     """
     loss_e8 = -account.day_pnl_e8
+    if loss_e8 <= 0:
+        return None
     for tier, limit_e8 in (
         ("flatten", flatten_limit_e8(account, profile)),
         ("pause", pause_limit_e8(account, profile)),
     ):
-        if limit_e8 is not None and loss_e8 > 0 and loss_e8 >= limit_e8:
+        if limit_e8 is not None and loss_e8 >= limit_e8:
             return tier
     return None
 

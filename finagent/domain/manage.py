@@ -3,13 +3,14 @@
 Each rule is a pure function of what is known at the end of a bar; the tick leaves a job for each action.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from finagent.domain.market import MINUTE_MS, Bar, Direction, Instrument
 from finagent.domain.money import RATIO_SCALE
 from finagent.domain.plan import Plan, armed_trigger_fires
 from finagent.domain.positions import ExitReason
+from finagent.domain.rows import quick, replace
 
 
 class StopMoveReason(StrEnum):
@@ -19,6 +20,7 @@ class StopMoveReason(StrEnum):
     TRAILING = "trailing"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenState:
     """What the watch of an open position remembers; prices in 1e-4.
@@ -62,8 +64,8 @@ def advance(plan: Plan, state: OpenState, bar: Bar) -> OpenState:
     if bar.start_ms < state.opened_at_ms:
         return state
     if plan.direction is Direction.LONG:
-        return replace(state, best_e4=max(state.best_e4, bar.high_e4))
-    return replace(state, best_e4=min(state.best_e4, bar.low_e4))
+        return replace(state, best_e4=bar.high_e4) if bar.high_e4 > state.best_e4 else state
+    return replace(state, best_e4=bar.low_e4) if bar.low_e4 < state.best_e4 else state
 
 
 def evaluate(plan: Plan, state: OpenState, bar: Bar, now_ms: int) -> tuple[Action, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from finagent.domain.money import PRICE_SCALE, SHARE_E4
+from finagent.domain.rows import quick
 
 MINUTE_MS = 60_000
 
@@ -33,6 +34,7 @@ class Side(StrEnum):
         return 1 if self is Side.BUY else -1
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
     """One tradable stock; the price tick is 0.01 from 1 dollar and 0.0001 below."""
@@ -65,6 +67,7 @@ class Session:
         return (self.close_ms - self.open_ms) // MINUTE_MS
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Bar:
     """A one-minute bar of raw prices: ``start_ms`` is its start, it is known from ``end_ms`` on; volume in shares."""
@@ -82,6 +85,7 @@ class Bar:
         return self.start_ms + MINUTE_MS
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class DailyBar:
     """A session's raw open, high, low, close and volume in shares."""
@@ -94,6 +98,7 @@ class DailyBar:
     volume: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Quote:
     """Best bid and offer known at an instant; sizes in shares."""
@@ -134,6 +139,7 @@ class Earnings:
     timing: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What is known of one symbol in a session as of an instant, enough to measure its gap.
@@ -194,6 +200,7 @@ class MarketView:
     others: OtherSymbols = NO_OTHERS
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """Daily bars of the sessions before one session, oldest first, with the corporate actions among them."""

@@ -94,5 +94,5 @@ def parse_scaled(text: str, digits: int) -> int:
 def _text(value: int, digits: int, least: int) -> str:
     sign = "-" if value < 0 else ""
     whole, rest = divmod(abs(value), 10**digits)
-    fraction = f"{rest:0{digits}d}".rstrip("0").ljust(least, "0")
+    fraction = str(rest).zfill(digits).rstrip("0").ljust(least, "0")
     return f"{sign}{whole}.{fraction}"

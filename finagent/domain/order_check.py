@@ -9,6 +9,7 @@ from finagent.domain.money import PRICE_SCALE, RATIO_SCALE, SHARE_E4
 from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderType
 from finagent.domain.plan import AUCTION_NOTE, Plan
 from finagent.domain.risk_profile import RiskProfile
+from finagent.domain.rows import quick
 from finagent.domain.shorts import UNKNOWN, ShortNow
 
 MAX_QUANTITY_E4 = 10**9 * SHARE_E4
@@ -21,6 +22,7 @@ OF_A_HALT = frozenset({"halted", "stale_quote", "no_price"})
 """What a halt brings with it, and its end takes away."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """What the last look knows beside the order; prices in 1e-4, money in 1e-8.

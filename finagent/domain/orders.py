@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import cast
 
 from finagent.domain.errors import InvalidTransitionError
 from finagent.domain.journal import digest
 from finagent.domain.market import Side
 from finagent.domain.plain import plain
+from finagent.domain.rows import quick
 
 
 class OrderType(StrEnum):
@@ -59,6 +61,7 @@ class Scope:
     deployment: str = "default"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderIntent:
     """The committed will to send one order; prices and quantities in 1e-4.
@@ -86,6 +89,7 @@ class OrderIntent:
     """Why an exit was sent (time, flatten, kill, manual ...); empty for entries and attached legs."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerFill:
     """One execution as the broker reports it; its key is broker + execution id. Fees in 1e-8."""
@@ -220,6 +224,7 @@ one may have a fill, which is told late and heard first.
 """
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnOrder:
     """An order as our journal knows it: the intent, its state and what its fills add up to."""
@@ -270,11 +275,16 @@ def client_order_id(
     The readable part is shortened where needed, the hash of all inputs never. The plan's version is no input:
     two versions of one plan share their entry's id, so that the broker itself refuses the second.
     """
+    mark = digest("order", *_scope(scope), session, scan_tick, symbol, leg, generation)[:16]
+    return f"fa-{_readable(session, symbol, leg)}-{abs(generation) % 1000}-{mark}"
+
+
+@lru_cache(maxsize=1024)
+def _readable(session: str, symbol: str, leg: str) -> str:
     day = re.sub("[^0-9]", "", session)[:8].rjust(8, "0")
     ticker = re.sub("[^A-Za-z0-9]", "", symbol)[:6] or "X"
     readable_leg = re.sub("[^A-Za-z0-9-]", "", leg)[:8] or "x"
-    mark = digest("order", *_scope(scope), session, scan_tick, symbol, leg, generation)[:16]
-    return f"fa-{day}-{ticker}-{readable_leg}-{abs(generation) % 1000}-{mark}"
+    return f"{day}-{ticker}-{readable_leg}"
 
 
 def is_ours(client_order_id: str) -> bool:

@@ -1,7 +1,7 @@
 """A plan as a noun: its parts, its hash, and the states it goes through to exactly one end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from finagent.domain.errors import InvalidTransitionError
@@ -10,6 +10,7 @@ from finagent.domain.market import MINUTE_MS, Bar, Direction, Instrument
 from finagent.domain.money import price_text, quantity_number
 from finagent.domain.orders import Scope, plan_id
 from finagent.domain.plain import plain
+from finagent.domain.rows import quick, replace
 from finagent.domain.setups import Setup
 from finagent.domain.shorts import ShortTerms
 
@@ -56,6 +57,7 @@ TERMINAL_PLAN_STATES = (
 )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitLeg:
     """One target of a plan: its share of the quantity in 1e-6 and its limit price in 1e-4."""
@@ -65,6 +67,7 @@ class ExitLeg:
     price_e4: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Management:
     """What happens to an open position; R in 1e-6, None switches a rule off."""
@@ -76,6 +79,7 @@ class Management:
     time_stop_min_r_e6: int = 500_000
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One candidate's plan; prices in 1e-4 and never moved by the fill; ``quantity_e4`` is 0 until risk sized

@@ -28,6 +28,7 @@ from finagent.domain.plan import (
     with_size,
 )
 from finagent.domain.planning_rules import PlanningRules, validate_planning
+from finagent.domain.rows import quick
 from finagent.domain.setups import STRUCTURE_SETUPS, Setup
 from finagent.domain.shorts import ShortRules, ShortTerms, restriction_begins_e4
 
@@ -57,6 +58,7 @@ __all__ = [
 DEFAULT_SHORTS = ShortRules()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
     """One question to the planner, with bars cut at ``now_ms``."""
@@ -97,6 +99,7 @@ class _Case:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prices:
     """The prices of a plan."""

@@ -1,7 +1,7 @@
 """Positions and trades, folded from fills; what to watch while a position is open."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from finagent.domain.errors import DomainError
@@ -9,6 +9,7 @@ from finagent.domain.market import Bar, Direction, Side
 from finagent.domain.money import RATIO_SCALE, div_half_even
 from finagent.domain.orders import ENTRY_LEG, BrokerFill
 from finagent.domain.plan import Plan
+from finagent.domain.rows import quick, replace
 
 
 class ExitReason(StrEnum):
@@ -24,6 +25,7 @@ class ExitReason(StrEnum):
     MANUAL = "manual"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """A plan's position, folded from its fills in order; quantities in 1e-4 shares, money in 1e-8."""
@@ -48,6 +50,7 @@ class Position:
         return self.bought_e4 - self.sold_e4
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeExit:
     """One exit fill of a trade; a negative quantity bought back what had been sold beyond the position."""
@@ -59,6 +62,7 @@ class TradeExit:
     reason: ExitReason
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
     """A closed round trip; average prices are exact money over quantity, shown rounded half even to 1e-4.
@@ -95,6 +99,7 @@ class Trade:
     is_ambiguous: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegFill:
     """A fill with the leg it belongs to; exits carry why they were sent (None on entries)."""
@@ -122,17 +127,20 @@ def fold(position: Position, fill: BrokerFill) -> Position:
         )
     money_e8 = fill.quantity_e4 * fill.price_e4
     is_buy = fill.side is Side.BUY
-    folded = replace(
+    bought_e4 = position.bought_e4 + (fill.quantity_e4 if is_buy else 0)
+    sold_e4 = position.sold_e4 + (0 if is_buy else fill.quantity_e4)
+    last_at_ms = fill.at_ms if position.last_at_ms is None else max(position.last_at_ms, fill.at_ms)
+    return replace(
         position,
-        bought_e4=position.bought_e4 + (fill.quantity_e4 if is_buy else 0),
-        sold_e4=position.sold_e4 + (0 if is_buy else fill.quantity_e4),
+        bought_e4=bought_e4,
+        sold_e4=sold_e4,
         bought_e8=position.bought_e8 + (money_e8 if is_buy else 0),
         sold_e8=position.sold_e8 + (0 if is_buy else money_e8),
         fees_e8=position.fees_e8 + fill.fees_e8,
         opened_at_ms=fill.at_ms if position.opened_at_ms is None else min(position.opened_at_ms, fill.at_ms),
-        last_at_ms=fill.at_ms if position.last_at_ms is None else max(position.last_at_ms, fill.at_ms),
+        closed_at_ms=last_at_ms if bought_e4 == sold_e4 else None,
+        last_at_ms=last_at_ms,
     )
-    return replace(folded, closed_at_ms=folded.last_at_ms if folded.quantity_e4 == 0 else None)
 
 
 def entry_price_e4(position: Position) -> int:

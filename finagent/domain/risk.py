@@ -1,7 +1,7 @@
 """Risk: sizing with its caps, and a reason for every refusal."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from finagent.domain.account import AccountState, capital_of, share_of
 from finagent.domain.limits import breakers, flatten_limit_e8, limits_used, loss_limit_e8, loss_tier
@@ -10,6 +10,7 @@ from finagent.domain.money import RATIO_SCALE, SHARE_E4, div_ceil
 from finagent.domain.order_check import MAX_PRICE_E4, Circumstances, order_check
 from finagent.domain.plan import Plan
 from finagent.domain.risk_profile import RiskProfile, micro_profile, standard_profile, validate_profile
+from finagent.domain.rows import quick, replace
 from finagent.domain.shorts import UNKNOWN, ShortNow, entry_limit_e4, short_refusals
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskDecision:
     """Approved with a quantity and what it reserves, or refused with reasons."""
@@ -49,6 +51,7 @@ class RiskDecision:
     """The limit the entry must have beyond what the plan says (a short under the restriction); None: as planned."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Sizing:
     """What a quantity costs a share: R in 1e-4; the worst entry, the worst case and the spread in 1e-10; the
@@ -232,9 +235,10 @@ def _short_reasons(
 
 def _is_sane(plan: Plan, price_e4: int) -> bool:
     """Prices that can be: above 0, below any stock's, the stop on its own side of the entry."""
-    prices = (price_e4, plan.reference_e4, plan.stop_e4, *(leg.price_e4 for leg in plan.targets))
-    asked = tuple(price for price in (plan.trigger_e4, plan.limit_e4) if price is not None)
-    is_possible = all(0 < price <= MAX_PRICE_E4 for price in (*prices, *asked))
+    prices = [price_e4, plan.reference_e4, plan.stop_e4]
+    prices += [leg.price_e4 for leg in plan.targets]
+    prices += [price for price in (plan.trigger_e4, plan.limit_e4) if price is not None]
+    is_possible = min(prices) > 0 and max(prices) <= MAX_PRICE_E4
     return is_possible and plan.direction.sign * (plan.reference_e4 - plan.stop_e4) > 0
 
 

@@ -14,6 +14,7 @@ from finagent.domain.gap import Candidate
 from finagent.domain.lexicon import tone
 from finagent.domain.market import Earnings, Headline
 from finagent.domain.money import PRICE_SCALE, RATIO_SCALE, div_half_even, percent_text, ratio_number
+from finagent.domain.rows import quick
 
 FULL_ATR_E6 = 60_000
 """A daily range of 6 % of the price or more counts in full."""
@@ -47,6 +48,7 @@ class ScoreWeights:
     sentiment_e6: int = 100_000
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
     """One factor of a score: value 0 to 1_000_000, its weight, why, and ``no_data`` where it had no input."""
@@ -58,6 +60,7 @@ class Factor:
     has_data: bool = True
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredCandidate:
     """A candidate with its score in 1e-6 and the factors that made it."""

@@ -1,14 +1,16 @@
 """Orders as a venue holds them: entries, exits, and the groups of legs that share one position."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from finagent.domain.market import Side
 from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, OrderType
+from finagent.domain.rows import quick, replace
 
 _RANK = {OrderType.STOP: 0, OrderType.MARKET: 1, OrderType.LIMIT: 2}
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkingOrder:
     """An accepted order as the venue holds it; prices and quantities in 1e-4.
@@ -75,6 +77,8 @@ def fillable_e4(orders: Sequence[WorkingOrder], order: WorkingOrder) -> int:
     """What of an order may fill now: legs of one type share the group's open position in sequence."""
     if order.parent_id is None:
         return order.remaining_e4
+    if order.armed_e4 <= 0:
+        return 0
     before = sum(
         other.remaining_e4
         for other in orders
@@ -103,15 +107,16 @@ def shrink(orders: list[WorkingOrder], parent_id: str, reason: str) -> None:
     """
     parent = next((order for order in orders if order.client_order_id == parent_id), None)
     to_come = parent.remaining_e4 if parent is not None and parent.is_open else 0
-    for kind in OrderType:
-        legs = [
-            (index, leg)
-            for index, leg in enumerate(orders)
-            if leg.parent_id == parent_id and leg.type is kind and leg.is_open
-        ]
-        excess = sum(leg.remaining_e4 for _, leg in legs) - (legs[0][1].armed_e4 + to_come if legs else 0)
+    kinds: dict[OrderType, list[tuple[int, WorkingOrder]]] = {}
+    for index, leg in enumerate(orders):
+        if leg.parent_id == parent_id and leg.is_open:
+            kinds.setdefault(leg.type, []).append((index, leg))
+    for legs in kinds.values():
+        excess = sum([leg.remaining_e4 for _, leg in legs]) - (legs[0][1].armed_e4 + to_come)
+        if excess <= 0:
+            continue
         for index, leg in sorted(legs, key=lambda pair: _sequence(pair[1]), reverse=True):
-            cut = min(max(excess, 0), leg.remaining_e4)
+            cut = min(excess, leg.remaining_e4)
             excess -= cut
             if cut and cut == leg.remaining_e4:
                 orders[index] = (

@@ -4,6 +4,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from finagent.domain.indicators import (
     adjusted_close,
@@ -73,6 +75,27 @@ def test_a_dividend_is_no_range() -> None:
 def test_an_action_that_leaves_nothing_does_not_stretch_the_range() -> None:
     bars = [daily("100", session="2018-01-01"), daily("95", session="2018-01-02", high="96", low="94")]
     assert average_true_range(bars, (action("100", ex="2018-01-02"),), 1) == e4("2")
+
+
+def test_a_close_of_nothing_does_not_stretch_the_range() -> None:
+    bars = [DailyBar("2018-01-01", 0, 0, 0, 0, 1), daily("95", session="2018-01-02", high="96", low="94")]
+    assert average_true_range(bars, (), 1) == e4("2")
+
+
+@given(
+    rows=st.lists(st.tuples(*[st.integers(0, 300)] * 5), min_size=6, max_size=9),
+    paid=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 50)), max_size=3),
+)
+def test_an_action_before_the_bars_changes_nothing(
+    rows: list[tuple[int, int, int, int, int]], paid: list[tuple[int, int]]
+) -> None:
+    """Where no action lies among the bars the short way is taken; a split into one keeps the long one."""
+    bars = [DailyBar(f"2018-01-{day:02}", *row) for day, row in enumerate(rows, 10)]
+    old = [action(str(money), ex=f"2018-01-{day:02}") for day, money in paid if day <= 9]
+    whole = action(ratio_e6=1_000_000, ex="2018-02-01")
+    for sessions in (4, 5):
+        assert average_true_range(bars, old, sessions) == average_true_range(bars, (*old, whole), sessions)
+        assert average_shares(bars, old, sessions) == average_shares(bars, (*old, whole), sessions)
 
 
 def test_relative_volume_needs_earlier_sessions_that_traded() -> None:

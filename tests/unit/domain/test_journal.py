@@ -1,5 +1,6 @@
 """Journal: canonical texts, the hash chain and the identity of an outcome."""
 
+import hashlib
 import json
 
 import pytest
@@ -60,6 +61,11 @@ def test_refusal_names_the_place_of_the_float():
 @given(st.lists(st.text(max_size=3), max_size=4), st.lists(st.text(max_size=3), max_size=4))
 def test_different_lists_never_share_a_digest(left, right):
     assert (digest(*left) == digest(*right)) == (left == right)
+
+
+@given(st.lists(JSON | st.integers() | st.text(), max_size=5))
+def test_a_digest_is_that_of_the_canonical_text(parts):
+    assert digest(*parts) == hashlib.sha256(canonical_json(parts).encode("ascii")).hexdigest()
 
 
 def test_entry_holds_what_was_decided_and_when():
