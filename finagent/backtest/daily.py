@@ -69,7 +69,8 @@ def _leave(desk: Desk) -> None:
     """The open, the day, the close."""
     session, costs = desk.session, desk.rules.costs
     at_open = replace(costs, slippage_e6=desk.rules.open_slippage_e6, open_multiplier=1)
-    bars = {symbol: bar for symbol, bar in desk.day_bars.items() if symbol in desk.ledger.watched()}
+    watched = desk.ledger.watched()
+    bars = {symbol: bar for symbol, bar in desk.day_bars.items() if symbol in watched}
     prints = {
         symbol: replace(bar, high_e4=bar.open_e4, low_e4=bar.open_e4, close_e4=bar.open_e4)
         for symbol, bar in bars.items()

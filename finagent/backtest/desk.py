@@ -61,11 +61,14 @@ class Desk:
             price = self.last_price(held.plan.symbol)
             if price is not None:
                 marks[held.plan.symbol] = price.price_e4
-        return replace(
-            account_state(book, marks, self.rules.profile, without=without),
-            excluded_symbols=self.rules.gap.exclude,
-            is_no_trade_time=any(start <= self.now_ms < end for start, end in self.lines.no_trade),
-        )
+        account = account_state(book, marks, self.rules.profile, without=without)
+        excluded, is_no_trade_time = self.rules.gap.exclude, self._is_no_trade_time()
+        if not excluded and not is_no_trade_time:
+            return account
+        return replace(account, excluded_symbols=excluded, is_no_trade_time=is_no_trade_time)
+
+    def _is_no_trade_time(self) -> bool:
+        return any(start <= self.now_ms < end for start, end in self.lines.no_trade)
 
     def short_now(self, plan: Plan, price: LastPrice | None) -> ShortNow:
         """What is known of a short sale now: nothing of the borrow, the restriction, a fresh bid."""

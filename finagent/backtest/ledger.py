@@ -146,6 +146,15 @@ class Ledger:
     _ended_in: dict[str, list[Trade]] = field(default_factory=dict)
     _live: dict[str, OrderRow] = field(default_factory=dict)
     _armed: dict[str, PlanRow] = field(default_factory=dict)
+    _entered: dict[str, dict[str, PlanRow]] = field(default_factory=dict)
+    """By session its plans that reserved and did not end without a fill."""
+    _refused: set[str] = field(default_factory=set)
+    """Sessions with an entry that the venue refused."""
+    # What a book is made of, as it was last asked for; None where it has changed since.
+    _in_order: tuple[OpenPosition, ...] | None = None
+    _reserved: tuple[Reservation, ...] | None = None
+    _symbols: tuple[str, tuple[str, ...]] | None = None
+    _money: tuple[str, str, int, int] | None = None
 
     # ---------------------------------------------------------------- plans
     def add_plan(self, plan: Plan) -> None:
@@ -157,6 +166,13 @@ class Ledger:
     def move_plan(self, row: PlanRow, state: PlanState, reason: str = "") -> None:
         """The plan's next state; InvalidTransitionError where there is no such step."""
         row.state, row.reason = next_plan_state(row.state, state), reason
+        entered = self._entered.setdefault(row.plan.session, {})
+        if (state in ENTERED) is not (row.plan.plan_id in entered):
+            self._symbols = None
+            if state in ENTERED:
+                entered[row.plan.plan_id] = row
+            else:
+                del entered[row.plan.plan_id]
         if state is PlanState.ARMED:
             self._armed[row.plan.plan_id] = row
         else:
@@ -172,6 +188,7 @@ class Ledger:
 
     def reserve(self, plan: Plan, decision: RiskDecision) -> None:
         """Take what an approved decision takes from the limits."""
+        self._reserved = None
         self._reservations[plan.plan_id] = Reservation(
             plan_id=plan.plan_id,
             symbol=plan.symbol,
@@ -183,7 +200,8 @@ class Ledger:
     def reduce(self, plan_id: str, *, notional_e8: int, worst_case_e8: int) -> None:
         """Take no more than this from now on."""
         held = self._reservations.get(plan_id)
-        if held is not None:
+        if held is not None and (notional_e8 < held.notional_e8 or worst_case_e8 < held.worst_case_e8):
+            self._reserved = None
             self._reservations[plan_id] = replace(
                 held,
                 notional_e8=min(held.notional_e8, notional_e8),
@@ -192,7 +210,8 @@ class Ledger:
 
     def release(self, plan_id: str) -> None:
         """Take nothing any more."""
-        self._reservations.pop(plan_id, None)
+        if self._reservations.pop(plan_id, None) is not None:
+            self._reserved = None
 
     # ---------------------------------------------------------------- orders
     def add_order(self, intent: OrderIntent, session: str, *, now_ms: int) -> None:
@@ -212,6 +231,8 @@ class Ledger:
         if state is OrderState.ACCEPTED and row.state is OrderState.PARTIALLY_FILLED:
             return
         row.state, row.reason = next_order_state(row.state, state), reason
+        if state is OrderState.REJECTED and row.intent.leg == ENTRY_LEG:
+            self._refused.add(row.session)
         if accepted and row.accepted_at_ms is None:
             row.accepted_at_ms = now_ms
         self._end_if_over(row, now_ms)
@@ -260,6 +281,7 @@ class Ledger:
     def put_position(self, plan: Plan, position: Position, stop_e4: int) -> None:
         """A position as folded from its fills."""
         self._dealt.setdefault(position.session, {})[plan.plan_id] = position
+        self._in_order = self._money = None
         if position.quantity_e4:
             self.held[plan.plan_id] = OpenPosition(position=position, plan=plan, stop_e4=stop_e4)
             self._flat.pop(plan.plan_id, None)
@@ -275,11 +297,15 @@ class Ledger:
         """The protective stop is at another price now."""
         held = self.held.get(plan_id)
         if held is not None:
+            self._in_order = None
             self.held[plan_id] = replace(held, stop_e4=stop_e4)
 
-    def open_positions(self) -> list[OpenPosition]:
+    def open_positions(self) -> tuple[OpenPosition, ...]:
         """Positions that are not flat, by symbol."""
-        return sorted(self.held.values(), key=lambda held: (held.plan.symbol, held.plan.plan_id))
+        if self._in_order is None:
+            by_symbol = sorted(self.held.values(), key=lambda held: (held.plan.symbol, held.plan.plan_id))
+            self._in_order = tuple(by_symbol)
+        return self._in_order
 
     def add_trade(self, trade: Trade, exit_session: str) -> None:
         """A closed round trip, booked in the session in which it ended."""
@@ -301,6 +327,7 @@ class Ledger:
         """A whole session that the kernel played: flat before and after it."""
         self.days.append(day)
         self.tallies[day.session] = tally
+        self._money = None
         for fill in fills:
             self.add_fill(fill)
         if positions:
@@ -315,6 +342,7 @@ class Ledger:
                 plan_id="", symbol="", session=date, direction=Direction.LONG, sold_e8=brought_e8
             )
             self._dealt[date] = {"": earlier}
+        self._money = None
 
     def sold_by_session(self) -> dict[str, int]:
         """What the sales of each session brought, in 1e-8."""
@@ -334,23 +362,25 @@ class Ledger:
 
     def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
         """A session's account; sales since ``unsettled_from`` have not settled."""
-        flat_e8 = sum(each.sold_e8 - each.bought_e8 - each.fees_e8 for each in self._flat.values())
-        entered = [row for row in self._of_session.get(session, ()) if row.state in ENTERED]
+        flat_e8 = sum([each.sold_e8 - each.bought_e8 - each.fees_e8 for each in self._flat.values()])
+        if self._reserved is None:
+            self._reserved = tuple([self._reservations[plan_id] for plan_id in sorted(self._reservations)])
+        spent_e8, unsettled_e8 = self._spent_and_unsettled_e8(session, unsettled_from or session)
         return Book(
             session=session,
             day_start_equity_e8=self.day_start_e8(session),
-            positions=tuple(self.open_positions()),
-            reservations=tuple(self._reservations[plan_id] for plan_id in sorted(self._reservations)),
+            positions=self.open_positions(),
+            reservations=self._reserved,
             realised_e8=self._pnl.get(session, 0) + flat_e8,
-            entered_symbols=tuple(sorted({row.plan.symbol for row in entered})),
-            trades=len(entered),
+            entered_symbols=self._entered_symbols(session),
+            trades=len(self._entered.get(session, ())),
             orders_last_minute=self._recent(session, now_ms),
             rejected_in_a_row=self._rejected_in_a_row(session),
             losses_in_a_row=self._losses_in_a_row(session),
             unknown_symbols=(),
             control=self.control,
-            spent_e8=sum(each.bought_e8 for each in self._dealt.get(session, {}).values()),
-            unsettled_e8=self._unsettled_e8(session, unsettled_from or session),
+            spent_e8=spent_e8,
+            unsettled_e8=unsettled_e8,
         )
 
     def day_start_e8(self, session: str) -> int:
@@ -359,6 +389,18 @@ class Ledger:
             earlier = sum(pnl for date, pnl in self._pnl.items() if date < session)
             self._day_start = {session: self.start_equity_e8 + earlier}
         return self._day_start[session]
+
+    def _entered_symbols(self, session: str) -> tuple[str, ...]:
+        if self._symbols is None or self._symbols[0] != session:
+            entered = self._entered.get(session, {}).values()
+            self._symbols = (session, tuple(sorted({row.plan.symbol for row in entered})))
+        return self._symbols[1]
+
+    def _spent_and_unsettled_e8(self, session: str, since: str) -> tuple[int, int]:
+        if self._money is None or self._money[:2] != (session, since):
+            spent_e8 = sum([each.bought_e8 for each in self._dealt.get(session, {}).values()])
+            self._money = (session, since, spent_e8, self._unsettled_e8(session, since))
+        return self._money[2:]
 
     def _unsettled_e8(self, session: str, since: str) -> int:
         total = 0
@@ -370,10 +412,13 @@ class Ledger:
         return total
 
     def _recent(self, session: str, now_ms: int) -> int:
-        return sum(order.created_at_ms > now_ms - RECENT_MS for order in self._entries.get(session, ()))
+        since_ms = now_ms - RECENT_MS
+        return sum([order.created_at_ms > since_ms for order in self._entries.get(session, ())])
 
     def _rejected_in_a_row(self, session: str) -> int:
         """Entries refused by the venue since it last took one."""
+        if session not in self._refused:
+            return 0
         entries = self._entries.get(session, ())
         taken = [order.accepted_at_ms or 0 for order in entries if order.state is not OrderState.REJECTED]
         last_ms = max(taken, default=0)
@@ -383,8 +428,8 @@ class Ledger:
     def _losses_in_a_row(self, session: str) -> int:
         """Trades lost since the last that was not."""
         trades = self._ended_in.get(session, ())
-        last_ms = max((trade.exit_at_ms for trade in trades if trade.pnl_e8 >= 0), default=0)
-        return sum(trade.pnl_e8 < 0 and trade.exit_at_ms > last_ms for trade in trades)
+        last_ms = max([trade.exit_at_ms for trade in trades if trade.pnl_e8 >= 0], default=0)
+        return sum([trade.pnl_e8 < 0 and trade.exit_at_ms > last_ms for trade in trades])
 
     def tell(self, at_ms: int, kind: str, ref: str, /, **data: JsonData) -> None:
         """A decision with what it rested on."""

@@ -1,6 +1,7 @@
 """One session of the dataset as of any instant in it: nothing here answers with what was not known yet."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,6 +74,8 @@ class SessionMarket:
     """Symbols with a daily bar in the ten sessions before."""
     _days: dict[str, SymbolDay] = field(default_factory=dict)
     _ends: list[int] | None = None
+    _daily: dict[int, tuple[list[int], ...]] = field(default_factory=dict)
+    """By row the open, high, low, close and volume of all symbols, for the rows that were asked for."""
 
     @property
     def minute_row(self) -> int:
@@ -130,17 +133,18 @@ class SessionMarket:
 
     def daily_bar(self, symbol: str, row: int) -> DailyBar | None:
         """The symbol's raw daily bar of a row."""
-        number, daily = self.dataset.numbers[symbol], self.dataset.daily
-        if row < 0 or daily.volume[row, number] == ABSENT:
+        if row < 0:
             return None
-        return DailyBar(
-            self.dataset.sessions[row].date,
-            int(daily.open_e4[row, number]),
-            int(daily.high_e4[row, number]),
-            int(daily.low_e4[row, number]),
-            int(daily.close_e4[row, number]),
-            int(daily.volume[row, number]),
-        )
+        columns = self._daily.get(row)
+        if columns is None:
+            daily = self.dataset.daily
+            columns = self._daily[row] = tuple(
+                column[row].tolist()
+                for column in (daily.open_e4, daily.high_e4, daily.low_e4, daily.close_e4, daily.volume)
+            )
+        number = self.dataset.numbers[symbol]
+        values = [column[number] for column in columns]
+        return None if values[-1] == ABSENT else DailyBar(self.dataset.sessions[row].date, *values)
 
     def snapshot(self, symbol: str, as_of_ms: int) -> Snapshot:
         """What is known of a symbol, enough to measure its gap."""
@@ -158,26 +162,52 @@ class SessionMarket:
 
     def history(self, symbol: str, as_of_ms: int, *, most_bars: int) -> History:
         """The symbol's newest daily bars of the 60 sessions before, with actions and volumes for RVOL."""
-        dataset, number = self.dataset, self.dataset.numbers[symbol]
+        return self.histories([symbol], as_of_ms, most_bars=most_bars)[0]
+
+    def histories(self, symbols: Sequence[str], as_of_ms: int, *, most_bars: int) -> list[History]:
+        """The same of several symbols, in their order: the columns are read once for all of them."""
+        dataset = self.dataset
         first = max(0, self.row - HISTORY_SESSIONS)
-        volume = dataset.daily.volume[first : self.row, number]
-        rows = (np.flatnonzero(volume != ABSENT)[-most_bars:] + first).tolist()
         since = dataset.sessions[first].date if self.row >= HISTORY_SESSIONS else ""
-        actions = dataset.actions.get(symbol, ())
         measured = self._measured_rows(first)
         since_open_ms = as_of_ms - self.session.open_ms
-        return History(
-            bars=self._daily_bars(number, rows),
-            actions=tuple(each for each in actions if since <= each.ex_session <= self.session.date),
-            volumes_to_now=self._volumes(number, measured, since_open_ms),
-            premarket_volumes=self._premarket_volumes(number, measured, since_open_ms),
-        )
+        numbers = [dataset.numbers[symbol] for symbol in symbols]
+        found = []
+        for symbol, number, bars in zip(
+            symbols, numbers, self._daily_bars(numbers, first, most_bars), strict=True
+        ):
+            actions = dataset.actions.get(symbol, ())
+            found.append(
+                History(
+                    bars=bars,
+                    actions=tuple(
+                        [each for each in actions if since <= each.ex_session <= self.session.date]
+                    ),
+                    volumes_to_now=self._volumes(number, measured, since_open_ms),
+                    premarket_volumes=self._premarket_volumes(number, measured, since_open_ms),
+                )
+            )
+        return found
 
-    def _daily_bars(self, number: int, rows: list[int]) -> tuple[DailyBar, ...]:
+    def _daily_bars(self, numbers: list[int], first: int, most_bars: int) -> list[tuple[DailyBar, ...]]:
+        """The newest bars of each symbol; those of the newest rows do where none is missing among them."""
         daily, sessions = self.dataset.daily, self.dataset.sessions
         columns = (daily.open_e4, daily.high_e4, daily.low_e4, daily.close_e4, daily.volume)
-        values = zip(*(column[rows, number].tolist() for column in columns), strict=True)
-        return tuple(DailyBar(sessions[row].date, *each) for row, each in zip(rows, values, strict=True))
+        newest = max(first, self.row - most_bars)
+        dates = [session.date for session in sessions[newest : self.row]]
+        blocks = zip(*(column[newest : self.row, numbers].T.tolist() for column in columns), strict=True)
+        found = []
+        for number, block in zip(numbers, blocks, strict=True):
+            if ABSENT not in block[-1]:
+                found.append(tuple(map(DailyBar, dates, *block)))
+                continue
+            present = np.flatnonzero(daily.volume[first : self.row, number] != ABSENT)
+            rows = (present[-most_bars:] + first).tolist()
+            values = zip(*(column[rows, number].tolist() for column in columns), strict=True)
+            found.append(
+                tuple([DailyBar(sessions[row].date, *each) for row, each in zip(rows, values, strict=True)])
+            )
+        return found
 
     def _measured_rows(self, first: int) -> list[int]:
         """The last 20 earlier sessions with minute bars among the 60, oldest first."""

@@ -1,8 +1,10 @@
 """A backtest from end to end: which sessions run on which bars, what went wrong, and what the run is called."""
 
+import gc
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from enum import StrEnum
@@ -142,13 +144,26 @@ def _play_all(
             if played:
                 continue
         try:
-            run.play(session, lines(session), use_minutes=use_minutes)
+            with _uncollected():
+                run.play(session, lines(session), use_minutes=use_minutes)
         except (
             Exception
         ) as error:  # whatever a rule does, what was done before it is kept and the rule is named
             return Failure(session.date, f"{type(error).__name__}: {error}")
         number += 1
     return None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cycles meanwhile: a session makes many rows that stay, and none that point in a circle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _with_bars(dataset: Dataset, sessions: Sequence[Session], bars: Bars) -> list[tuple[Session, bool]]:

@@ -1,6 +1,6 @@
 """The gap scan over a session of the dataset: whole columns sort out what cannot pass, the domain judges the rest."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,8 +58,9 @@ def scan_session(
     dropped = dict(found.dropped)
     candidates: list[Candidate] = []
     issues: list[DataIssue] = []
-    for number in found.rest:
-        outcome = _judge(market, market.dataset.symbols[number], as_of_ms, rules)
+    for outcome in _judged(
+        market, [market.dataset.symbols[number] for number in found.rest], as_of_ms, rules
+    ):
         if isinstance(outcome, Candidate):
             candidates.append(outcome)
         elif isinstance(outcome, DataIssue):
@@ -103,20 +104,27 @@ def score_candidates(
     )
 
 
-def _judge(
-    market: SessionMarket, symbol: str, as_of_ms: int, rules: GapRules
-) -> Candidate | Dropped | DataIssue:
-    measured = measure(
-        market.snapshot(symbol, as_of_ms),
-        session=market.session,
-        as_of_ms=as_of_ms,
-        has_minutes=market.has_minutes,
-        rules=rules,
-    )
-    if not isinstance(measured, Measured):
-        return measured
+def _judged(
+    market: SessionMarket, symbols: Sequence[str], as_of_ms: int, rules: GapRules
+) -> Iterator[Candidate | Dropped | DataIssue]:
+    """What the domain says of each symbol; histories are read of those alone whose gap is large enough."""
+    measured: list[Measured] = []
+    for symbol in symbols:
+        outcome = measure(
+            market.snapshot(symbol, as_of_ms),
+            session=market.session,
+            as_of_ms=as_of_ms,
+            has_minutes=market.has_minutes,
+            rules=rules,
+        )
+        if isinstance(outcome, Measured):
+            measured.append(outcome)
+        else:
+            yield outcome
     most_bars = max(rules.adv_sessions, rules.atr_sessions + 1, LEAST_BARS)
-    return screen(measured, market.history(symbol, as_of_ms, most_bars=most_bars), rules=rules, feed=FEED)
+    histories = market.histories([each.symbol for each in measured], as_of_ms, most_bars=most_bars)
+    for each, history in zip(measured, histories, strict=True):
+        yield screen(each, history, rules=rules, feed=FEED)
 
 
 def _sort_out(

@@ -76,6 +76,8 @@ class Venue:
         self.holdings: dict[str, Holding] = {}
         self._held: set[str] = set()
         self._legs: dict[str, list[VenueOrder]] = {}
+        self._entries: dict[str, VenueOrder] = {}
+        """The open orders that are no exits."""
         self._unreported: list[VenueOrder] = []
         self._sequence = 0
 
@@ -134,7 +136,7 @@ class Venue:
             if rows:
                 result = self._play(symbol, rows, minute)
                 for row, after in zip(rows, result.orders, strict=True):
-                    if after != row.order:
+                    if after is not row.order:
                         self._store(row, after)
                 told += [(self.orders[fill.client_order_id], fill) for fill in result.fills]
         for symbol in watched:
@@ -212,6 +214,7 @@ class Venue:
         row.order = after
         if not after.is_open:
             self._open[after.symbol].pop(after.client_order_id, None)
+            self._entries.pop(after.client_order_id, None)
             if not self._open[after.symbol]:
                 del self._open[after.symbol]
             self._unreported.append(row)
@@ -221,7 +224,7 @@ class Venue:
     ) -> None:
         rows = list(self._open.get(symbol, {}).values())
         for row, after in zip(rows, change([row.order for row in rows]), strict=True):
-            if after != row.order:
+            if after is not row.order:
                 self._store(row, after)
 
     def _insert(self, intent: OrderIntent, now_ms: int, session: Session, price_e4: int | None) -> None:
@@ -251,6 +254,8 @@ class Venue:
         )
         self.orders[intent.client_order_id] = row
         self._open.setdefault(intent.symbol, {})[intent.client_order_id] = row
+        if not order.is_exit:
+            self._entries[intent.client_order_id] = row
         if intent.parent_id is not None:
             self._legs.setdefault(intent.parent_id, []).append(row)
 
@@ -277,11 +282,10 @@ class Venue:
         return None
 
     def _refuse_attachment(self, intents: Sequence[OrderIntent]) -> str | None:
-        head, legs = intents[0], intents[1:]
-        for kind in OrderType:
-            if sum(leg.quantity_e4 for leg in legs if leg.type is kind) > head.quantity_e4:
-                return "bad_attachment"
-        return None
+        attached: dict[OrderType, int] = {}
+        for leg in intents[1:]:
+            attached[leg.type] = attached.get(leg.type, 0) + leg.quantity_e4
+        return "bad_attachment" if max(attached.values(), default=0) > intents[0].quantity_e4 else None
 
     def _refuse_exit(self, head: OrderIntent) -> str | None:
         """An exit of its own needs shares that no other open exit holds."""
@@ -322,10 +326,7 @@ class Venue:
         equity_e8 = self.cash_e8 + sum(quantity * mark for quantity, mark in held)
         gross_e8 = sum(abs(quantity) * mark for quantity, mark in held)
         on_order_e8 = sum(
-            each.order.remaining_e4 * (each.reference_e4 or 0)
-            for orders in self._open.values()
-            for each in orders.values()
-            if not each.order.is_exit
+            [each.order.remaining_e4 * (each.reference_e4 or 0) for each in self._entries.values()]
         )
         return equity_e8 * self._rules.buying_power_e6 // RATIO_SCALE - gross_e8 - on_order_e8
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from finagent.domain.money import RATIO_SCALE, div_ceil
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderIntent, OrderState, OwnOrder
 from finagent.domain.plan import Plan, PlanState
-from finagent.domain.positions import ExitReason, Position, realised_pnl_e8
-from finagent.domain.positions import open_pnl_e8 as open_pnl_of
+from finagent.domain.positions import ExitReason, Position, pnl_e8
 from finagent.domain.risk import AccountState, RiskProfile
 from finagent.domain.rows import quick, replace
 
@@ -182,7 +181,7 @@ def worst_case_e8(held: OpenPosition, *, extra_r_e6: int) -> int:
 
 def position_pnl_e8(position: Position, mark_e4: int) -> int:
     """Profit and loss of a position since its first fill at a mark, net of fees, in 1e-8; exact."""
-    return realised_pnl_e8(position) + open_pnl_of(position, mark_e4)
+    return sum(pnl_e8(position, mark_e4))
 
 
 def account_state(
@@ -192,30 +191,30 @@ def account_state(
 
     A position without a mark is valued at its stop, the careful side.
     """
-    open_pnl_e8 = exposure_e8 = worst_e8 = waiting = 0
-    realised_e8 = book.realised_e8
-    sectors: list[tuple[str | None, int]] = []
-    own: set[str] = set()
-    held_plans = {held.plan.plan_id for held in book.positions}
-    for each in book.reservations:
-        if each.plan_id == without:
-            own.add(each.symbol)
-            continue
-        exposure_e8 += each.notional_e8
-        worst_e8 += each.worst_case_e8
-        sectors.append((each.sector, each.notional_e8))
-        waiting += each.plan_id not in held_plans
-    reserved_e8 = exposure_e8
+    reservations = [each for each in book.reservations if each.plan_id != without]
+    reserved_e8 = exposure_e8 = sum([each.notional_e8 for each in reservations])
+    worst_e8 = sum([each.worst_case_e8 for each in reservations])
+    sectors = [(each.sector, each.notional_e8) for each in reservations if each.sector is not None]
+    open_pnl_e8, realised_e8 = 0, book.realised_e8
     for held in book.positions:
         mark_e4 = marks_e4.get(held.plan.symbol, held.stop_e4)
-        realised_e8 += realised_pnl_e8(held.position)
-        open_pnl_e8 += open_pnl_of(held.position, mark_e4)
+        closed_e8, open_e8 = pnl_e8(held.position, mark_e4)
+        realised_e8 += closed_e8
+        open_pnl_e8 += open_e8
         notional_e8 = abs(held.position.quantity_e4) * mark_e4
         exposure_e8 += notional_e8
-        sectors.append((held.plan.sector, notional_e8))
+        if held.plan.sector is not None:
+            sectors.append((held.plan.sector, notional_e8))
         worst_e8 += worst_case_e8(held, extra_r_e6=profile.worst_case_extra_r_e6)
     equity_e8 = book.day_start_equity_e8 + realised_e8 + open_pnl_e8
-    entered = [symbol for symbol in book.entered_symbols if symbol not in own]
+    held_plans = {held.plan.plan_id for held in book.positions}
+    waiting = len(reservations)
+    if held_plans:
+        waiting -= sum([each.plan_id in held_plans for each in reservations])
+    entered, has_own = book.entered_symbols, len(reservations) < len(book.reservations)
+    if has_own:
+        own = {each.symbol for each in book.reservations if each.plan_id == without}
+        entered = tuple([symbol for symbol in entered if symbol not in own])
     also = [symbol for symbol in book.recovered_symbols if symbol not in entered]
     return AccountState(
         equity_e8=equity_e8,
@@ -228,8 +227,8 @@ def account_state(
         exposure_e8=exposure_e8,
         sector_exposure_e8=_by_sector(sectors),
         open_positions=len(book.positions) + waiting,
-        trades_today=book.trades - (1 if own else 0) + len(also),
-        symbols_today=(*entered, *also),
+        trades_today=book.trades - has_own + len(also),
+        symbols_today=(*entered, *also) if also else entered,
         orders_last_minute=book.orders_last_minute,
         rejected_in_a_row=book.rejected_in_a_row,
         losses_in_a_row=book.losses_in_a_row,
@@ -243,12 +242,11 @@ def account_state(
     )
 
 
-def _by_sector(parts: Sequence[tuple[str | None, int]]) -> tuple[tuple[str, int], ...]:
-    """Exposure summed by sector, in its order; what has none is left out."""
+def _by_sector(parts: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Exposure summed by sector, in its order."""
     total: dict[str, int] = {}
     for sector, notional_e8 in parts:
-        if sector is not None:
-            total[sector] = total.get(sector, 0) + notional_e8
+        total[sector] = total.get(sector, 0) + notional_e8
     return tuple(sorted(total.items()))
 
 

@@ -357,10 +357,9 @@ class _Book:
             self._arm(order.client_order_id, quantity_e4)
 
     def _arm(self, parent_id: str, change_e4: int) -> None:
-        self.orders = [
-            replace(order, armed_e4=order.armed_e4 + change_e4) if order.parent_id == parent_id else order
-            for order in self.orders
-        ]
+        for index, order in enumerate(self.orders):
+            if order.parent_id == parent_id:
+                self.orders[index] = replace(order, armed_e4=order.armed_e4 + change_e4)
 
     def _end_entry(self, leg: WorkingOrder) -> None:
         """The exit has begun: what is left of the group's entry is not bought any more."""

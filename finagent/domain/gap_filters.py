@@ -78,7 +78,9 @@ def _gather(measured: Measured, history: History, rules: GapRules) -> _Facts:
     bars: Sequence[DailyBar] = history.bars
     if bars and bars[-1].session >= session:
         bars = tuple(bar for bar in bars if bar.session < session)
-    actions: tuple[CorporateAction, ...] = tuple(a for a in history.actions if a.ex_session < session)
+    actions: tuple[CorporateAction, ...] = history.actions
+    if actions:
+        actions = tuple(action for action in actions if action.ex_session < session)
     if measured.snapshot.action is not None:
         actions += (measured.snapshot.action,)
     volume = sum(bar.volume for bar in measured.regular) if measured.regular else None
@@ -106,7 +108,7 @@ def _restricted(
     if told is not None:
         return told
     known = bars if bars and bars[-1].session == measured.session.previous else ()
-    low_e4 = min((bar.low_e4 for bar in measured.regular), default=None)
+    low_e4 = min([bar.low_e4 for bar in measured.regular], default=None)
     return short_restricted(
         known, actions, low_e4, (measured.adjusted_numerator, measured.adjusted_denominator)
     )
@@ -209,7 +211,8 @@ def _candidate(
 
 def _percentage(atr: Fraction, numerator: int, denominator: int) -> int:
     """An average range in 1e-6 of the adjusted previous close, the rest cut off."""
-    return int(Fraction(atr.numerator * denominator * RATIO_SCALE, atr.denominator * numerator))
+    exact, whole = atr.numerator * denominator * RATIO_SCALE, atr.denominator * numerator
+    return exact // whole if exact >= 0 else -(-exact // whole)
 
 
 def _move_from_open(measured: Measured) -> int | None:
@@ -224,15 +227,15 @@ def _levels(measured: Measured) -> Levels:
     numerator, denominator = measured.adjusted_numerator, measured.adjusted_denominator
     premarket, regular, previous = measured.premarket, measured.regular, measured.snapshot.previous
     return Levels(
-        premarket_high_e4=max((bar.high_e4 for bar in premarket), default=None),
-        premarket_low_e4=min((bar.low_e4 for bar in premarket), default=None),
+        premarket_high_e4=max([bar.high_e4 for bar in premarket], default=None),
+        premarket_low_e4=min([bar.low_e4 for bar in premarket], default=None),
         prev_high_e4=None if previous is None else _on_today(measured, previous.high_e4),
         prev_low_e4=None if previous is None else _on_today(measured, previous.low_e4),
         half_gap_e4=div_half_even(measured.indication_e4 * denominator + numerator, 2 * denominator),
         gap_fill_e4=div_half_even(numerator, denominator),
         vwap_e4=volume_weighted_price(regular),
-        day_high_e4=max((bar.high_e4 for bar in regular), default=None),
-        day_low_e4=min((bar.low_e4 for bar in regular), default=None),
+        day_high_e4=max([bar.high_e4 for bar in regular], default=None),
+        day_low_e4=min([bar.low_e4 for bar in regular], default=None),
     )
 
 

@@ -72,7 +72,7 @@ def average_shares(bars: Sequence[DailyBar], actions: Sequence[CorporateAction],
     last = bars[-sessions:]
     if len(last) < LEAST_ADV_SESSIONS or not _usable(actions):
         return None
-    if not any(action.ex_session > last[0].session for action in actions):
+    if not _has_later(actions, last[0].session):
         return sum([bar.volume for bar in last]) // len(last)
     total: Exact = 0
     for bar, splits in zip(last, _later_splits(last, actions), strict=True):
@@ -94,8 +94,8 @@ def average_true_range(
         return None
     last, before_them = bars[-sessions:], bars[-sessions - 1 : -1]
     closes = [bar.close_e4 for bar in before_them]
-    if not any(action.ex_session > before_them[0].session for action in actions):
-        return Fraction(sum(map(_true_range, last, closes)), sessions)
+    if not _has_later(actions, before_them[0].session):
+        return Fraction(_true_ranges(last, closes), sessions)
     splits = _later_splits(last, actions)
     previous_sessions = [bar.session for bar in before_them]
     total: Exact = 0
@@ -113,14 +113,16 @@ def average_true_range(
     return Fraction(total) / sessions
 
 
-def _true_range(bar: DailyBar, previous_e4: int) -> int:
-    """Where no action lies between the bar and the close before it."""
-    high_e4, low_e4 = bar.high_e4, bar.low_e4
-    if previous_e4 <= 0:
-        return high_e4 - low_e4
-    return (high_e4 if high_e4 > previous_e4 else previous_e4) - (
-        low_e4 if low_e4 < previous_e4 else previous_e4
-    )
+def _true_ranges(bars: Sequence[DailyBar], closes_e4: Sequence[int]) -> int:
+    """Their sum where no action lies between the bars and the closes before them."""
+    total = 0
+    for bar, close_e4 in zip(bars, closes_e4, strict=True):
+        high_e4, low_e4 = bar.high_e4, bar.low_e4
+        if close_e4 > 0:
+            high_e4 = close_e4 if close_e4 > high_e4 else high_e4
+            low_e4 = close_e4 if close_e4 < low_e4 else low_e4
+        total += high_e4 - low_e4
+    return total
 
 
 def relative_volume(volume: int, earlier: Sequence[int], least: int) -> tuple[int, int] | None:
@@ -145,7 +147,11 @@ def volume_weighted_price(bars: Sequence[Bar]) -> int | None:
 
 
 def _usable(actions: Sequence[CorporateAction]) -> bool:
-    return all(action.split_ratio_e6 > 0 for action in actions)
+    return not actions or all(action.split_ratio_e6 > 0 for action in actions)
+
+
+def _has_later(actions: Sequence[CorporateAction], session: str) -> bool:
+    return bool(actions) and any(action.ex_session > session for action in actions)
 
 
 def _later_splits(bars: Sequence[DailyBar], actions: Sequence[CorporateAction]) -> list[Exact]:

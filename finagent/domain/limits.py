@@ -77,7 +77,7 @@ def breakers(account: AccountState, profile: RiskProfile) -> tuple[str, ...]:
         ("rejected_orders", account.rejected_in_a_row, profile.max_rejected_in_a_row),
         ("losses_in_a_row", account.losses_in_a_row, profile.max_losses_in_a_row),
     )
-    return tuple(name for name, count, most in streaks if most is not None and count >= most)
+    return tuple([name for name, count, most in streaks if most is not None and count >= most])
 
 
 def limits(account: AccountState, profile: RiskProfile) -> tuple[Limit, ...]:

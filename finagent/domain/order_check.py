@@ -61,7 +61,7 @@ def order_check(
         ("odd_lot", intent.quantity_e4 % max(plan.lot_e4, profile.lot_e4) != 0),
         ("orders_per_minute", seen.orders_last_minute >= profile.max_orders_per_minute),
     )
-    reasons = tuple(name for name, is_true in found if is_true) + _short(intent, plan, seen)
+    reasons = tuple([name for name, is_true in found if is_true]) + _short(intent, plan, seen)
     if seen.last_price_e4 is None or seen.last_price_e4 <= 0:
         return (*reasons, "no_price")
     return reasons + _priced(intent, profile, seen, seen.last_price_e4)

@@ -276,15 +276,15 @@ def client_order_id(
     two versions of one plan share their entry's id, so that the broker itself refuses the second.
     """
     mark = digest("order", *_scope(scope), session, scan_tick, symbol, leg, generation)[:16]
-    return f"fa-{_readable(session, symbol, leg)}-{abs(generation) % 1000}-{mark}"
+    day = _without("[^0-9]", session)[:8].rjust(8, "0")
+    ticker = _without("[^A-Za-z0-9]", symbol)[:6] or "X"
+    readable_leg = _without("[^A-Za-z0-9-]", leg)[:8] or "x"
+    return f"fa-{day}-{ticker}-{readable_leg}-{abs(generation) % 1000}-{mark}"
 
 
-@lru_cache(maxsize=1024)
-def _readable(session: str, symbol: str, leg: str) -> str:
-    day = re.sub("[^0-9]", "", session)[:8].rjust(8, "0")
-    ticker = re.sub("[^A-Za-z0-9]", "", symbol)[:6] or "X"
-    readable_leg = re.sub("[^A-Za-z0-9-]", "", leg)[:8] or "x"
-    return f"{day}-{ticker}-{readable_leg}"
+@lru_cache(maxsize=4096)
+def _without(pattern: str, text: str) -> str:
+    return re.sub(pattern, "", text)
 
 
 def is_ours(client_order_id: str) -> bool:

@@ -176,8 +176,14 @@ def realised_pnl_e8(position: Position) -> int:
 
 def open_pnl_e8(position: Position, mark_e4: int) -> int:
     """What the open quantity earns at a mark; realised + open is always the exact total."""
+    return pnl_e8(position, mark_e4)[1]
+
+
+def pnl_e8(position: Position, mark_e4: int) -> tuple[int, int]:
+    """Both at once: realised and open."""
+    realised_e8 = realised_pnl_e8(position)
     total_e8 = _cash_flow_e8(position) + position.quantity_e4 * mark_e4 - position.fees_e8
-    return total_e8 - realised_pnl_e8(position)
+    return realised_e8, total_e8 - realised_e8
 
 
 def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, trade_id: str) -> Trade:

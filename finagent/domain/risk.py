@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from finagent.domain.account import AccountState, capital_of, share_of
 from finagent.domain.limits import breakers, flatten_limit_e8, limits_used, loss_limit_e8, loss_tier
@@ -91,12 +92,15 @@ def decide(
     if reasons:
         return RiskDecision(plan_id=plan.plan_id, version=plan.version, is_approved=False, reasons=reasons)
     sizing = _sizing(plan, profile, price_e4=price_e4, limit_e4=limit_e4, slippage_bound_e6=slippage_bound_e6)
+    lot_e4 = sizing.lot_e4
     caps = tuple(
-        (name, max(0, quantity) // sizing.lot_e4 * sizing.lot_e4)
-        for name, quantity in _caps(plan, account, profile, sizing)
-        if quantity is not None
+        [
+            (name, quantity // lot_e4 * lot_e4 if quantity > 0 else 0)
+            for name, quantity in _caps(plan, account, profile, sizing)
+            if quantity is not None
+        ]
     )
-    binding, quantity_e4 = min(caps, key=lambda cap: cap[1])
+    binding, quantity_e4 = min(caps, key=itemgetter(1))
     if quantity_e4 == 0:
         return RiskDecision(
             plan_id=plan.plan_id,
@@ -220,7 +224,7 @@ def _refusals(
         ("past_stop", sign * (price_e4 - plan.stop_e4) <= 0),
         ("past_target", any(sign * (price_e4 - leg.price_e4) >= 0 for leg in plan.targets)),
     )
-    return tuple(name for name, is_true in found if is_true)
+    return tuple([name for name, is_true in found if is_true])
 
 
 def _short_reasons(
@@ -248,7 +252,7 @@ def _sizing(
     sign = plan.direction.sign
     limits = [limit for limit in (plan.limit_e4, limit_e4) if limit is not None]
     prices = [price_e4, plan.reference_e4, *limits]
-    worst_e4 = max(sign * (price - plan.stop_e4) for price in prices)
+    worst_e4 = max(prices) - plan.stop_e4 if sign > 0 else plan.stop_e4 - min(prices)
     is_short = plan.direction is Direction.SHORT
     return _Sizing(
         risk_per_share_e4=max(plan.risk_per_share_e4, sign * (price_e4 - plan.stop_e4)),
