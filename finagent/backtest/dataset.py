@@ -1,7 +1,7 @@
 """The dataset: an immutable, content-hashed folder of integer columns that every engine and worker maps."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -143,6 +143,12 @@ class Dataset:
     def is_halted(self, symbol: str, at_ms: int) -> bool:
         """Whether trading in the symbol is halted at an instant."""
         return any(start <= at_ms < end for start, end in self.halts.get(symbol, ()))
+
+    def halted(self, symbols: Iterable[str], at_ms: int) -> frozenset[str]:
+        """Which of some symbols are halted at an instant."""
+        return (
+            frozenset(each for each in symbols if self.is_halted(each, at_ms)) if self.halts else frozenset()
+        )
 
     def check_unchanged(self) -> None:
         """DatasetChangedError when a file is not what it was when the dataset was opened."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finagent.backtest.dataset import ABSENT, Dataset
+from finagent.backtest.source import Ints
 from finagent.domain.market import (
     MINUTE_MS,
     Bar,
@@ -46,18 +47,39 @@ class SymbolDay:
     """A symbol's minute bars of one session, whole; ask only through an instant."""
 
     starts: list[int]
-    bars: list[Bar]
+    columns: tuple[Ints, ...]
+    """Open, high, low, close and volume of each bar."""
+    _made: list[Bar] = field(default_factory=list)
+    """The first bars, as far as they were asked for."""
 
-    def ended(self, as_of_ms: int) -> int:
-        """How many bars had ended at an instant."""
-        return bisect_right(self.starts, as_of_ms - MINUTE_MS)
+    def bars_until(self, as_of_ms: int, *, after: int = 0) -> list[Bar]:
+        """The bars that had ended at an instant, without so many of the first."""
+        ended = bisect_right(self.starts, as_of_ms - MINUTE_MS)
+        return self._first(ended)[after:ended]
+
+    def whole(self) -> list[Bar]:
+        """Every bar of the session."""
+        return self._first(len(self.starts))[:]
+
+    def last_until(self, as_of_ms: int) -> Bar | None:
+        """The newest of them."""
+        ended = bisect_right(self.starts, as_of_ms - MINUTE_MS)
+        return self._first(ended)[ended - 1] if ended else None
 
     def bar_ending(self, end_ms: int) -> Bar | None:
         """The bar that ends at an instant."""
         place = bisect_left(self.starts, end_ms - MINUTE_MS)
         if place < len(self.starts) and self.starts[place] == end_ms - MINUTE_MS:
-            return self.bars[place]
+            return self._first(place + 1)[place]
         return None
+
+    def _first(self, count: int) -> list[Bar]:
+        """At least so many bars; most symbols of a scan are never looked at again, and need only their first ones."""
+        made = self._made
+        if len(made) < count:
+            span = slice(len(made), max(count, 4 * len(made)))
+            made += map(Bar, self.starts[span], *(column[span].tolist() for column in self.columns))
+        return made
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +104,11 @@ class SessionMarket:
         """The session's number among those with minutes."""
         return int(self.dataset.minutes.rows_of[self.row])
 
+    @property
+    def has_quotes(self) -> bool:
+        """Whether any quote of the session is known."""
+        return self.quote_row >= 0
+
     def day(self, symbol: str) -> SymbolDay:
         """The symbol's minute bars; none where it has none or only daily bars count."""
         found = self._days.get(symbol)
@@ -91,16 +118,13 @@ class SessionMarket:
 
     def bars(self, symbol: str, as_of_ms: int) -> tuple[Bar, ...]:
         """The symbol's bars that had ended, pre-market included, in time order."""
-        day = self.day(symbol)
-        return tuple(day.bars[: day.ended(as_of_ms)])
+        return tuple(self.day(symbol).bars_until(as_of_ms))
 
     def last_price(self, symbol: str, as_of_ms: int) -> LastPrice | None:
         """Close of the last ended bar, with the newest quote; None before the first bar."""
-        day = self.day(symbol)
-        ended = day.ended(as_of_ms)
-        if not ended:
+        bar = self.day(symbol).last_until(as_of_ms)
+        if bar is None:
             return None
-        bar = day.bars[ended - 1]
         return LastPrice(bar.close_e4, bar.end_ms, self.quote(symbol, as_of_ms))
 
     def quote(self, symbol: str, as_of_ms: int) -> Quote | None:
@@ -259,12 +283,11 @@ class SessionMarket:
     def _read(self, symbol: str) -> SymbolDay:
         minutes = self.dataset.minutes
         if not self.has_minutes:
-            return SymbolDay([], [])
+            return SymbolDay([], ())
         start, end = self._span(minutes.offsets[self.minute_row], symbol)
         starts = (minutes.minute[start:end].astype(np.int64) * MINUTE_MS + self.session.open_ms).tolist()
         columns = (minutes.open_e4, minutes.high_e4, minutes.low_e4, minutes.close_e4, minutes.volume)
-        rows = zip(starts, *(column[start:end].tolist() for column in columns), strict=True)
-        return SymbolDay(starts, [Bar(*row) for row in rows])
+        return SymbolDay(starts, tuple(column[start:end] for column in columns))
 
     def _bar_ends(self) -> list[int]:
         if self._ends is None:

@@ -12,8 +12,7 @@ from finagent.backtest.ledger import Ledger, broker_fill
 from finagent.backtest.market import open_session
 from finagent.backtest.parameters import DayLines, Parameters
 from finagent.backtest.venue import Venue, VenueEvent, VenueMinute
-from finagent.domain.book import Book, OpenPosition, account_state
-from finagent.domain.limits import breakers, loss_tier
+from finagent.domain.book import Book, OpenPosition, limits_reached
 from finagent.domain.manage import ArmedAction, MoveStop, OpenState, TimeStop, advance, armed_action, evaluate
 from finagent.domain.market import MINUTE_MS, Bar, Session
 from finagent.domain.positions import entry_price_e4, fold, open_position
@@ -83,7 +82,8 @@ class _Day:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._due = _ticks(desk)
-        self._best: dict[str, tuple[int, int]] = {}
+        self._seen: dict[str, tuple[OpenPosition, int, OpenState]] = {}
+        """By plan its position, how many bars were looked at, and what they told."""
         self._at_ms = self._due[0][0] - 1
 
     def run(self) -> None:
@@ -115,7 +115,7 @@ class _Day:
         events = self._match(watched, bars) if at_ms > desk.session.open_ms else []
         self._watch_plans(bars)
         self._watch_positions(bars)
-        self._watch_limits(watched, events)
+        self._watch_limits(bars, events)
         while self._due and self._due[0][0] <= at_ms:
             _, task, key = self._due.pop(0)
             if key:
@@ -126,13 +126,17 @@ class _Day:
                 desk.ledger.tell(at_ms, "scan_skipped", ref, reason=task.reason)
 
     def _bars(self, watched: Sequence[str]) -> dict[str, Bar]:
-        found = ((symbol, self._desk.market.day(symbol).bar_ending(self._at_ms)) for symbol in watched)
-        return {symbol: bar for symbol, bar in found if bar is not None}
+        market, found = self._desk.market, {}
+        for symbol in watched:
+            bar = market.day(symbol).bar_ending(self._at_ms)
+            if bar is not None:
+                found[symbol] = bar
+        return found
 
     def _match(self, watched: Sequence[str], bars: Mapping[str, Bar]) -> list[VenueEvent]:
         desk = self._desk
         spreads: dict[str, int] = {}
-        for symbol in watched:
+        for symbol in watched if desk.market.has_quotes else ():
             before = desk.market.last_price(symbol, self._at_ms - MINUTE_MS)
             if before is not None and before.quote is not None:
                 spreads[symbol] = before.quote.ask_e4 - before.quote.bid_e4
@@ -142,7 +146,7 @@ class _Day:
                 session=desk.session,
                 bars=bars,
                 spreads_e4=spreads,
-                halted=frozenset(s for s in watched if desk.dataset.is_halted(s, self._at_ms)),
+                halted=desk.dataset.halted(watched, self._at_ms),
                 is_last_bar=self._at_ms == desk.session.close_ms,
             )
         )
@@ -161,9 +165,10 @@ class _Day:
     def _watch_positions(self, bars: Mapping[str, Bar]) -> None:
         agenda, at_ms = self._desk.agenda, self._at_ms
         for held in self._desk.ledger.open_positions():
-            bar, plan_id = bars.get(held.plan.symbol), held.plan.plan_id
+            bar = bars.get(held.plan.symbol)
             if bar is None:
                 continue
+            plan_id = held.plan.plan_id
             for action in evaluate(held.plan, self._state(held), bar, at_ms):
                 if isinstance(action, TimeStop):
                     task = Task(step=Step.EXIT, of=plan_id, reason=action.reason.value)
@@ -179,27 +184,37 @@ class _Day:
 
     def _state(self, held: OpenPosition) -> OpenState:
         """The best price of the ended bars since the entry; only bars not seen before are looked at."""
-        plan, opened_at_ms = held.plan, held.position.opened_at_ms or 0
-        entry_e4 = entry_price_e4(held.position)
-        day = self._desk.market.day(plan.symbol)
-        ended = day.ended(self._at_ms)
-        seen, best_e4 = self._best.get(plan.plan_id, (0, entry_e4))
-        state = OpenState(entry_e4=entry_e4, best_e4=best_e4, stop_e4=held.stop_e4, opened_at_ms=opened_at_ms)
-        for bar in day.bars[seen:ended]:
+        plan, known = held.plan, self._seen.get(held.plan.plan_id)
+        if known is not None and known[0] is held:
+            _, seen, state = known
+        else:
+            seen, entry_e4 = 0 if known is None else known[1], entry_price_e4(held.position)
+            state = OpenState(
+                entry_e4=entry_e4,
+                best_e4=entry_e4 if known is None else known[2].best_e4,
+                stop_e4=held.stop_e4,
+                opened_at_ms=held.position.opened_at_ms or 0,
+            )
+        news = self._desk.market.day(plan.symbol).bars_until(self._at_ms, after=seen)
+        for bar in news:
             state = advance(plan, state, bar)
-        self._best[plan.plan_id] = (ended, state.best_e4)
+        self._seen[plan.plan_id] = (held, seen + len(news), state)
         return state
 
-    def _watch_limits(self, watched: Sequence[str], events: Sequence[VenueEvent]) -> None:
+    def _watch_limits(self, bars: Mapping[str, Bar], events: Sequence[VenueEvent]) -> None:
         """The day's loss after this minute's fills, marked from ended bars, and the breakers."""
         desk, date = self._desk, self._desk.session.date
         fills = [event for event in events if event.fill is not None]
-        prices = ((symbol, desk.market.last_price(symbol, self._at_ms)) for symbol in watched)
-        marks = {symbol: price.price_e4 for symbol, price in prices if price is not None}
         book = desk.ledger.book(date, now_ms=self._at_ms)
-        account = account_state(_with_fills(desk.ledger, book, fills), marks, desk.rules.profile)
-        tier = loss_tier(account, desk.rules.profile)
-        for name in (*(() if tier is None else (tier,)), *breakers(account, desk.rules.profile)):
+        if fills:
+            book = _with_fills(desk.ledger, book, fills)
+        marks: dict[str, int] = {}
+        for held in book.positions:
+            symbol = held.plan.symbol
+            bar = bars.get(symbol) or desk.market.day(symbol).last_until(self._at_ms)
+            if bar is not None:
+                marks[symbol] = bar.close_e4
+        for name in limits_reached(book, marks, desk.rules.profile):
             desk.agenda.add(Task(step=Step.LIMIT, reason=name), f"{date}/{name}", now_ms=self._at_ms)
 
 

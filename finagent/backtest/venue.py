@@ -142,7 +142,9 @@ class Venue:
         for symbol in watched:
             bar = minute.bars.get(symbol)
             if bar is not None:
-                holding = self.holdings.setdefault(symbol, Holding(0, bar.close_e4, bar.end_ms))
+                holding = self.holdings.get(symbol)
+                if holding is None:
+                    holding = self.holdings[symbol] = Holding(0, bar.close_e4, bar.end_ms)
                 holding.mark_e4, holding.mark_at_ms = bar.close_e4, bar.end_ms
         return self._events(told)
 

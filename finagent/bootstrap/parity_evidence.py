@@ -197,7 +197,7 @@ def _of_snapshot(snapshot: Snapshot, as_of_ms: int, market: SessionMarket) -> It
 
 def _of_bars(symbol: str, told: Sequence[Bar], market: SessionMarket) -> Iterator[tuple[str, int, str]]:
     """The first of the bars that were told that is stored otherwise, or not at all."""
-    stored = {bar.start_ms: bar for bar in market.day(symbol).bars}
+    stored = {bar.start_ms: bar for bar in market.day(symbol).whole()}
     for bar in told:
         known = stored.get(bar.start_ms)
         if known is None:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from finagent.domain.limits import breakers, tier_of
 from finagent.domain.money import RATIO_SCALE, div_ceil
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderIntent, OrderState, OwnOrder
 from finagent.domain.plan import Plan, PlanState
-from finagent.domain.positions import ExitReason, Position, pnl_e8
+from finagent.domain.positions import ExitReason, Position, pnl_e8, total_pnl_e8
 from finagent.domain.risk import AccountState, RiskProfile
 from finagent.domain.rows import quick, replace
 
@@ -181,7 +182,7 @@ def worst_case_e8(held: OpenPosition, *, extra_r_e6: int) -> int:
 
 def position_pnl_e8(position: Position, mark_e4: int) -> int:
     """Profit and loss of a position since its first fill at a mark, net of fees, in 1e-8; exact."""
-    return sum(pnl_e8(position, mark_e4))
+    return total_pnl_e8(position, mark_e4)
 
 
 def account_state(
@@ -240,6 +241,15 @@ def account_state(
         entry_gate_reason=_gate(book),
         pause_reason=book.control.pause_reason,
     )
+
+
+def limits_reached(book: Book, marks_e4: Mapping[str, int], profile: RiskProfile) -> tuple[str, ...]:
+    """The tier of the day's loss, then the breakers, as the account marked at these prices would have them."""
+    pnl_e8_of_day = book.realised_e8
+    for held in book.positions:
+        pnl_e8_of_day += total_pnl_e8(held.position, marks_e4.get(held.plan.symbol, held.stop_e4))
+    tier = tier_of(-pnl_e8_of_day, book, profile)
+    return (*(() if tier is None else (tier,)), *breakers(book, profile))
 
 
 def _by_sector(parts: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:

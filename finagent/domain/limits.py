@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from finagent.domain.account import AccountState, capital_of, share_of
 from finagent.domain.money import RATIO_SCALE
@@ -10,6 +11,26 @@ from finagent.domain.risk_profile import RiskProfile
 
 MOST_ORDERS_OUT = 0
 """Orders out equal intents in: not one order may be sent that nobody committed."""
+
+
+class DayFigures(Protocol):
+    """What the limits of the day look at beside its profit and loss: an account has it, and so has a book."""
+
+    @property
+    def day_start_equity_e8(self) -> int:
+        """Equity before the session's first trade, in 1e-8."""
+
+    @property
+    def rejected_in_a_row(self) -> int:
+        """Entries refused since one was taken."""
+
+    @property
+    def losses_in_a_row(self) -> int:
+        """Trades lost since one was not."""
+
+    @property
+    def orders_out(self) -> int:
+        """Orders stopped at the broker's door."""
 
 
 class Reopens(StrEnum):
@@ -44,7 +65,7 @@ class Limit:
         return RATIO_SCALE if self.used > 0 else 0
 
 
-def loss_limit_e8(account: AccountState, *, share_e6: int | None, amount_e8: int | None) -> int | None:
+def loss_limit_e8(account: DayFigures, *, share_e6: int | None, amount_e8: int | None) -> int | None:
     """A daily loss limit as an amount: the smaller of the share of day-start equity and the fixed one; None
     is off.
     """
@@ -58,7 +79,11 @@ def loss_tier(account: AccountState, profile: RiskProfile) -> str | None:
     """``flatten`` or ``pause`` once the day's loss, open profit and loss included, reaches that limit; else
     None.
     """
-    loss_e8 = -account.day_pnl_e8
+    return tier_of(-account.day_pnl_e8, account, profile)
+
+
+def tier_of(loss_e8: int, account: DayFigures, profile: RiskProfile) -> str | None:
+    """The tier that a loss of the day has reached."""
     if loss_e8 <= 0:
         return None
     for tier, limit_e8 in (
@@ -70,7 +95,7 @@ def loss_tier(account: AccountState, profile: RiskProfile) -> str | None:
     return None
 
 
-def breakers(account: AccountState, profile: RiskProfile) -> tuple[str, ...]:
+def breakers(account: DayFigures, profile: RiskProfile) -> tuple[str, ...]:
     """The breakers that stand open: what went wrong so often in a row that a person must look first."""
     streaks = (
         ("orders_out", account.orders_out, MOST_ORDERS_OUT + 1),
@@ -118,11 +143,11 @@ def limits_used(account: AccountState, profile: RiskProfile) -> Mapping[str, int
     return {each.name: each.used_e6 for each in limits(account, profile)}
 
 
-def flatten_limit_e8(account: AccountState, profile: RiskProfile) -> int | None:
+def flatten_limit_e8(account: DayFigures, profile: RiskProfile) -> int | None:
     """The day's loss that closes everything, in 1e-8; None when that is off."""
     return loss_limit_e8(account, share_e6=profile.flatten_loss_e6, amount_e8=profile.flatten_loss_e8)
 
 
-def pause_limit_e8(account: AccountState, profile: RiskProfile) -> int | None:
+def pause_limit_e8(account: DayFigures, profile: RiskProfile) -> int | None:
     """The day's loss that stops entries, in 1e-8; None when that is off."""
     return loss_limit_e8(account, share_e6=profile.pause_loss_e6, amount_e8=profile.pause_loss_e8)

@@ -82,6 +82,8 @@ def evaluate(plan: Plan, state: OpenState, bar: Bar, now_ms: int) -> tuple[Actio
     if _is_time_up(plan, state, now_ms):
         return (TimeStop(),)
     moves = [move for move in (_break_even(plan, state), _trailing(plan, state)) if move is not None]
+    if not moves:
+        return ()
     sign = plan.direction.sign
     moves = [move for move in moves if sign * state.stop_e4 < sign * move.new_stop_e4 < sign * bar.close_e4]
     return (max(moves, key=lambda move: sign * move.new_stop_e4),) if moves else ()

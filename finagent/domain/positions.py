@@ -182,8 +182,13 @@ def open_pnl_e8(position: Position, mark_e4: int) -> int:
 def pnl_e8(position: Position, mark_e4: int) -> tuple[int, int]:
     """Both at once: realised and open."""
     realised_e8 = realised_pnl_e8(position)
-    total_e8 = _cash_flow_e8(position) + position.quantity_e4 * mark_e4 - position.fees_e8
-    return realised_e8, total_e8 - realised_e8
+    return realised_e8, total_pnl_e8(position, mark_e4) - realised_e8
+
+
+def total_pnl_e8(position: Position, mark_e4: int) -> int:
+    """Realised and open together, net of fees; exact."""
+    cash_flow_e8 = position.sold_e8 - position.bought_e8
+    return cash_flow_e8 + (position.bought_e4 - position.sold_e4) * mark_e4 - position.fees_e8
 
 
 def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, trade_id: str) -> Trade:
@@ -250,10 +255,6 @@ def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, tra
 def _closed_e4(plan: Plan, fill: BrokerFill) -> int:
     """What an exit fill closed; negative when it took back what had been closed beyond the position."""
     return -plan.direction.sign * fill.side.sign * fill.quantity_e4
-
-
-def _cash_flow_e8(position: Position) -> int:
-    return position.sold_e8 - position.bought_e8
 
 
 def _exit_reason(leg: LegFill) -> ExitReason:
