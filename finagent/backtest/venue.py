@@ -14,6 +14,8 @@ from finagent.domain.rows import quick, replace
 from finagent.domain.working_orders import WorkingOrder, cancel, expire, settle
 
 MOST_ID = 48
+NO_PRICE_E4 = 1 << 62
+"""Beyond every price."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +78,8 @@ class Venue:
         self.holdings: dict[str, Holding] = {}
         self._held: set[str] = set()
         self._legs: dict[str, list[VenueOrder]] = {}
+        self._quiet: dict[str, tuple[str, int, int]] = {}
+        """By symbol ``_quiet_range`` of its open orders, where none has changed since it was reckoned."""
         self._entries: dict[str, VenueOrder] = {}
         """The open orders that are no exits."""
         self._unreported: list[VenueOrder] = []
@@ -130,6 +134,8 @@ class Venue:
         told: list[tuple[VenueOrder, ModelFill]] = []
         watched = self._held | self._open.keys()
         for symbol in sorted(self._open):
+            if not minute.is_last_bar and self._is_quiet(symbol, minute):
+                continue
             rows = [
                 each for each in self._open[symbol].values() if each.order.accepted_at_ms <= minute.now_ms
             ]
@@ -148,6 +154,19 @@ class Venue:
                 holding.mark_e4, holding.mark_at_ms = bar.close_e4, bar.end_ms
         return self._events(told)
 
+    def _is_quiet(self, symbol: str, minute: VenueMinute) -> bool:
+        """Whether playing the minute changes nothing: no order is touched, and none is of an earlier session."""
+        quiet = self._quiet.get(symbol)
+        if quiet is None:
+            quiet = self._quiet[symbol] = _quiet_range(list(self._open[symbol].values()))
+        session, low_e4, high_e4 = quiet
+        if session < minute.session.date:
+            return False
+        bar = minute.bars.get(symbol)
+        return bar is None or (
+            low_e4 < bar.low_e4 and low_e4 < bar.open_e4 and bar.high_e4 < high_e4 and bar.open_e4 < high_e4
+        )
+
     def _play(self, symbol: str, rows: Sequence[VenueOrder], minute: VenueMinute) -> MatchResult:
         orders = [
             each.order
@@ -158,8 +177,6 @@ class Venue:
         instrument = Instrument(symbol=symbol, lot_e4=self._rules.profile.lot_e4)
         bar, costs = minute.bars.get(symbol), minute.costs or self._rules.costs
         if bar is not None:
-            if not minute.is_last_bar and not any(_may_change(order, bar) for order in orders):
-                return MatchResult((), tuple(orders))
             return match_symbol(
                 orders,
                 bar,
@@ -214,6 +231,7 @@ class Venue:
 
     def _store(self, row: VenueOrder, after: WorkingOrder) -> None:
         row.order = after
+        self._quiet.pop(after.symbol, None)
         if not after.is_open:
             self._open[after.symbol].pop(after.client_order_id, None)
             self._entries.pop(after.client_order_id, None)
@@ -255,6 +273,7 @@ class Venue:
             asked_e4=intent.quantity_e4,
         )
         self.orders[intent.client_order_id] = row
+        self._quiet.pop(intent.symbol, None)
         self._open.setdefault(intent.symbol, {})[intent.client_order_id] = row
         if not order.is_exit:
             self._entries[intent.client_order_id] = row
@@ -333,15 +352,19 @@ class Venue:
         return equity_e8 * self._rules.buying_power_e6 // RATIO_SCALE - gross_e8 - on_order_e8
 
 
-def _may_change(order: WorkingOrder, bar: Bar) -> bool:
-    """Whether a bar could do anything to an order: where none is touched, playing the bar changes nothing."""
-    if order.type is OrderType.MARKET or order.is_triggered or not order.is_open:
-        return True
-    if (order.type is OrderType.LIMIT) is (order.side is Side.BUY):
+def _quiet_range(rows: Sequence[VenueOrder]) -> tuple[str, int, int]:
+    """The earliest session of some orders, and the prices between which a bar touches none of them."""
+    low_e4, high_e4 = -NO_PRICE_E4, NO_PRICE_E4
+    for row in rows:
+        order = row.order
         level_e4 = order.limit_e4 if order.type is OrderType.LIMIT else order.stop_e4
-        return level_e4 is None or min(bar.low_e4, bar.open_e4) <= level_e4
-    level_e4 = order.limit_e4 if order.type is OrderType.LIMIT else order.stop_e4
-    return level_e4 is None or max(bar.high_e4, bar.open_e4) >= level_e4
+        if order.type is OrderType.MARKET or order.is_triggered or level_e4 is None:
+            low_e4 = NO_PRICE_E4
+        elif (order.type is OrderType.LIMIT) is (order.side is Side.BUY):
+            low_e4 = max(low_e4, level_e4)
+        else:
+            high_e4 = min(high_e4, level_e4)
+    return min([row.session for row in rows]), low_e4, high_e4
 
 
 def _place(row: VenueOrder) -> tuple[str, str, int]:
