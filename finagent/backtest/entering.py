@@ -236,14 +236,13 @@ def execute(desk: Desk, task: Task) -> None:
         time_to_live_ms=ENTRY_LIFE_MS,
         limit_e4=decision.entry_limit_e4,
     )
-    book = desk.ledger.book(desk.session.date, now_ms=desk.now_ms)
     seen = Circumstances(
         now_ms=desk.now_ms,
         session=desk.session,
         instrument=Instrument(symbol=row.plan.symbol),
         last_price_e4=price.price_e4 if price is not None else None,
-        equity_e8=book.day_start_equity_e8,
-        orders_last_minute=book.orders_last_minute,
+        equity_e8=desk.ledger.day_start_e8(desk.session.date),
+        orders_last_minute=desk.ledger.orders_last_minute(desk.session.date, now_ms=desk.now_ms),
         is_halted=_is_halted(desk, row.plan.symbol),
         is_price_stale=price is not None and _is_stale(desk, row.plan, price),
         short=desk.short_now(row.plan, price),

@@ -374,7 +374,7 @@ class Ledger:
             realised_e8=self._pnl.get(session, 0) + flat_e8,
             entered_symbols=self._entered_symbols(session),
             trades=len(self._entered.get(session, ())),
-            orders_last_minute=self._recent(session, now_ms),
+            orders_last_minute=self.orders_last_minute(session, now_ms=now_ms),
             rejected_in_a_row=self._rejected_in_a_row(session),
             losses_in_a_row=self._losses_in_a_row(session),
             unknown_symbols=(),
@@ -411,7 +411,8 @@ class Ledger:
                 total += sum(each.sold_e8 for each in self._dealt[date].values())
         return total
 
-    def _recent(self, session: str, now_ms: int) -> int:
+    def orders_last_minute(self, session: str, *, now_ms: int) -> int:
+        """Entries of the session that were made in the last minute."""
         since_ms = now_ms - RECENT_MS
         return sum([order.created_at_ms > since_ms for order in self._entries.get(session, ())])
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +15,16 @@ from finagent.domain.market import (
     Bar,
     CorporateAction,
     DailyBar,
+    DailyBars,
     History,
     Instrument,
     Quote,
     Session,
     Snapshot,
 )
-from finagent.domain.rows import quick
+from finagent.domain.rows import quick, replace
 
+_ex_session = attrgetter("ex_session")
 FEED = "replay"
 """The same name as the replay's feed: a candidate carries it."""
 UNIVERSE_SESSIONS = 10
@@ -186,10 +189,13 @@ class SessionMarket:
 
     def history(self, symbol: str, as_of_ms: int, *, most_bars: int) -> History:
         """The symbol's newest daily bars of the 60 sessions before, with actions and volumes for RVOL."""
-        return self.histories([symbol], as_of_ms, most_bars=most_bars)[0]
+        ((columns, rest),) = self.histories([symbol], as_of_ms, most_bars=most_bars)
+        return replace(rest, bars=tuple(columns[place] for place in range(len(columns))))
 
-    def histories(self, symbols: Sequence[str], as_of_ms: int, *, most_bars: int) -> list[History]:
-        """The same of several symbols, in their order: the columns are read once for all of them."""
+    def histories(
+        self, symbols: Sequence[str], as_of_ms: int, *, most_bars: int
+    ) -> list[tuple[DailyBars, History]]:
+        """The same of several symbols, in their order, with the bars by column and read at once for all of them."""
         dataset = self.dataset
         first = max(0, self.row - HISTORY_SESSIONS)
         since = dataset.sessions[first].date if self.row >= HISTORY_SESSIONS else ""
@@ -200,20 +206,17 @@ class SessionMarket:
         for symbol, number, bars in zip(
             symbols, numbers, self._daily_bars(numbers, first, most_bars), strict=True
         ):
-            actions = dataset.actions.get(symbol, ())
-            found.append(
-                History(
-                    bars=bars,
-                    actions=tuple(
-                        [each for each in actions if since <= each.ex_session <= self.session.date]
-                    ),
-                    volumes_to_now=self._volumes(number, measured, since_open_ms),
-                    premarket_volumes=self._premarket_volumes(number, measured, since_open_ms),
-                )
+            actions = dataset.actions.get(symbol, ())  # one a date, in order
+            start = bisect_left(actions, since, key=_ex_session)
+            rest = History(
+                actions=actions[start : bisect_right(actions, self.session.date, start, key=_ex_session)],
+                volumes_to_now=self._volumes(number, measured, since_open_ms),
+                premarket_volumes=self._premarket_volumes(number, measured, since_open_ms),
             )
+            found.append((bars, rest))
         return found
 
-    def _daily_bars(self, numbers: list[int], first: int, most_bars: int) -> list[tuple[DailyBar, ...]]:
+    def _daily_bars(self, numbers: list[int], first: int, most_bars: int) -> list[DailyBars]:
         """The newest bars of each symbol; those of the newest rows do where none is missing among them."""
         daily, sessions = self.dataset.daily, self.dataset.sessions
         columns = (daily.open_e4, daily.high_e4, daily.low_e4, daily.close_e4, daily.volume)
@@ -223,14 +226,12 @@ class SessionMarket:
         found = []
         for number, block in zip(numbers, blocks, strict=True):
             if ABSENT not in block[-1]:
-                found.append(tuple(map(DailyBar, dates, *block)))
+                found.append(DailyBars(dates, *block))
                 continue
             present = np.flatnonzero(daily.volume[first : self.row, number] != ABSENT)
             rows = (present[-most_bars:] + first).tolist()
-            values = zip(*(column[rows, number].tolist() for column in columns), strict=True)
-            found.append(
-                tuple([DailyBar(sessions[row].date, *each) for row, each in zip(rows, values, strict=True)])
-            )
+            own = (column[rows, number].tolist() for column in columns)
+            found.append(DailyBars([sessions[row].date for row in rows], *own))
         return found
 
     def _measured_rows(self, first: int) -> list[int]:

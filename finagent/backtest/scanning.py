@@ -123,8 +123,8 @@ def _judged(
             yield outcome
     most_bars = max(rules.adv_sessions, rules.atr_sessions + 1, LEAST_BARS)
     histories = market.histories([each.symbol for each in measured], as_of_ms, most_bars=most_bars)
-    for each, history in zip(measured, histories, strict=True):
-        yield screen(each, history, rules=rules, feed=FEED)
+    for each, (columns, history) in zip(measured, histories, strict=True):
+        yield screen(each, history, rules=rules, feed=FEED, columns=columns)
 
 
 def _sort_out(

@@ -14,7 +14,7 @@ from finagent.domain.indicators import (
     short_restricted,
     volume_weighted_price,
 )
-from finagent.domain.market import CorporateAction, DailyBar, Direction, History, Quote
+from finagent.domain.market import CorporateAction, DailyBars, Direction, History, Quote
 from finagent.domain.money import (
     PRICE_SCALE,
     RATIO_SCALE,
@@ -50,16 +50,23 @@ class _Verdict(NamedTuple):
     is_known: bool = True
 
 
-def screen(measured: Measured, history: History, *, rules: GapRules, feed: str = "") -> Candidate | Dropped:
+def screen(
+    measured: Measured,
+    history: History,
+    *,
+    rules: GapRules,
+    feed: str = "",
+    columns: DailyBars | None = None,
+) -> Candidate | Dropped:
     """Apply the filters on volume, activity and spread, in that order, and complete the candidate.
 
     ADV(20): mean of close x volume over the last sessions at hand, unknown below five. RVOL: regular volume
     so far (before the opening print: pre-market volume) over its mean at the same time of earlier sessions.
     Spread: (ask - bid) / mid of a valid quote. An unknown value is kept with the flag ``unknown_<filter>`` or
     dropped with that reason, as ``rules.keep_unknown`` says. Bars and actions of history that are not before
-    the session are ignored.
+    the session are ignored. ``columns`` are the history's bars where the caller has them so.
     """
-    facts = _gather(measured, history, rules)
+    facts = _gather(measured, history, DailyBars.of(history.bars) if columns is None else columns, rules)
     unknown: list[str] = []
     for verdict in _verdicts(measured, facts, rules):
         if not verdict.is_known:
@@ -73,11 +80,9 @@ def screen(measured: Measured, history: History, *, rules: GapRules, feed: str =
     return _candidate(measured, facts, rules, tuple(unknown), feed)
 
 
-def _gather(measured: Measured, history: History, rules: GapRules) -> _Facts:
+def _gather(measured: Measured, history: History, columns: DailyBars, rules: GapRules) -> _Facts:
     session = measured.session.date
-    bars: Sequence[DailyBar] = history.bars
-    if bars and bars[-1].session >= session:
-        bars = tuple(bar for bar in bars if bar.session < session)
+    bars = columns.before(session)
     actions: tuple[CorporateAction, ...] = history.actions
     if actions:
         actions = tuple(action for action in actions if action.ex_session < session)
@@ -100,14 +105,12 @@ def _gather(measured: Measured, history: History, rules: GapRules) -> _Facts:
     )
 
 
-def _restricted(
-    measured: Measured, bars: Sequence[DailyBar], actions: Sequence[CorporateAction]
-) -> bool | None:
+def _restricted(measured: Measured, bars: DailyBars, actions: Sequence[CorporateAction]) -> bool | None:
     """What the feed says of short sales, else what the bars tell."""
     told = measured.snapshot.is_short_restricted
     if told is not None:
         return told
-    known = bars if bars and bars[-1].session == measured.session.previous else ()
+    known = bars if len(bars) and bars.sessions[-1] == measured.session.previous else ()
     low_e4 = min([bar.low_e4 for bar in measured.regular], default=None)
     return short_restricted(
         known, actions, low_e4, (measured.adjusted_numerator, measured.adjusted_denominator)

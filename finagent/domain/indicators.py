@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import starmap
+from operator import mul
 
-from finagent.domain.market import Bar, CorporateAction, DailyBar
+from finagent.domain.market import Bar, CorporateAction, DailyBar, DailyBars
 from finagent.domain.money import RATIO_SCALE, div_half_even
 
 Exact = int | Fraction
@@ -30,7 +32,7 @@ def adjusted_close(previous_close_e4: int, action: CorporateAction | None) -> tu
 
 
 def short_restricted(
-    earlier: Sequence[DailyBar],
+    earlier: Sequence[DailyBar] | DailyBars,
     actions: Sequence[CorporateAction],
     today_low_e4: int | None,
     previous: tuple[int, int],
@@ -44,7 +46,7 @@ def short_restricted(
         return True
     if len(earlier) < 2:
         return None
-    before, last = earlier[-2:]
+    before, last = earlier[-2], earlier[-1]
     action = next((each for each in actions if each.ex_session == last.session), None)
     if action is not None and action.split_ratio_e6 <= 0:
         return None
@@ -52,36 +54,40 @@ def short_restricted(
     return 10 * last.low_e4 * share <= 9 * base
 
 
-def dollar_volume(bars: Sequence[DailyBar], sessions: int) -> tuple[int, int] | None:
+def dollar_volume(bars: Sequence[DailyBar] | DailyBars, sessions: int) -> tuple[int, int] | None:
     """Sum of close times volume in 1e-4 dollars over the last ``sessions`` bars, and how many bars that were.
 
     None (unknown) below five bars; between five and ``sessions`` the bars at hand speak.
     """
-    last = bars[-sessions:]
-    if len(last) < LEAST_ADV_SESSIONS:
+    columns = DailyBars.of(bars)
+    closes_e4, volumes = columns.closes_e4[-sessions:], columns.volumes[-sessions:]
+    if len(closes_e4) < LEAST_ADV_SESSIONS:
         return None
-    return sum([bar.close_e4 * bar.volume for bar in last]), len(last)
+    return sum(map(mul, closes_e4, volumes)), len(closes_e4)
 
 
-def average_shares(bars: Sequence[DailyBar], actions: Sequence[CorporateAction], sessions: int) -> int | None:
+def average_shares(
+    bars: Sequence[DailyBar] | DailyBars, actions: Sequence[CorporateAction], sessions: int
+) -> int | None:
     """Average daily volume in shares of today's split basis, rounded down; None where unknown.
 
     ``actions`` are those effective up to and including today; a split n:1 multiplies the volumes before it
     by n.
     """
-    last = bars[-sessions:]
-    if len(last) < LEAST_ADV_SESSIONS or not _usable(actions):
+    columns = DailyBars.of(bars)
+    dates, volumes = columns.sessions[-sessions:], columns.volumes[-sessions:]
+    if len(volumes) < LEAST_ADV_SESSIONS or not _usable(actions):
         return None
-    if not _has_later(actions, last[0].session):
-        return sum([bar.volume for bar in last]) // len(last)
+    if not _has_later(actions, dates[0]):
+        return sum(volumes) // len(volumes)
     total: Exact = 0
-    for bar, splits in zip(last, _later_splits(last, actions), strict=True):
-        total += bar.volume * splits
-    return int(Fraction(total) / len(last))
+    for volume, splits in zip(volumes, _later_splits(dates, actions), strict=True):
+        total += volume * splits
+    return int(Fraction(total) / len(volumes))
 
 
 def average_true_range(
-    bars: Sequence[DailyBar], actions: Sequence[CorporateAction], sessions: int
+    bars: Sequence[DailyBar] | DailyBars, actions: Sequence[CorporateAction], sessions: int
 ) -> Fraction | None:
     """ATR in 1e-4 on today's split basis, exactly; None below ``sessions`` + 1 bars.
 
@@ -90,39 +96,36 @@ def average_true_range(
     Wilder's smoothing, so that no bar before the window has a say. The previous close of an ex-date is
     adjusted for dividend and split; where that leaves nothing (a wrong action) the day counts high - low.
     """
-    if len(bars) < sessions + 1 or not _usable(actions):
+    columns = DailyBars.of(bars)
+    if len(columns) < sessions + 1 or not _usable(actions):
         return None
-    last, before_them = bars[-sessions:], bars[-sessions - 1 : -1]
-    closes = [bar.close_e4 for bar in before_them]
-    if not _has_later(actions, before_them[0].session):
-        return Fraction(_true_ranges(last, closes), sessions)
-    splits = _later_splits(last, actions)
-    previous_sessions = [bar.session for bar in before_them]
+    dates, earlier = columns.sessions[-sessions:], columns.sessions[-sessions - 1 : -1]
+    ranges = zip(
+        columns.highs_e4[-sessions:],
+        columns.lows_e4[-sessions:],
+        columns.closes_e4[-sessions - 1 : -1],
+        strict=True,
+    )
+    if not _has_later(actions, earlier[0]):
+        return Fraction(sum(starmap(_true_range, ranges)), sessions)
     total: Exact = 0
-    for bar, close_e4, before, later in zip(last, closes, previous_sessions, splits, strict=True):
+    splits = _later_splits(dates, actions)
+    for (high_e4, low_e4, close_e4), before, date, later in zip(ranges, earlier, dates, splits, strict=True):
         reference: Exact = close_e4
         for action in actions:
-            if before < action.ex_session <= bar.session:
+            if before < action.ex_session <= date:
                 numerator = (reference - action.dividend_e4) * RATIO_SCALE
                 reference = Fraction(numerator) / action.split_ratio_e6
-        high: Exact = bar.high_e4
-        low: Exact = bar.low_e4
-        if reference > 0:
-            high, low = max(high, reference), min(low, reference)
-        total += high - low if later == 1 else Fraction(high - low) / later
+        true_range = _true_range(high_e4, low_e4, reference)
+        total += true_range if later == 1 else Fraction(true_range) / later
     return Fraction(total) / sessions
 
 
-def _true_ranges(bars: Sequence[DailyBar], closes_e4: Sequence[int]) -> int:
-    """Their sum where no action lies between the bars and the closes before them."""
-    total = 0
-    for bar, close_e4 in zip(bars, closes_e4, strict=True):
-        high_e4, low_e4 = bar.high_e4, bar.low_e4
-        if close_e4 > 0:
-            high_e4 = close_e4 if close_e4 > high_e4 else high_e4
-            low_e4 = close_e4 if close_e4 < low_e4 else low_e4
-        total += high_e4 - low_e4
-    return total
+def _true_range(high: Exact, low: Exact, reference: Exact) -> Exact:
+    """From high to low, and to the previous close where there is one."""
+    if reference > high:
+        return (reference if reference > 0 else high) - low
+    return high - (reference if 0 < reference < low else low)
 
 
 def relative_volume(volume: int, earlier: Sequence[int], least: int) -> tuple[int, int] | None:
@@ -154,14 +157,14 @@ def _has_later(actions: Sequence[CorporateAction], session: str) -> bool:
     return bool(actions) and any(action.ex_session > session for action in actions)
 
 
-def _later_splits(bars: Sequence[DailyBar], actions: Sequence[CorporateAction]) -> list[Exact]:
-    """For each bar the product of the split ratios that came into effect after it."""
+def _later_splits(sessions: Sequence[str], actions: Sequence[CorporateAction]) -> list[Exact]:
+    """For each session the product of the split ratios that came into effect after it."""
     splits = [action for action in actions if action.split_ratio_e6 != RATIO_SCALE]
     factors: list[Exact] = []
-    for bar in bars:
+    for session in sessions:
         factor: Exact = 1
         for action in splits:
-            if action.ex_session > bar.session:
+            if action.ex_session > session:
                 factor *= Fraction(action.split_ratio_e6, RATIO_SCALE)
         factors.append(factor)
     return factors

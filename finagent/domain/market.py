@@ -1,6 +1,6 @@
 """What the market is made of: instruments, sessions, bars, quotes, corporate actions, headlines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -96,6 +96,53 @@ class DailyBar:
     low_e4: int
     close_e4: int
     volume: int
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class DailyBars:
+    """Daily bars by column, oldest first: averages over many of them are reckoned on these."""
+
+    sessions: Sequence[str]
+    opens_e4: Sequence[int]
+    highs_e4: Sequence[int]
+    lows_e4: Sequence[int]
+    closes_e4: Sequence[int]
+    volumes: Sequence[int]
+
+    @classmethod
+    def of(cls, bars: "Sequence[DailyBar] | DailyBars") -> "DailyBars":
+        """The columns of some bars; columns are themselves."""
+        if isinstance(bars, DailyBars):
+            return bars
+        return cls(
+            [bar.session for bar in bars],
+            [bar.open_e4 for bar in bars],
+            [bar.high_e4 for bar in bars],
+            [bar.low_e4 for bar in bars],
+            [bar.close_e4 for bar in bars],
+            [bar.volume for bar in bars],
+        )
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def __getitem__(self, place: int) -> DailyBar:
+        return DailyBar(
+            self.sessions[place],
+            self.opens_e4[place],
+            self.highs_e4[place],
+            self.lows_e4[place],
+            self.closes_e4[place],
+            self.volumes[place],
+        )
+
+    def before(self, session: str) -> "DailyBars":
+        """Those of earlier sessions."""
+        if not self.sessions or self.sessions[-1] < session:
+            return self
+        earlier = [place for place, each in enumerate(self.sessions) if each < session]
+        return DailyBars.of([self[place] for place in earlier])
 
 
 @quick

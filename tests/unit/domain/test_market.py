@@ -2,7 +2,17 @@
 
 import pytest
 
-from finagent.domain.market import MINUTE_MS, Bar, Direction, Instrument, Session, Side, Snapshot
+from finagent.domain.market import (
+    MINUTE_MS,
+    Bar,
+    DailyBar,
+    DailyBars,
+    Direction,
+    Instrument,
+    Session,
+    Side,
+    Snapshot,
+)
 
 
 def test_directions_and_sides_have_signs() -> None:
@@ -28,3 +38,15 @@ def test_a_bar_is_known_a_minute_after_its_start() -> None:
 
 def test_a_snapshot_is_named_after_its_instrument() -> None:
     assert Snapshot(instrument=Instrument(symbol="SPY")).symbol == "SPY"
+
+
+def test_bars_by_column_are_the_bars() -> None:
+    bars = [DailyBar(f"2018-01-0{day}", 10 * day, 12 * day, 9 * day, 11 * day, day) for day in range(1, 5)]
+    columns = DailyBars.of(bars)
+    assert DailyBars.of(columns) is columns
+    assert [columns[place] for place in range(len(columns))] == bars
+    assert columns[-1] == bars[-1]
+    assert columns.before("2018-01-09") is columns
+    earlier = columns.before("2018-01-03")
+    assert (len(earlier), earlier[-1]) == (2, bars[1])
+    assert len(columns.before("2018-01-01").before("2018-01-01")) == 0
