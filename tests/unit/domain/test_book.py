@@ -13,11 +13,13 @@ from finagent.domain.book import (
     Reservation,
     account_state,
     attached_to,
+    limits_reached,
     position_pnl_e8,
     settlement_days,
     worst_case_e8,
 )
 from finagent.domain.legs import entry_intents
+from finagent.domain.limits import breakers, loss_tier
 from finagent.domain.market import Direction, Side
 from finagent.domain.orders import BrokerFill, OrderState, Scope
 from finagent.domain.plan import Plan
@@ -327,3 +329,33 @@ def test_exits_attached_to_an_entry_are_its_own_live_ones() -> None:
     alone = replace(legs[0], intent=replace(legs[0].intent, parent_id=None))
     assert attached_to(entry, [entry, *legs, *over, alone]) == tuple(legs)
     assert legs
+
+
+@settings(max_examples=60)
+@given(
+    lost=st.integers(-5_000, 5_000),
+    marks=st.tuples(st.integers(800_000, 1_200_000), st.none() | st.integers(700_000, 1_300_000)),
+    sold=st.integers(0, 100),
+    streaks=st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 1)),
+)
+def test_limits_of_a_book_are_those_of_its_account(
+    lost: int, marks: tuple[int, int | None], sold: int, streaks: tuple[int, int, int]
+) -> None:
+    """Told without the account, which a backtest would make for every minute."""
+    long, short = plan_of(), replace(plan_of(Direction.SHORT), symbol="ZZZ", plan_id="z")
+    exits = (fill(long, sold, 990_000, opens=False, fees_e8=7),) if sold else ()
+    positions = (held(long, fill(long, 300, 1_000_000), *exits), held(short, fill(short, 200, 1_000_000)))
+    rejected, losses, out = streaks
+    asked = book(
+        positions=positions,
+        realised_e8=-lost * DOLLAR,
+        rejected_in_a_row=rejected,
+        losses_in_a_row=losses,
+        orders_out=out,
+    )
+    at = {long.symbol: marks[0]} | ({} if marks[1] is None else {short.symbol: marks[1]})
+    profile = replace(PROFILE, max_losses_in_a_row=4)
+    account = account_state(asked, at, profile)
+    tier = loss_tier(account, profile)
+    expected = (*(() if tier is None else (tier,)), *breakers(account, profile))
+    assert limits_reached(asked, at, profile) == expected
