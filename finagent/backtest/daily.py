@@ -108,7 +108,9 @@ def _tell(
         costs=costs,
     )
     for event in desk.venue.match(minute):
-        told = event if event.fill is None else replace(event, fill=replace(event.fill, at_ms=at_ms))
+        told = event
+        if event.fill is not None and event.fill.at_ms != at_ms:
+            told = replace(event, fill=replace(event.fill, at_ms=at_ms))
         key = event.execution_id or f"{event.client_order_id}:{event.state.value}"
         desk.agenda.add(Task(step=Step.BROKER_EVENT, event=told), key, now_ms=at_ms)
         _cut(desk, told)

@@ -372,8 +372,9 @@ def _place(row: VenueOrder) -> tuple[str, str, int]:
 
 
 def _refuse_price(intent: OrderIntent) -> str | None:
-    wanted = {OrderType.LIMIT: (True, False), OrderType.STOP: (False, True)}.get(intent.type, (False, False))
-    if (intent.limit_e4 is not None, intent.stop_e4 is not None) != wanted:
+    if (intent.limit_e4 is not None) is not (intent.type is OrderType.LIMIT):
+        return "bad_price"
+    if (intent.stop_e4 is not None) is not (intent.type is OrderType.STOP):
         return "bad_price"
     price_e4 = _own_price_e4(intent)
     if price_e4 is None:

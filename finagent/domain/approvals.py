@@ -172,16 +172,19 @@ def price_refusal(plan: Plan, price_e4: int) -> tuple[str, str] | None:
     None.
     """
     sign = plan.direction.sign
-    seen = f"price {price_text(price_e4)}, entry {price_text(plan.reference_e4)}"
     if sign * (price_e4 - plan.stop_e4) <= 0:
-        return "past_stop", f"{seen}, stop {price_text(plan.stop_e4)}"
+        return "past_stop", f"{_seen(plan, price_e4)}, stop {price_text(plan.stop_e4)}"
     for leg in plan.targets:
         if sign * (price_e4 - leg.price_e4) >= 0:
-            return "past_target", f"{seen}, target {price_text(leg.price_e4)}"
+            return "past_target", f"{_seen(plan, price_e4)}, target {price_text(leg.price_e4)}"
     moved_e10 = sign * (price_e4 - plan.reference_e4) * RATIO_SCALE
     if moved_e10 > plan.risk_per_share_e4 * MAX_MOVE_R_E6:
-        return "price_moved", f"{seen}: more than 0.25 R beyond it"
+        return "price_moved", f"{_seen(plan, price_e4)}: more than 0.25 R beyond it"
     return None
+
+
+def _seen(plan: Plan, price_e4: int) -> str:
+    return f"price {price_text(price_e4)}, entry {price_text(plan.reference_e4)}"
 
 
 def _formal_refusal(

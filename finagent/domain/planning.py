@@ -353,18 +353,19 @@ def _checked(
         for number, (share_e6, r_e6) in enumerate(legs, 1)
     )
     first_e4 = targets[0].price_e4
-    seen = f"last {price_text(last_e4)}, stop {price_text(stop_e4)}, target {price_text(first_e4)}"
+    limit_e4, reason = None, ""
     if sign * (first_e4 - reference_e4) <= 0 or targets[-1].price_e4 <= 0:
-        return case.no("no_room", seen)
-    if sign * (last_e4 - stop_e4) <= 0:
-        return case.no("past_stop", seen)
-    if sign * (last_e4 - first_e4) >= 0:
-        return case.no("past_target", seen)
-    limit_e4 = None
-    if trigger_e4 is not None:
+        reason = "no_room"
+    elif sign * (last_e4 - stop_e4) <= 0:
+        reason = "past_stop"
+    elif sign * (last_e4 - first_e4) >= 0:
+        reason = "past_target"
+    elif trigger_e4 is not None:
         limit_e4 = case.price_at_r(trigger_e4, risk_e4, case.rules.limit_slack_r_e6)
-        if sign * (last_e4 - limit_e4) > 0:
-            return case.no("past_trigger", f"{seen}, limit {price_text(limit_e4)}")
+        reason = "past_trigger" if sign * (last_e4 - limit_e4) > 0 else ""
+    if reason:
+        seen = f"last {price_text(last_e4)}, stop {price_text(stop_e4)}, target {price_text(first_e4)}"
+        return case.no(reason, seen if limit_e4 is None else f"{seen}, limit {price_text(limit_e4)}")
     return _Prices(
         reference_e4=reference_e4,
         stop_e4=stop_e4,

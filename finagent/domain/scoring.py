@@ -101,13 +101,18 @@ def score(
     Every factor is 0 to 1_000_000. A factor without input is 0 with ``has_data`` False; the weights of the
     others stay as they are. Texts are untrusted: bounded in length and number, without control characters.
     """
-    current = current_headlines(
-        headlines, candidate.symbol, previous_close_ms=previous_close_ms, as_of_ms=as_of_ms
-    )
-    catalysts = headline_catalysts(current)
-    report = earnings_catalyst(
-        earnings, candidate.symbol, session=candidate.session, previous_close_ms=previous_close_ms
-    )
+    current: tuple[Headline, ...] = ()
+    catalysts: tuple[Catalyst, ...] = ()
+    report: Catalyst | None = None
+    if headlines:
+        current = current_headlines(
+            headlines, candidate.symbol, previous_close_ms=previous_close_ms, as_of_ms=as_of_ms
+        )
+        catalysts = headline_catalysts(current)
+    if earnings:
+        report = earnings_catalyst(
+            earnings, candidate.symbol, session=candidate.session, previous_close_ms=previous_close_ms
+        )
     factors = (
         _volatility(candidate, weights.volatility_e6),
         _catalyst(candidate, catalysts if report is None else (report, *catalysts), weights.catalyst_e6),
