@@ -1,7 +1,9 @@
 """Plans: entry, stop, target, exits and time limits for one candidate, fixed and hashed when planned."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from finagent.domain import setups
 from finagent.domain.gap import Candidate, IndicationSource
@@ -56,6 +58,7 @@ __all__ = [
 
 
 DEFAULT_SHORTS = ShortRules()
+_start_ms = attrgetter("start_ms")
 
 
 @quick
@@ -134,7 +137,8 @@ def make_plan(
     the entry windows as (start_ms, end_ms), the end excluded. ``lot_e4``: the account's lot. The reference is the close
     of the last ended bar (before the open the indication) or the trigger; only a pre-market one may plan an auction.
     """
-    ended = tuple(bar for bar in bars if bar.start_ms >= session.open_ms and bar.end_ms <= now_ms)
+    first = bisect_left(bars, session.open_ms, key=_start_ms)
+    ended = tuple(bars[first : bisect_right(bars, now_ms - MINUTE_MS, first, key=_start_ms)])
     case = _Case(
         candidate=candidate,
         rules=rules,

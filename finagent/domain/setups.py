@@ -5,9 +5,10 @@ low swapped). ``bars`` are the ended regular one-minute bars of the session, so 
 future.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice, takewhile
 
 from finagent.domain.gap import Candidate
 from finagent.domain.market import MINUTE_MS, Bar, Direction, Session
@@ -170,11 +171,12 @@ def vwap_pullback(view: SetupView) -> Pattern:
     There, when the five bars before the last one closed above VWAP, and the last one's low is at or below
     VWAP and its close at or above it. Trigger level: the last bar's high. Stop level: the last bar's low.
     """
-    sides = _vwap_sides(view.bars)
-    if len(sides) <= VWAP_TREND_BARS:
+    if len(view.bars) <= VWAP_TREND_BARS:
         return Waiting("too_few_bars")
-    trend, (low_side, close_side) = sides[-VWAP_TREND_BARS - 1 : -1], sides[-1]
-    if all(close > 0 for _, close in trend) and low_side <= 0 <= close_side:
+    sides = _vwap_sides(view.bars)
+    low_side, close_side = next(sides)
+    trend = islice(sides, VWAP_TREND_BARS)
+    if low_side <= 0 <= close_side and all(close > 0 for _, close in trend):
         return Found(trigger_e4=view.bars[-1].high_e4, stop_e4=view.bars[-1].low_e4)
     return Waiting("no_pullback")
 
@@ -187,11 +189,10 @@ def vwap_reclaim(view: SetupView) -> Pattern:
     last bar.
     """
     sides = _vwap_sides(view.bars)
-    if not sides or sides[-1][1] <= 0:
+    _, close_side = next(sides, (0, 0))
+    if close_side <= 0:
         return Waiting("below_vwap")
-    run = 0
-    while run < len(sides) - 1 and sides[-2 - run][1] < 0:
-        run += 1
+    run = sum(1 for _ in takewhile(lambda side: side[1] < 0, sides))
     if run < VWAP_BELOW_BARS:
         return Waiting("no_reclaim")
     return Found(trigger_e4=view.bars[-1].high_e4, stop_e4=min(bar.low_e4 for bar in view.bars[-run - 1 :]))
@@ -237,17 +238,16 @@ def _is_pullback(*, peak: int, base: int, low: int, resting: int, open_e4: int) 
     return resting >= PULLBACK_BARS and peak > open_e4 and 4 * (peak - low) >= peak - base
 
 
-def _vwap_sides(bars: Sequence[Bar]) -> list[tuple[int, int]]:
-    """(low - VWAP, close - VWAP) after each bar, scaled by three times the volume so far: only the signs
-    matter.
+def _vwap_sides(bars: Sequence[Bar]) -> Iterator[tuple[int, int]]:
+    """(low - VWAP, close - VWAP) after each bar from the last back to the first, scaled by three times the volume up
+    to it: only the signs matter.
     """
-    sides: list[tuple[int, int]] = []
-    value = volume = 0
-    for bar in bars:
-        value += (bar.high_e4 + bar.low_e4 + bar.close_e4) * bar.volume
-        volume += 3 * bar.volume
-        sides.append((bar.low_e4 * volume - value, bar.close_e4 * volume - value))
-    return sides
+    value = sum([(bar.high_e4 + bar.low_e4 + bar.close_e4) * bar.volume for bar in bars])
+    volume = 3 * sum([bar.volume for bar in bars])
+    for bar in reversed(bars):
+        yield bar.low_e4 * volume - value, bar.close_e4 * volume - value
+        value -= (bar.high_e4 + bar.low_e4 + bar.close_e4) * bar.volume
+        volume -= 3 * bar.volume
 
 
 def _mirrored(bar: Bar) -> Bar:
