@@ -13,7 +13,16 @@ from finagent.backtest.market import open_session
 from finagent.backtest.parameters import DayLines, Parameters
 from finagent.backtest.venue import Venue, VenueEvent, VenueMinute
 from finagent.domain.book import Book, OpenPosition, limits_reached
-from finagent.domain.manage import ArmedAction, MoveStop, OpenState, TimeStop, advance, armed_action, evaluate
+from finagent.domain.manage import (
+    ArmedAction,
+    MoveStop,
+    OpenState,
+    TimeStop,
+    advance,
+    armed_action,
+    evaluate,
+    is_managed,
+)
 from finagent.domain.market import MINUTE_MS, Bar, Session
 from finagent.domain.positions import entry_price_e4, fold, open_position
 from finagent.domain.steps import Step
@@ -165,7 +174,7 @@ class _Day:
     def _watch_positions(self, bars: Mapping[str, Bar]) -> None:
         agenda, at_ms = self._desk.agenda, self._at_ms
         for held in self._desk.ledger.open_positions():
-            bar = bars.get(held.plan.symbol)
+            bar = bars.get(held.plan.symbol) if is_managed(held.plan) else None
             if bar is None:
                 continue
             plan_id = held.plan.plan_id

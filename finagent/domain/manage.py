@@ -89,6 +89,13 @@ def evaluate(plan: Plan, state: OpenState, bar: Bar, now_ms: int) -> tuple[Actio
     return (max(moves, key=lambda move: sign * move.new_stop_e4),) if moves else ()
 
 
+def is_managed(plan: Plan) -> bool:
+    """Whether any rule may ever act on the plan's position: where none may, ``evaluate`` has nothing to say."""
+    rules = plan.management
+    is_trailing = rules.trail_after_r_e6 is not None and rules.trail_distance_e4 is not None
+    return is_trailing or rules.break_even_after_r_e6 is not None or rules.time_stop_minutes is not None
+
+
 def armed_action(plan: Plan, bar: Bar | None, now_ms: int) -> ArmedAction | None:
     """What an armed plan does at an instant: expire from ``entry_until_ms`` on, else enter on its trigger.
 

@@ -14,6 +14,7 @@ from finagent.domain.manage import (
     advance,
     armed_action,
     evaluate,
+    is_managed,
 )
 from finagent.domain.market import Bar, Direction
 from finagent.domain.plan import Management, Plan
@@ -137,3 +138,21 @@ def test_an_armed_plan_triggers_on_a_touch_inside_its_window_and_expires_behind_
     assert armed_action(LONG, None, touched.end_ms) is None
     assert armed_action(SHORT, bar(100, 99), touched.end_ms) is ArmedAction.TRIGGER
     assert armed_action(LONG, touched, LONG.entry_until_ms) is ArmedAction.EXPIRE
+
+
+@given(
+    st.builds(
+        Management,
+        break_even_after_r_e6=st.none() | st.integers(0, 1),
+        trail_after_r_e6=st.none() | st.integers(0, 1),
+        trail_distance_e4=st.none() | st.integers(1, 50_000),
+        time_stop_minutes=st.none() | st.integers(1, 3),
+    ),
+    st.integers(90, 120),
+    st.integers(0, 4),
+)
+def test_nothing_is_ever_done_with_a_position_that_no_rule_manages(rules, best, minute):
+    plan = replace(LONG, management=rules)
+    found = evaluate(plan, state(best), bar(best, 90, 119, minute), T0 + (minute + 1) * MINUTE)
+    assert is_managed(plan) or found == ()
+    assert is_managed(LONG)
