@@ -137,8 +137,7 @@ def make_plan(
     the entry windows as (start_ms, end_ms), the end excluded. ``lot_e4``: the account's lot. The reference is the close
     of the last ended bar (before the open the indication) or the trigger; only a pre-market one may plan an auction.
     """
-    first = bisect_left(bars, session.open_ms, key=_start_ms)
-    ended = tuple(bars[first : bisect_right(bars, now_ms - MINUTE_MS, first, key=_start_ms)])
+    ended = _ended(bars, session, now_ms)
     case = _Case(
         candidate=candidate,
         rules=rules,
@@ -185,6 +184,11 @@ def make_plan(
         sector=candidate.instrument.sector,
         short=terms,
     )
+
+
+def _ended(bars: Sequence[Bar], session: Session, now_ms: int) -> tuple[Bar, ...]:
+    first = bisect_left(bars, session.open_ms, key=_start_ms)
+    return tuple(bars[first : bisect_right(bars, now_ms - MINUTE_MS, first, key=_start_ms)])
 
 
 def _notes(case: _Case) -> tuple[str, ...]:

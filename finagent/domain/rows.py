@@ -8,10 +8,10 @@ what it is, compares with and refuses is that of any frozen dataclass.
 import dataclasses
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 T = TypeVar("T")
-_COPIERS: dict[type, Callable[[Any], Any]] = {}
+_COPIERS: dict[type, Callable[[object], object]] = {}
 """By class how an open copy of its row is made."""
 
 
@@ -22,35 +22,35 @@ def quick(row_class: type[T]) -> type[T]:
     if row_class.__bases__ != (object,) or hasattr(row_class, "__post_init__"):
         raise TypeError(f"{row_class.__name__} has a base or __post_init__: leave @quick out")
     twin = type(f"Open{row_class.__name__}", (), {"__slots__": tuple(names)})
-    known: dict[str, Any] = {"twin": twin, "set_class": object.__setattr__, "new": object.__new__}
+    known: dict[str, object] = {"_twin": twin, "_set": object.__setattr__, "_new": object.__new__}
     in_place: list[str] = []
     by_name: list[str] = []
     made: list[str] = []
     for field in fields:
         default = ""
         if field.default is not dataclasses.MISSING:
-            known[f"default_{field.name}"] = field.default
-            default = f"=default_{field.name}"
+            known[f"_default_{field.name}"] = field.default
+            default = f"=_default_{field.name}"
         elif field.default_factory is not dataclasses.MISSING:
-            known[f"default_{field.name}"], known[f"make_{field.name}"] = object(), field.default_factory
-            default = f"=default_{field.name}"
-            made.append(f"if {field.name} is default_{field.name}: {field.name} = make_{field.name}()")
+            known[f"_default_{field.name}"], known[f"_make_{field.name}"] = object(), field.default_factory
+            default = f"=_default_{field.name}"
+            made.append(f"if {field.name} is _default_{field.name}: {field.name} = _make_{field.name}()")
         (by_name if field.kw_only else in_place).append(field.name + default)
     arguments = ", ".join(["self", *in_place, *(["*", *by_name] if by_name else [])])
     lines = [
         f"def __init__({arguments}):",
         *made,
-        "row_class = self.__class__",
-        "set_class(self, '__class__', twin)",
+        "_class = self.__class__",
+        "_set(self, '__class__', _twin)",
         *(f"self.{name} = {name}" for name in names),
-        "self.__class__ = row_class",
+        "self.__class__ = _class",
     ]
-    copying = ["def copy(row):", "copied = new(twin)", *(f"copied.{name} = row.{name}" for name in names)]
+    copying = ["def copy(row):", "copied = _new(_twin)", *(f"copied.{name} = row.{name}" for name in names)]
     source = "\n ".join(lines) + "\n" + "\n ".join([*copying, "return copied"])
     exec(source, known)  # names of fields alone, as dataclasses itself does
-    made_quickly = update_wrapper(known["__init__"], row_class.__init__)
+    made_quickly = update_wrapper(cast("Callable[..., None]", known["__init__"]), row_class.__init__)
     row_class.__init__ = made_quickly  # type: ignore[method-assign]  # in the place of the dataclass's own
-    _COPIERS[row_class] = known["copy"]
+    _COPIERS[row_class] = cast("Callable[[object], object]", known["copy"])
     return row_class
 
 
