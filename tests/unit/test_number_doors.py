@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finagent.bootstrap.commands import _scaled
+from finagent.bootstrap.amounts import amount
 from finagent.context import ExitCode, SurfaceError
 from finagent.domain.money import PRICE_SCALE
 from finagent.settings import SettingsError, load_settings
@@ -34,7 +34,7 @@ BAD = [
 @pytest.mark.parametrize("text", BAD)
 def test_quantity_or_stop_that_is_no_number_above_nothing_is_a_usage_error(text: str) -> None:
     with pytest.raises(SurfaceError) as caught:
-        _scaled(text, PRICE_SCALE, "--qty")
+        amount(text, PRICE_SCALE, "--qty")
     assert caught.value.exit_code is ExitCode.USAGE
     assert caught.value.message.startswith(f"--qty {text}")
     assert caught.value.hint
@@ -43,7 +43,7 @@ def test_quantity_or_stop_that_is_no_number_above_nothing_is_a_usage_error(text:
 @given(st.text(max_size=20))
 def test_any_text_is_a_whole_number_of_units_or_a_usage_error(text: str) -> None:
     try:
-        found = _scaled(text, PRICE_SCALE, "--stop")
+        found = amount(text, PRICE_SCALE, "--stop")
     except SurfaceError as error:
         found, code = None, error.exit_code
     else:
