@@ -200,7 +200,7 @@ async def _stored_clock_ms(path: Path, begin_ms: int) -> int:
     except DatabaseMissingError:
         return begin_ms
     try:
-        rows = await database.read("SELECT now_ms FROM clock WHERE id = 1")
+        rows = await _rows(database, "clock", "SELECT now_ms FROM clock WHERE id = 1")
     finally:
         await database.close()
     found = rows[0][0] if rows else 0
@@ -226,9 +226,15 @@ async def _is_finished(path: Path) -> bool:
     except DatabaseMissingError:
         return True
     try:
-        return bool(await database.read("SELECT 1 FROM day LIMIT 1"))
+        return bool(await _rows(database, "day", "SELECT 1 FROM day LIMIT 1"))
     finally:
         await database.close()
+
+
+async def _rows(database: Database, table: str, sql: str) -> list[tuple[object, ...]]:
+    """None where the run was killed before its first migration: it has a file and no tables."""
+    known = await database.read("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,))
+    return await database.read(sql) if known else []
 
 
 async def _check_data(world: World, sessions: tuple[Session, ...]) -> None:

@@ -32,6 +32,8 @@ WHERE unwanted <> '' AND state IN ('intent', 'accepted', 'partially_filled', 'un
 SHUTS = ("pause", "kill", "flatten", "lock", "limit", "reconcile")
 """Rows of the journal that may shut the gate."""
 MOST_OPEN, MOST_TRADES = 3, 5
+ON_THE_WAY_MS = 6_000
+"""From the look at what shuts entries to the request lie up to four reads at the door, each 1.5 s on a slow disk."""
 REQUEST_MS = 1_000
 """An order that is on its way while entries are shut, or while it becomes unwanted, is not called back."""
 SLACK = 50
@@ -351,7 +353,7 @@ class Judge:
         own = {"paused", "killed", "rearm", intent.symbol, intent.client_order_id}
         for what, since_ms in self._shut_ms.items():
             is_meant = what in own or what.startswith("gate ")
-            if is_meant and now_ms - since_ms > REQUEST_MS:
+            if is_meant and now_ms - since_ms > ON_THE_WAY_MS:
                 self.break_once(
                     "entry_shut_out", intent.client_order_id, f"{what} since {now_ms - since_ms} ms"
                 )

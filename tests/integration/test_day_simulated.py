@@ -1,11 +1,12 @@
 """Whole sessions on the built-in market through the run's own driver: every invariant holds, twice the same."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finagent.bootstrap.runs import RunPlan, play, read_result
+from finagent.bootstrap.runs import RunPlan, forget, play, read_result
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.world import load_world
 from finagent.context import SurfaceError
@@ -47,6 +48,22 @@ async def test_three_sessions_with_separate_exits_keep_every_invariant(home: Pat
     assert [day["flat"] for day in result["sessions"]] == [True] * 3
     assert result["jobs"]["dead"] == result["jobs"]["live"] == 0
     assert len(result["trades"]) > 0
+
+
+async def test_run_killed_before_its_first_migration_begins_anew(home: Path) -> None:
+    """Seen in the kill harness (FINAGENT_CRASH_SEED=718430503): a file without a table was an error."""
+    path = home / "killed" / "finagent.db"
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    settings = Settings(data={"symbols": 60})
+    world = load_world(settings, home, vendor="simulated", seed=11)
+    plan = RunPlan(sessions=chosen_sessions(world.calendar, FIRST, FIRST), result_id="killed", path=path)
+    await forget(path, only_finished=True)
+    assert path.exists()
+    await play(settings, world, plan, ImmediatePacer())
+    assert violations(path, is_day_over=True) == []
 
 
 @pytest.mark.full
