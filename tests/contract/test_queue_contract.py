@@ -456,6 +456,18 @@ async def test_jobs_of_one_key_never_run_at_the_same_time(world: QueueWorld) -> 
     assert [claimed.idem_key for claimed in hands.jobs] == ["c", "d", "a"]
 
 
+async def test_first_job_of_a_key_comes_first_whatever_its_type(world: QueueWorld) -> None:
+    """Seen in a crash drill: exits that were tried again for ever kept their key from the job they waited for."""
+    await world.queue.publish(job("older", key="plan", priority=0))
+    world.clock.advance(START_MS + 1)
+    await world.queue.publish_many([job("again", type="exit", key="plan"), job("b", type="exit", key="plan")])
+    hands = world.hands()
+    await world.settle()
+    assert [claimed.idem_key for claimed in hands.jobs] == ["older"]
+    await world.queue.complete(hands.jobs[0], Tx())
+    assert [claimed.idem_key for claimed in hands.jobs] == ["older", "again"]
+
+
 async def test_serial_consumer_gets_one_job_at_a_time_in_order(world: QueueWorld) -> None:
     await world.queue.publish_many(
         [job("a"), job("b", priority=1), job("c", type="exit"), job("d", priority=1)]

@@ -299,7 +299,7 @@ class _Batch:
             self.claims += claimer.claim_serial(self._credits)
             return set()
         room = self._credits.room
-        wanted = [job_type for job_type in sorted(runner.ready_types) if room(job_type) > 0]
+        wanted = claimer.by_head([each for each in sorted(runner.ready_types) if room(each) > 0])
         if self._credits.shared is not None:
             wanted.sort(key=lambda job_type: runner.types.policy(job_type).priority)
         drained: set[str] = set()

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -13,8 +14,11 @@ from finagent.queue.payload import loads
 
 READY_OF_TYPE = """
 SELECT id, key FROM job_queue WHERE status = 'ready' AND type = ? ORDER BY priority, run_at, id"""
+HEAD_OF_TYPE = f"{READY_OF_TYPE.replace('id, key', 'priority, run_at, id')} LIMIT 1"
 READY_OF_ALL = """
 SELECT id, type FROM job_queue WHERE status = 'ready' ORDER BY priority, run_at, id"""
+LAST = (sys.maxsize,)
+"""Behind every head: a type that has no ready job any more."""
 LEASED_KEYS = "SELECT key FROM job_queue WHERE key IS NOT NULL AND status = 'leased'"
 CLAIM = f"""
 UPDATE job_queue SET status = 'leased', attempts = attempts + 1, epoch = ?, lease_seq = lease_seq + 1,
@@ -45,6 +49,17 @@ class Claimer:
             return []
         row = self.connection.execute(f"{READY_OF_ALL} LIMIT 1").fetchone()
         return [] if row is None or credits.room(row[1]) <= 0 else self._lease([row[0]], row[1])
+
+    def by_head(self, job_types: Sequence[str]) -> list[str]:
+        """Types whose first ready job comes first by (priority, run_at, id) first.
+
+        Jobs of one key and of several types wait for each other: in any fixed order of types, one that is tried again
+        and again would keep the key from another for ever.
+        """
+        if len(job_types) < 2:
+            return list(job_types)
+        heads = {each: self.connection.execute(HEAD_OF_TYPE, (each,)).fetchone() for each in job_types}
+        return sorted(job_types, key=lambda each: heads[each] or LAST)
 
     def claim_type(self, job_type: str, free: int, taken_keys: set[str]) -> tuple[list[Job], bool]:
         """Up to `free` jobs of one type, and whether no ready one is left."""
