@@ -8,10 +8,8 @@ import orjson
 
 from finagent.bootstrap.backtest_compare import plain, settings_of
 from finagent.bootstrap.backtest_report import FOLDER, REPORT, RESULT, SUMMARY, summary_of
+from finagent.bootstrap.stored_ids import LAST, only
 from finagent.context import Document, Json, SurfaceError
-
-LAST = "last"
-NEAREST = 3
 
 
 def list_results(home: Path, *, limit: int | None = None) -> Document:
@@ -50,23 +48,11 @@ def _find(home: Path, wanted: str) -> Path:
     if wanted == LAST:
         newest = home / FOLDER / LAST
         wanted = newest.read_text(encoding="utf-8").strip() if newest.is_file() else wanted
-    matching = sorted(name for name in folders if name.startswith(wanted.lower())) if wanted else []
-    if wanted in folders:
-        matching = [wanted]
-    if len(matching) == 1:
-        return folders[matching[0]]
-    if matching:
-        raise SurfaceError(
-            f"{wanted} begins the ids of {len(matching)} results: {', '.join(matching[:NEAREST])}",
-            hint="give more of its digits",
-            code="ambiguous_id",
-        )
-    hint = (
-        "finagent backtest list shows what there is"
-        if folders
-        else "finagent backtest --from D --to D makes one"
+    mends = ("finagent backtest list shows what there is", "finagent backtest --from D --to D makes one")
+    found = only(
+        folders, wanted, what=("result", "results"), code="unknown_id", folder=home / FOLDER, mends=mends
     )
-    raise SurfaceError(f"no result {wanted or '(empty)'} in {home / FOLDER}", hint=hint, code="unknown_id")
+    return folders[found]
 
 
 def _folders(home: Path) -> Iterator[Path]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import orjson
 
+from finagent.bootstrap.stored_ids import LAST, only
 from finagent.bootstrap.studies import FOLDER, JOURNAL, RESULT, STUDY
 from finagent.bootstrap.study_report import PAGE
 from finagent.context import Document, Json, SurfaceError
 
-LAST = "last"
 ASKED = (
     "from",
     "to",
@@ -52,24 +52,19 @@ def load_study(home: Path, wanted: str) -> Document:
 
 
 def _find(home: Path, wanted: str) -> Path:
-    folders = sorted(_folders(home), key=lambda folder: (_began_ns(folder), folder.name))
+    folders = {
+        each.name: each for each in sorted(_folders(home), key=lambda each: (_began_ns(each), each.name))
+    }
     if wanted == LAST and folders:
-        return folders[-1]
-    matching = [folder for folder in folders if wanted and folder.name.startswith(wanted.lower())]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        raise SurfaceError(
-            f"{wanted} begins the ids of {len(matching)} studies",
-            hint="give more of its digits",
-            code="ambiguous_id",
-        )
-    hint = (
-        "finagent optimize list shows what there is"
-        if folders
-        else "finagent optimize --from D --to D --param SETTING=VALUES begins one"
+        return list(folders.values())[-1]
+    mends = (
+        "finagent optimize list shows what there is",
+        "finagent optimize --from D --to D --param SETTING=VALUES begins one",
     )
-    raise SurfaceError(f"no study {wanted or '(empty)'} in {home / FOLDER}", hint=hint, code="unknown_study")
+    found = only(
+        folders, wanted, what=("study", "studies"), code="unknown_study", folder=home / FOLDER, mends=mends
+    )
+    return folders[found]
 
 
 def _folders(home: Path) -> Iterator[Path]:

@@ -34,10 +34,13 @@ def listed(document: Document, page: Page) -> str:
         return "No backtest is stored yet: finagent backtest --from D --to D makes one."
     ids = [text(row, "result_id") for row in found]
     table = page.table(RESULTS, [_result(row, ids, page) for row in found])
-    left_out = (number(document, "stored") or Decimal(0)) - len(found)
-    return (
-        f"{table}\n\n{left_out:,.0f} older ones are left out: --limit shows more." if left_out > 0 else table
-    )
+    return table + older(document, len(found))
+
+
+def older(document: Document, shown: int) -> str:
+    """How many stored ones a list leaves out; nothing where it has all."""
+    left_out = (number(document, "stored") or Decimal(0)) - shown
+    return f"\n\n{left_out:,.0f} older ones are left out: --limit shows more." if left_out > 0 else ""
 
 
 def shortest(result_id: str, others: list[str]) -> str:

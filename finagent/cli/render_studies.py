@@ -1,10 +1,8 @@
 """Stored studies as a page: what each tried, and the set that it chose."""
 
-from decimal import Decimal
-
 from finagent.cli.fields import number, rows, section, text
 from finagent.cli.page import Column, Page
-from finagent.cli.render_backtests import shortest
+from finagent.cli.render_backtests import older, shortest
 from finagent.cli.render_optimize import measure
 from finagent.cli.values import moment, quantity
 from finagent.context import Document
@@ -32,9 +30,7 @@ def listed(document: Document, page: Page) -> str:
         return "No study is stored yet: finagent optimize --from D --to D --param SETTING=VALUES begins one."
     ids = [text(row, "study_id") for row in found]
     table = page.table(COLUMNS, [_study(row, ids, page) for row in found])
-    left_out = (number(document, "stored") or Decimal(0)) - len(found)
-    more = f"\n\n{left_out:,.0f} older ones are left out: --limit shows more." if left_out > 0 else ""
-    return table + more
+    return table + older(document, len(found))
 
 
 def _study(row: Document, ids: list[str], page: Page) -> list[str]:

@@ -79,7 +79,7 @@ def test_stored_results_are_listed_shown_and_compared(home: Path) -> None:
     ("arguments", "status", "words"),
     [
         (("show", "ffffffffffffffff"), 1, "no result ffffffffffffffff"),
-        (("compare", "last", "nothing"), 1, "no result nothing"),
+        (("compare", "nothing", "last"), 1, "no result nothing"),
         (("show",), 2, "missing argument 'ID'"),
         (("--from", "2018-02-23", "list"), 2, "--from stands before list, which is no run"),
         ((), 2, "missing option --from"),

@@ -2,13 +2,28 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finagent.bootstrap.agent import open_local, start_agent
 from finagent.cli.agent import leave_flag
 from finagent.context import SurfaceError
+from finagent.domain.book import Control
 from finagent.settings import Settings
+
+
+async def flattened(home: Path) -> tuple[list[Any], Control]:
+    """An agent starts and obeys what lies there: the journal's rows of it, and what is switched then."""
+    agent = await start_agent(Settings(), home)
+    try:
+        await agent.flags.run_once()
+        entries = (await agent.context.views.journal(kind="flatten"))["entries"]
+        control = await agent.engine.store.control()
+    finally:
+        await agent.stop()
+    assert isinstance(entries, list)
+    return entries, control
 
 
 async def test_kill_left_as_a_flag_is_obeyed_by_the_next_start(tmp_path: Path) -> None:
@@ -42,14 +57,7 @@ async def test_pause_flag_that_is_damaged_still_pauses(tmp_path: Path) -> None:
 async def test_flatten_flag_names_its_symbol(tmp_path: Path) -> None:
     """Only the symbol's own entries and positions are in scope, so nothing is paused."""
     leave_flag(tmp_path, "flatten", {"identity": "cli:test", "symbol": "EXK"})
-    agent = await start_agent(Settings(), tmp_path)
-    try:
-        await agent.flags.run_once()
-        entries = (await agent.context.views.journal(kind="flatten"))["entries"]
-        control = await agent.engine.store.control()
-    finally:
-        await agent.stop()
-    assert isinstance(entries, list)
+    entries, control = await flattened(tmp_path)
     assert len(entries) == 1
     assert not control.is_paused
 
@@ -58,15 +66,8 @@ async def test_second_order_to_flatten_replaces_no_other(tmp_path: Path) -> None
     """Everything, then one symbol, then another, while nobody answers: all three are obeyed."""
     for symbol in (None, "EXK", "BRK/B"):
         leave_flag(tmp_path, "flatten", {"identity": "cli:test", "symbol": symbol})
-    agent = await start_agent(Settings(), tmp_path)
-    try:
-        await agent.flags.run_once()
-        entries = (await agent.context.views.journal(kind="flatten"))["entries"]
-        control = await agent.engine.store.control()
-    finally:
-        await agent.stop()
-    assert isinstance(entries, list)
-    assert {str(each["data"]["symbol"]) for each in entries} == {"None", "EXK", "BRK/B"}  # type: ignore[call-overload, index]
+    entries, control = await flattened(tmp_path)
+    assert {str(each["data"]["symbol"]) for each in entries} == {"None", "EXK", "BRK/B"}
     assert control.is_paused
     assert not list((tmp_path / "flags").glob("*.json"))
 

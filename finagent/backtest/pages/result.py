@@ -160,13 +160,7 @@ def _totals(document: Row) -> Html:
 def _metrics(document: Row) -> Html:
     metrics, market = section(document, "metrics"), section(document, "market")
     shown = {
-        "Total return": _percent(number(metrics, "total_return")),
-        "CAGR": _percent(number(metrics, "cagr")),
-        "Volatility a year": _percent(number(metrics, "volatility")),
-        "Sharpe": _plain(number(metrics, "sharpe")),
-        "Sortino": _plain(number(metrics, "sortino")),
-        "Calmar": _plain(number(metrics, "calmar")),
-        "Max drawdown": _percent(number(metrics, "max_drawdown_ratio")),
+        **_growth(metrics),
         "Longest drawdown, sessions": _count(number(metrics, "longest_drawdown_sessions")),
         "Profit factor": _plain(number(metrics, "profit_factor")),
         "Payoff": _plain(number(metrics, "payoff")),
@@ -178,15 +172,7 @@ def _metrics(document: Row) -> Html:
     }
     if not market:
         return shell.facts_table(shown.items())
-    held = {
-        "Total return": _percent(number(market, "total_return")),
-        "CAGR": _percent(number(market, "cagr")),
-        "Volatility a year": _percent(number(market, "volatility")),
-        "Sharpe": _plain(number(market, "sharpe")),
-        "Sortino": _plain(number(market, "sortino")),
-        "Calmar": _plain(number(market, "calmar")),
-        "Max drawdown": _percent(number(market, "max_drawdown_ratio")),
-    }
+    held = _growth(market)
     together = {
         "Correlation of the sessions": _plain(number(market, "correlation")),
         "Beta": _plain(number(market, "beta")),
@@ -200,6 +186,19 @@ def _metrics(document: Row) -> Html:
     cells += [[name, "", value] for name, value in together.items()]
     told = shell.paragraph(market_words(document), kind="dim")
     return Html(f"<div>{joined((shell.table(columns, cells), told))}</div>")
+
+
+def _growth(figures: Row) -> dict[str, str]:
+    """What the account and the market are both told by."""
+    return {
+        "Total return": _percent(number(figures, "total_return")),
+        "CAGR": _percent(number(figures, "cagr")),
+        "Volatility a year": _percent(number(figures, "volatility")),
+        "Sharpe": _plain(number(figures, "sharpe")),
+        "Sortino": _plain(number(figures, "sortino")),
+        "Calmar": _plain(number(figures, "calmar")),
+        "Max drawdown": _percent(number(figures, "max_drawdown_ratio")),
+    }
 
 
 def market_words(document: Row) -> str:
