@@ -35,6 +35,17 @@ def test_step_where_one_has_died_is_armed_again_only_when_none_is_left() -> None
     assert set(parse(at_steps(deaths).failpoints)) == set(named_steps())
 
 
+def test_steps_seen_in_no_recovery_are_armed_before_all_are_again() -> None:
+    deaths, rare = drawn(1000), named_steps()[-1]
+    for point in named_steps():
+        deaths.reached(point)
+        if point != rare:
+            deaths.reached(point, is_again=True)
+    assert next(deaths).failpoints == f"{rare}@1=kill"
+    deaths.reached("", is_again=True)
+    assert parse(at_steps(deaths).failpoints) == {rare: (1, "kill")}
+
+
 def test_steps_that_nobody_comes_to_stand_back_after_two_lives_in_vain() -> None:
     deaths, rare = drawn(1000), named_steps()[-1]
     for point in named_steps()[:-1]:

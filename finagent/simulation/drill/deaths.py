@@ -23,7 +23,7 @@ COMMIT_POINTS = (
     "writer.after_commit",
     "writer.before_deliver",
 )
-LONGEST_LIFE_S = 10.0
+LONGEST_LIFE_S = 25.0
 AGAIN_S = 4.0
 
 
@@ -47,9 +47,10 @@ def named_steps() -> list[str]:
 class Deaths:
     """So many deaths: half at random instants, a quarter in recovery, a quarter at the named steps.
 
-    For the last kind all steps are armed at which no agent has died yet: whichever it passes first ends it. After
-    ``PATIENCE`` lives without any, and when none is left, all are armed again. A step at which one died is armed for
-    the next life alone, until one has died there again, in its recovery; then the turns go on.
+    For the last kind all steps are armed at which no agent has died yet (then those at which none has in its recovery):
+    whichever it passes first ends it. After ``PATIENCE`` lives without any, and when none is left, all are armed
+    again. A step at which one died is armed for the next life alone, until one has died there again, in its recovery;
+    then the turns go on.
 
     ``start_s`` is how long a start takes here.
     """
@@ -102,7 +103,8 @@ class Deaths:
         return Death(self._chance.uniform(0.02, 1.6))
 
     def _armed(self) -> str:
-        points = self.not_reached
-        if not points or self._in_vain >= self.PATIENCE:
-            self._in_vain, points = 0, named_steps()
-        return ",".join(f"{point}@{self._chance.randint(1, 2)}=kill" for point in points)
+        points = self.not_reached or [point for point in named_steps() if point not in self._reached_again]
+        if points and self._in_vain < self.PATIENCE:
+            return ",".join(f"{point}@1=kill" for point in points)
+        self._in_vain = 0
+        return ",".join(f"{point}@{self._chance.randint(1, 2)}=kill" for point in named_steps())
