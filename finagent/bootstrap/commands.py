@@ -15,6 +15,7 @@ from finagent.domain.approvals import Verdict
 from finagent.domain.journal import JsonData
 from finagent.domain.money import PRICE_SCALE, SHARE_E4
 from finagent.domain.orders import Scope
+from finagent.domain.plan import PlanState
 from finagent.domain.told import told
 from finagent.queue.errors import QueueError
 from finagent.queue.job import JobStatus
@@ -334,6 +335,8 @@ class EngineCommands:
         except SurfaceError:
             await self._approvals.answer(plan_id[:MOST_REF], reply)  # journalled as refused, like any other
             raise
+        if reply.verdict is Verdict.APPROVE and reply.plan_hash is None and not full_id.startswith(plan_id):
+            await self._never_in_place_of_another(full_id, reply)
         outcome = await self._approvals.answer(full_id, reply)
         waits = ""
         if outcome.code == "approved":
@@ -342,6 +345,22 @@ class EngineCommands:
                 NOBODY_SENDS if not is_running else await self._waits(outcome.plan_id) if self._waits else ""
             )
         return self._result(outcome, reply.verdict, waits)
+
+    async def _never_in_place_of_another(self, full_id: str, reply: Reply) -> None:
+        """A symbol stands for the plan the person saw: one that took its place since is approved by its id alone."""
+        plan = await self._views.plan(full_id)
+        if plan["version"] == 1 or plan["state"] != PlanState.PENDING:
+            return
+        error = SurfaceError(
+            f"{plan['symbol']} waits as version {plan['version']}, which took the place of the plan before:"
+            f" entry {plan['entry']}, stop {plan['stop']}, target {plan['target']}, {plan['quantity']} shares",
+            hint=f"look at it and approve it by its id: finagent approve {full_id}",
+            code="changed",
+            exit_code=ExitCode.REFUSED,
+        )
+        told = {"verdict": reply.verdict.value, "channel": reply.channel, "identity": reply.identity}
+        await self._refused_here("answer_refused", full_id, error, told)
+        raise error
 
     def _result(self, outcome: Outcome, verdict: Verdict, waits: str) -> CommandResult:
         data: dict[str, Json] = {"plan_id": outcome.plan_id}

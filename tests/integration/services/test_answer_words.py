@@ -40,6 +40,26 @@ async def test_price_that_moved_names_the_plan_that_follows(home: Path) -> None:
         assert f"A fresh plan {fresh} is being made" in result.message
 
 
+async def test_symbol_never_approves_the_version_that_took_the_place_of_the_one_seen(home: Path) -> None:
+    async with Stage(home, mode="approve") as stage:
+        stage.market.day("AAA", DAY, {"09:31": (100, 100.8, 100, 100.8)})
+        await stage.until("09:32")
+        commands = commands_of(stage)
+        await commands.approve("AAA", channel="cli", identity="ann")
+        await stage.until("09:33")
+        fresh = (await stage.plan()).plan
+        assert (fresh.version, await stage.states()) == (2, {"AAA": "pending"})
+        with pytest.raises(SurfaceError, match=r"AAA waits as version 2.*entry .*stop ") as refused:
+            await commands.approve("aaa", channel="cli", identity="ann")
+        assert (refused.value.code, refused.value.exit_code) == ("changed", ExitCode.REFUSED)
+        assert f"finagent approve {fresh.plan_id}" in refused.value.hint
+        assert await stage.states() == {"AAA": "pending"}
+        ref, data = (await stage.journal("answer_refused"))[-1]
+        assert (ref, json.loads(data)["reason"]) == (fresh.plan_id, "changed")
+        approved = await commands.approve(fresh.plan_id[:12], channel="cli", identity="ann")
+        assert approved.code == "approved"
+
+
 async def test_without_an_agent_the_words_say_that_nothing_is_sent(home: Path) -> None:
     async with Stage(home, mode="approve") as stage:
         stage.market.day("AAA", DAY)
