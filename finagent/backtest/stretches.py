@@ -1,6 +1,8 @@
 """Stretches of sessions that the kernel plays within a run of the reference engine."""
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,10 +16,25 @@ from finagent.domain.book import Control
 from finagent.domain.market import Session
 
 if TYPE_CHECKING:  # the kernel is loaded where a session is given to it
+    from finagent.backtest.kernel.engine import Played
     from finagent.backtest.kernel.gathering import Asked, Tables
 
 SETTLING = 3
 """Sales of more sessions before have settled."""
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Nothing is looked for meanwhile: rows that all stay, hundreds of thousands of them, would be looked at again and
+    again.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +83,9 @@ class Stretches:
     def _played(self, run: Run, able: "Sequence[Asked]", tables: "Tables", recent: dict[str, int]) -> int:
         from finagent.backtest.kernel import columns as c
         from finagent.backtest.kernel.engine import play_one
-        from finagent.backtest.kernel.tables import planned_scan, set_row
-        from finagent.backtest.kernel.telling import told_days
+        from finagent.backtest.kernel.tables import set_row
 
-        sessions = [each.session for each in able]
-        equity_e8 = run.ledger.day_start_e8(sessions[0].date)
+        equity_e8 = run.ledger.day_start_e8(able[0].session.date)
         played = play_one(tables, set_row(self.rules), equity_e8)
         how = int(played.states[0, c.IS_BEYOND])
         if how == c.BEYOND:
@@ -78,6 +93,25 @@ class Stretches:
             return 0
         if how == c.NOT_ITS_OWN:
             return self._played_before(run, able, recent, int(played.states[0, c.STOPPED]))
+        with _no_garbage():
+            self._tell(run, able, tables, recent, played, equity_e8)
+        return len(able)
+
+    def _tell(
+        self,
+        run: Run,
+        able: "Sequence[Asked]",
+        tables: "Tables",
+        recent: Mapping[str, int],
+        played: "Played",
+        equity_e8: int,
+    ) -> None:
+        """Book what the kernel played, session by session."""
+        from finagent.backtest.kernel import columns as c
+        from finagent.backtest.kernel.tables import planned_scan
+        from finagent.backtest.kernel.telling import told_days
+
+        sessions = [each.session for each in able]
         scans = [
             self._scans(each) if each.lines is not None else planned_scan(each.session, self.lines)
             for each in able
@@ -104,7 +138,6 @@ class Stretches:
             equity_e8 += gained_e8
             brought = {**recent, date: sum(each.sold_e8 for each in day.positions)}
             recent = dict(list(brought.items())[-SETTLING:])
-        return len(able)
 
     def _played_before(self, run: Run, able: "Sequence[Asked]", recent: dict[str, int], count: int) -> int:
         """The sessions before one that turned out not to be the kernel's."""

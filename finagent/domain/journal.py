@@ -104,13 +104,18 @@ _QUOTED = json.encoder.encode_basestring_ascii
 _TEXT_OF = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
+_FLAT = frozenset((str, int, bool, type(None)))
+
+
 def _is_plain(value: object) -> bool:
     """Whether nothing has to be changed or refused: the usual case, told without a copy."""
     if value is None or isinstance(value, str | int):
         return True
     if isinstance(value, dict):
         return all(type(key) is str and _is_plain(item) for key, item in value.items())
-    return isinstance(value, list | tuple) and all(map(_is_plain, value))
+    return isinstance(value, list | tuple) and (
+        _FLAT.issuperset(map(type, value)) or all(map(_is_plain, value))
+    )
 
 
 def _plain(value: object, path: str) -> object:

@@ -113,8 +113,8 @@ def _play(
         np.zeros((tables.most_daily + 1, c.DAILY_PLAN_WIDTH), np.int64),
         np.zeros((tables.most_candidates + 1, 3), np.int64),
         np.zeros((c.RANK_ROWS, max(tables.most_daily, tables.most_candidates) + 1), np.int64),
-        np.zeros((room[0], c.KEPT_WIDTH), np.int64),
-        np.zeros((room[1], c.FILL_WIDTH), np.int64),
+        np.empty((room[0], c.KEPT_WIDTH), np.int64),  # each row that is kept is written whole
+        np.empty((room[1], c.FILL_WIDTH), np.int64),
     )
     size = (len(rows) + len(tables.bars) // BARS_A_ROW) * len(sets)
     is_loaded = size >= SOME_ROWS if is_compiled is None else is_compiled

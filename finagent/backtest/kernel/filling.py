@@ -125,3 +125,4 @@ def _keep(
         kept[c.F_FEES],
     ) = fill
     kept[c.F_AMBIGUOUS], kept[c.F_BEST], kept[c.F_WORST] = bounds
+    kept[c.F_MINUTE] = kept[c.F_GENERATION] = kept[c.F_REASON] = 0

@@ -380,3 +380,4 @@ def write_down(number: int, plan: list[int], state: list[int], kept: list[list[i
     kept[place][c.K_STOP] = plan[c.P_STOP]
     kept[place][c.K_TARGET] = plan[c.P_TARGET]
     kept[place][c.K_QUANTITY] = plan[c.P_QUANTITY]
+    kept[place][c.K_LINE] = 0
