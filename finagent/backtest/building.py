@@ -23,7 +23,7 @@ from finagent.backtest.dataset import (
     Dataset,
     open_dataset,
 )
-from finagent.backtest.errors import DatasetChangedError, DatasetRefusedError
+from finagent.backtest.errors import DatasetChangedError, DatasetRefusedError, NothingStoredError
 from finagent.backtest.sealing import settle, write_list
 from finagent.backtest.source import Ints, MarketColumns, MinuteColumns, QuoteColumns
 from finagent.domain.market import MINUTE_MS, Session
@@ -91,9 +91,7 @@ def _sessions_of(source: MarketColumns, calendar: CalendarPort) -> tuple[Session
     stored = source.stored_range
     sessions = () if stored is None else tuple(calendar.sessions(*stored))
     if not sessions:
-        raise DatasetRefusedError(
-            "there are no stored bars to test on", hint="import them: finagent data import DIR"
-        )
+        raise NothingStoredError
     return sessions
 
 

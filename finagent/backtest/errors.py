@@ -25,6 +25,13 @@ class DatasetRefusedError(BacktestError):
         super().__init__(message, hint=hint, code="refused_data")
 
 
+class NothingStoredError(DatasetRefusedError):
+    """There are no bars at all."""
+
+    def __init__(self) -> None:
+        super().__init__("there are no stored bars to test on", hint="import them: finagent data import DIR")
+
+
 class CheckFailedError(BacktestError):
     """The kernel and the reference differ in a session that was played by both: nothing of the run counts."""
 

@@ -3,7 +3,7 @@
 import gc
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import takewhile
 
 from finagent.backtest.dataset import ABSENT, Dataset
-from finagent.backtest.errors import BacktestError
+from finagent.backtest.errors import BacktestError, NothingStoredError
 from finagent.backtest.ledger import DayRow, Ledger
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.reference import Run
@@ -81,7 +81,7 @@ def run_backtest(
     played comes to something else in the reference. A rule that fails ends the run at its session: what was done
     before is kept, and the failure says where and why.
     """
-    refuse_unknown(dataset, rules.symbols)
+    refuse_unknown(dataset.symbols, rules.symbols)
     refuse_empty(dataset, sessions, bars)
     run = Run.begin(dataset, rules)
     stretches = _stretches(run, lines, sessions, told) if engine is Engine.KERNEL else None
@@ -261,13 +261,14 @@ def _without_bars(dataset: Dataset, session: Session, bars: Bars) -> str:
     return "" if (dataset.daily.volume[row] != ABSENT).any() else "no bars"
 
 
-def refuse_unknown(dataset: Dataset, symbols: Sequence[str] | None) -> None:
-    """BacktestError for a symbol that the dataset does not know."""
+def refuse_unknown(stored: Collection[str], symbols: Sequence[str] | None) -> None:
+    """BacktestError for a symbol that is none of those that are stored."""
+    known = frozenset(stored)
     for symbol in symbols or ():
-        if symbol not in dataset.numbers:
-            near = get_close_matches(symbol, dataset.symbols, n=3, cutoff=0.0)
+        if symbol not in known:
+            near = get_close_matches(symbol, sorted(known), n=3, cutoff=0.0)
             raise BacktestError(
-                f"no symbol {symbol} among the {len(dataset.symbols)} that are stored",
+                f"no symbol {symbol} among the {len(known)} that are stored",
                 hint=f"the nearest are {', '.join(near)}",
                 code="unknown_symbol",
             )
@@ -278,11 +279,25 @@ def refuse_empty(dataset: Dataset, sessions: Sequence[Session], bars: Bars) -> N
     known = [session for session in sessions if session.date in dataset.rows]
     if len(known) == len(sessions) and any(not _without_bars(dataset, each, bars) for each in known):
         return
-    first, last = dataset.sessions[0].date, dataset.sessions[-1].date
-    asked = f"{sessions[0].date} to {sessions[-1].date}" if sessions else "no session"
     what = "minute bars" if bars is Bars.MINUTE else "bars"
-    raise BacktestError(
-        f"{asked}: there are no {what} for {'some of it' if known else 'it'}",
-        hint=f"the store holds {first} to {last}; finagent data list shows what is there",
+    raise _unstored(sessions, (dataset.sessions[0].date, dataset.sessions[-1].date), what, bool(known))
+
+
+def refuse_unstored(stored: tuple[str, str] | None, sessions: Sequence[Session]) -> None:
+    """BacktestError for sessions beside the dates that are stored: what can be told before a dataset is built."""
+    if stored is None:
+        raise NothingStoredError
+    known = [session for session in sessions if stored[0] <= session.date <= stored[1]]
+    if len(known) < len(sessions):
+        raise _unstored(sessions, stored, "bars", bool(known))
+
+
+def _unstored(
+    sessions: Sequence[Session], stored: tuple[str, str], what: str, is_part_known: bool
+) -> BacktestError:
+    asked = f"{sessions[0].date} to {sessions[-1].date}" if sessions else "no session"
+    return BacktestError(
+        f"{asked}: there are no {what} for {'some of it' if is_part_known else 'it'}",
+        hint=f"the store holds {stored[0]} to {stored[1]}; finagent data list shows what is there",
         code="no_data",
     )

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +14,7 @@ from finagent import __version__
 from finagent.adapters.pool.processes import PoolService, ProcessComputePool
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_report import FOLDER
-from finagent.bootstrap.backtests import SECTIONS, Request, backtest, settings_document
+from finagent.bootstrap.backtests import SECTIONS, Request, backtest, refused, settings_document
 from finagent.context import CommandResult, Document, ExitCode, Json, SurfaceError
 from finagent.domain.journal import JsonData, digest
 from finagent.ports import Ticker
@@ -26,6 +26,7 @@ from finagent.queue.processor import EventLoopProcessor
 from finagent.runtime.errors import GiveUpError
 from finagent.runtime.service import ServiceContract
 from finagent.settings import Settings, SettingsError
+from finagent.settings.errors import misfit, nearest
 
 BACKTEST = "backtest"
 CONTRACT = ServiceContract(name="backtests", consumes=(BACKTEST,))
@@ -82,7 +83,8 @@ class BacktestDesk:
     async def publish(self, asked: Mapping[str, Json]) -> CommandResult:
         """Queue one; the same question over the same data is the job that is there already.
 
-        SurfaceError for a range without sessions, a word that is none, a setting out of its bounds.
+        SurfaceError for a range without sessions or bars, an unknown symbol, a word or setting that is none, a value
+        out of its bounds.
         """
         import asyncio
 
@@ -113,7 +115,9 @@ class BacktestDesk:
         return self.handler.cancel(job_id, f"cancelled by {identity}")
 
     def _checked(self, asked: Mapping[str, Json]) -> tuple[Request, Settings]:
+        from finagent.adapters.bars.store import BarStore
         from finagent.adapters.vendors.calendar import load_calendar
+        from finagent.backtest.running import refuse_unknown, refuse_unstored
         from finagent.bootstrap.sessions import chosen_sessions
 
         request = request_of(asked)
@@ -125,8 +129,12 @@ class BacktestDesk:
             raise SurfaceError(
                 error.message, hint=error.hint, code="settings", exit_code=ExitCode.USAGE
             ) from None
-        chosen_sessions(load_calendar(self._home), request.first, request.last)
-        return request, settings
+        sessions = chosen_sessions(load_calendar(self._home), request.first, request.last)
+        store = BarStore(self._home)
+        with refused():
+            refuse_unknown(store.symbols, request.wanted)
+            refuse_unstored(store.stored_range, sessions)
+        return replace(request, symbols=request.wanted), settings
 
     def _arguments(self, job: Job) -> Mapping[str, JsonValue]:
         return {
@@ -191,18 +199,19 @@ def settings_of(base: Settings, given: Mapping[str, Json]) -> Settings:
 
     changed = {}
     for name, values in given.items():
-        if name not in SECTIONS or not isinstance(values, dict):
+        if name not in SECTIONS:
             raise SettingsError(
-                f"{name} is no section that a backtest follows", f"those are {', '.join(SECTIONS)}"
+                f"{name} is no section that a backtest follows", nearest(name, list(SECTIONS))
+            )
+        if not isinstance(values, dict):
+            raise SettingsError(
+                f"settings of {name} are keys with values", 'for example {"scan": {"top": 3}}'
             )
         before = getattr(base, name)
         try:
             changed[name] = type(before).model_validate({**before.model_dump(), **values})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join([name, *map(str, first["loc"])])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise SettingsError(f"{place}: {reason}", "settings.yaml has its bounds") from None
+            raise misfit(error, name, root=Settings) from None
     return base.model_copy(update=changed)
 
 

@@ -65,6 +65,11 @@ class Request:
     symbols: tuple[str, ...] = ()
     at: str | None = None
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The symbols in capitals, each once, in order."""
+        return tuple(sorted({symbol.upper() for symbol in self.symbols}))
+
 
 def backtest(
     settings: Settings,
@@ -88,7 +93,7 @@ def backtest(
     calendar = load_calendar(home)
     sessions = chosen_sessions(calendar, request.first, request.last)
     bars = Bars(request.bars)
-    wanted = tuple(sorted({symbol.upper() for symbol in request.symbols})) or None
+    wanted = request.wanted or None
     with refused():
         dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS, told=building)
         result = run_backtest(

@@ -61,7 +61,7 @@ def gap_research(settings: Settings, home: Path, request: GapRequest) -> Documen
     question = _question(settings, request)
     with refused():
         dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS)
-        refuse_unknown(dataset, question.symbols)
+        refuse_unknown(dataset.symbols, question.symbols)
         refuse_empty(dataset, sessions, question.bars)
         found = find_gaps(dataset, sessions, question)
         gaps = found.gaps

@@ -169,7 +169,7 @@ def _asked(settings: Settings, home: Path, request: Request) -> Asked:
         steps = _windows(request, sessions)
         dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS)
         base = make({})
-        refuse_unknown(dataset, wanted)
+        refuse_unknown(dataset.symbols, wanted)
         refuse_empty(dataset, sessions, bars)
     lines = day_lines(settings, calendar, at=request.at)
     name = result_id(dataset, base, sessions, bars=bars, engine=Engine.KERNEL, version=__version__)

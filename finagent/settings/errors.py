@@ -35,6 +35,20 @@ def explained(error: ValidationError, path: Path, *, root: type[BaseModel]) -> S
     return SettingsError(f"setting {place}{shown}: {reason}{more}", f"mend it in {source}")
 
 
+def misfit(error: ValidationError, section: str, *, root: type[BaseModel]) -> SettingsError:
+    """What is wrong with values that a question lays over a section: they stand in no file."""
+    errors = error.errors(include_url=False)
+    unknown = [one for one in errors if one["type"] == "extra_forbidden"]
+    first = (unknown or errors)[0]
+    location = (section, *first["loc"])
+    place = ".".join(map(str, location))
+    if unknown:
+        return SettingsError(f"unknown setting {place}", _where_it_belongs(location, root))
+    return SettingsError(
+        f"{place}: {first['msg'].removeprefix('Value error, ')}", "settings.yaml has its bounds"
+    )
+
+
 def _source(location: tuple[int | str, ...], path: Path) -> str:
     """The environment variable that gave a value, else the file."""
     given = {name.upper(): name for name in os.environ}

@@ -7,7 +7,7 @@ from functools import cache
 from pydantic import ValidationError, create_model
 
 from finagent.settings import Settings
-from finagent.settings.errors import SettingsError
+from finagent.settings.errors import SettingsError, misfit
 from finagent.settings.values import Section
 
 SECTIONS = ("scan", "scoring", "planning", "risk", "approval", "execution", "news", "backtest")
@@ -55,9 +55,7 @@ def with_values(settings: Settings, values: Mapping[str, str]) -> Settings:
         try:
             changed[section] = type(before).model_validate({**before.model_dump(), **given})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join([section, *map(str, first["loc"])])
-            raise SettingsError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
+            raise misfit(error, section, root=Settings) from None
     return settings.model_copy(update=changed)
 
 

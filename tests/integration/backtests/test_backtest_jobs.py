@@ -15,11 +15,18 @@ import pytest
 
 from finagent.bootstrap import start_agent
 from finagent.bootstrap.agent import Agent
-from finagent.bootstrap.backtest_jobs import COMPUTE, progress_in, request_of, settings_of, with_progress
+from finagent.bootstrap.backtest_jobs import (
+    BACKTEST,
+    COMPUTE,
+    progress_in,
+    request_of,
+    settings_of,
+    with_progress,
+)
 from finagent.bootstrap.backtest_report import FOLDER
 from finagent.bootstrap.backtests import Request, backtest
 from finagent.context import CommandResult, Json, SurfaceError
-from finagent.queue.job import Job, JobStatus
+from finagent.queue.job import Job, JobStatus, JsonValue, NewJob
 from finagent.runtime.clock import SystemTicker
 from finagent.settings import Settings, SettingsError
 from tests.integration.data.market_files import FIRST, LAST
@@ -145,19 +152,29 @@ async def test_more_than_the_memory_ends_dead_with_the_mend(home: Path) -> None:
 
 
 async def test_a_wrong_question_is_refused_before_it_is_queued(agent: Agent) -> None:
-    """Range, words, settings; what only the data know ends the job with the same line."""
+    """Range, symbols, words, settings, each with its mend; what changed after that ends the job with the same line."""
     for more, words in (
         ({"first": "2018-02-10", "last": "2018-02-11"}, "no session from 2018-02-10 to 2018-02-11"),
+        (
+            {"last": "2018-03-01"},
+            "2018-02-07 to 2018-03-01: there are no bars for some of it | the store holds",
+        ),
+        ({"symbols": ["aaa", "ZAA"]}, "no symbol ZAA among the 3 that are stored | the nearest are AAA"),
         ({"last": "2018-01-01"}, "--to 2018-01-01 is before --from"),
         ({"bars": "weekly"}, "bars weekly is none of auto, daily, minute"),
         ({"settings": {"planning": {"target_r": "-1"}}}, "planning.target_r"),
         ({"settings": {"broker": {"name": "paper"}}}, "broker is no section that a backtest follows"),
-        ({"settings": {"planning": {"targt_r": "1"}}}, "planning.targt_r"),
+        ({"settings": {"scann": {}}}, "scann is no section that a backtest follows | did you mean scan?"),
+        ({"settings": {"planning": {"targt_r": "1"}}}, "planning.targt_r | did you mean target_r?"),
+        ({"settings": {"scan": {"target_r": "1"}}}, "scan.target_r | target_r is a key of section planning"),
     ):
         with pytest.raises(SurfaceError) as caught:
             await ask(agent, **more)  # type: ignore[arg-type]
-        assert words in caught.value.message
-    job = await until(agent, number(await ask(agent, symbols=["ZZZ"])), JobStatus.DEAD, JobStatus.DONE)
+        assert words in f"{caught.value.message} | {caught.value.hint}"
+    assert not await agent.engine.queue.list(type=BACKTEST)
+    gone: dict[str, JsonValue] = {"request": {"first": FIRST, "symbols": ["ZZZ"]}, "settings": {}}
+    asked = await agent.engine.queue.publish(NewJob(BACKTEST, gone, "gone"))
+    job = await until(agent, asked.job_id, JobStatus.DEAD, JobStatus.DONE)
     assert "no symbol ZZZ among the 3 that are stored. the nearest are" in str(job.error)
     assert job.attempts == 1
 
@@ -181,7 +198,7 @@ def test_settings_of_a_question_win_over_those_of_the_process() -> None:
     base = Settings()
     assert str(settings_of(base, {"planning": {"target_r": 2}}).planning.target_r) == "2"
     assert settings_of(base, {}) == base
-    with pytest.raises(SettingsError, match="planning is no section"):
+    with pytest.raises(SettingsError, match="settings of planning are keys"):
         settings_of(base, {"planning": "all"})
     assert request_of({"first": FIRST}) == Request(first=FIRST, last=FIRST)
 
