@@ -23,12 +23,16 @@ DAILY_MUTANTS = {
         "max(price_e4 * (RATIO - slippage_e6) // (RATIO * 100) * 100, 100)",
         "max(-(-price_e4 * (RATIO - slippage_e6) // (RATIO * 100)) * 100, 100)",
     ),
-    "a cent below a dollar": Mutant("arithmetic", "return 100 if price_e4 >= 10_000 else 1", "return 100"),
+    "a cent below a dollar": Mutant("arithmetic", "return 100 if price_e4 >= DOLLAR_E4 else 1", "return 100"),
     "stops widen": Mutant(
         "arithmetic",
-        "price_e4 = -(-numerator // RATIO)\n    return -(-price_e4 // 100) * 100",
-        "price_e4 = numerator // RATIO\n    return price_e4 // 100 * 100",
+        "return -(-numerator // (RATIO * 100)) * 100 if",
+        "return numerator // (RATIO * 100) * 100 if",
     ),
+    "stops and targets below a dollar stand on cents": Mutant(
+        "arithmetic", "has_cents = numerator >= DOLLAR_E4 * RATIO", "has_cents = True"
+    ),
+    "a part of a share goes free": Mutant("arithmetic", "charge += -(-rest * p", "charge += 0 * (-rest * p"),
     "buys pay the fees of sales": Mutant(
         "arithmetic", "if is_buy or p[c.HAS_REGULATORY] == 0", "if p[c.HAS_REGULATORY] == 0"
     ),
@@ -249,6 +253,19 @@ MINUTE_MUTANTS = {
         "minutes", "_flatten(tally, state, plans, 1)", "_flatten(tally, state, plans, 0)"
     ),
     "the day's loss closes nothing": Mutant("minutes", "if lost == 2 and", "if lost == 3 and"),
+    "a bar's time stop is passed over": Mutant(
+        "minutes",
+        "is_moved or plan[c.P_MOVE] > 0 or plan[c.P_IS_TIME_UP] == 1",
+        "is_moved or plan[c.P_MOVE] > 0",
+    ),
+    "without a trailing stop nothing is watched": Mutant(
+        "minutes", "is_watched = p[c.TIME_STOP] >= 0 or p[c.TRAIL_R] >= 0", "is_watched = p[c.TRAIL_R] >= 0"
+    ),
+    "a pause alone is no limit": Mutant(
+        "watching",
+        "max(max(p[c.PAUSE_SHARE], p[c.PAUSE_E8]), max(p[c.FLATTEN_SHARE], p[c.FLATTEN_E8])) >= 0",
+        "max(p[c.FLATTEN_SHARE], p[c.FLATTEN_E8]) >= 0",
+    ),
     "a pause ends with the loss": Mutant("minutes", "if lost > 0:", "if lost > 1:"),
     "plans of yesterday are sold again": Mutant(
         "minutes",

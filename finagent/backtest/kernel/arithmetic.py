@@ -8,13 +8,17 @@ from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.compiling import compiled
 
 RATIO = 1_000_000
-SHARE_E4 = 10_000
+SHARE_E4 = DOLLAR_E4 = 10_000
 CENT_E8 = 1_000_000
+LITTLE = 4 * 10**12
+"""An amount up to this times a ratio up to 1 stays below 2^62: one division is enough, and it is the usual case."""
 
 
 @compiled
 def share_floor(amount: int, ratio_e6: int) -> int:
     """``amount * ratio_e6 // 1_000_000``."""
+    if 0 <= amount <= LITTLE and ratio_e6 <= RATIO:
+        return amount * ratio_e6 // RATIO
     whole = amount // RATIO
     return whole * ratio_e6 + (amount - whole * RATIO) * ratio_e6 // RATIO
 
@@ -22,6 +26,8 @@ def share_floor(amount: int, ratio_e6: int) -> int:
 @compiled
 def share_ceil(amount: int, ratio_e6: int) -> int:
     """The same rounded up."""
+    if 0 <= amount <= LITTLE and ratio_e6 <= RATIO:
+        return -(-amount * ratio_e6 // RATIO)
     whole = amount // RATIO
     return whole * ratio_e6 + -(-(amount - whole * RATIO) * ratio_e6 // RATIO)
 
@@ -31,6 +37,8 @@ def affordable(money_e8: int, per_share_e10: int) -> int:
     """``money_e8 * 1_000_000 // per_share_e10``, by long division in one step or in three; nothing below 0."""
     if money_e8 <= 0:
         return 0
+    if money_e8 <= LITTLE:
+        return money_e8 * RATIO // per_share_e10
     quotient = money_e8 // per_share_e10
     rest = money_e8 - quotient * per_share_e10
     if per_share_e10 <= c.MOST // RATIO:
@@ -64,17 +72,16 @@ def half_even(numerator: int, denominator: int) -> int:
 @compiled
 def tick_e4(price_e4: int) -> int:
     """The price increment at a price."""
-    return 100 if price_e4 >= 10_000 else 1
+    return 100 if price_e4 >= DOLLAR_E4 else 1
 
 
 @compiled
 def towards(entry_e4: int, numerator: int) -> int:
     """The grid price nearest to ``numerator / 1_000_000`` on its entry side."""
+    has_cents = numerator >= DOLLAR_E4 * RATIO
     if numerator > entry_e4 * RATIO:
-        price_e4 = numerator // RATIO
-        return price_e4 // 100 * 100 if tick_e4(price_e4) == 100 else price_e4
-    price_e4 = -(-numerator // RATIO)
-    return -(-price_e4 // 100) * 100 if tick_e4(price_e4) == 100 else price_e4
+        return numerator // (RATIO * 100) * 100 if has_cents else numerator // RATIO
+    return -(-numerator // (RATIO * 100)) * 100 if has_cents else -(-numerator // RATIO)
 
 
 @compiled
@@ -93,7 +100,9 @@ def slipped(is_buy: bool, price_e4: int, slippage_e6: int) -> int:
 def fees(p: list[int], day: list[int], is_buy: bool, quantity_e4: int, price_e4: int) -> int:
     """Commission and, on sales, the session's regulatory fees of one fill, each rounded up by itself."""
     whole = quantity_e4 // SHARE_E4
-    charge = whole * p[c.FEE_SHARE] + -(-(quantity_e4 - whole * SHARE_E4) * p[c.FEE_SHARE] // SHARE_E4)
+    charge, rest = whole * p[c.FEE_SHARE], quantity_e4 - whole * SHARE_E4
+    if rest > 0:
+        charge += -(-rest * p[c.FEE_SHARE] // SHARE_E4)
     charge = max(charge, p[c.FEE_MIN])
     if p[c.FEE_MAX] >= 0:
         charge = min(charge, share_ceil(quantity_e4 * price_e4, p[c.FEE_MAX]))

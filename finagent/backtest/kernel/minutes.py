@@ -11,6 +11,7 @@ from finagent.backtest.kernel.looking import count_candidates
 from finagent.backtest.kernel.watching import (
     act,
     day_gain,
+    has_tier,
     look,
     losses_in_a_row,
     pnl,
@@ -139,7 +140,8 @@ def _pass_minute(
     fills: list[list[int]],
 ) -> None:
     """Fills, stops that move, time stops and the day's loss at the end of a minute."""
-    is_any = False
+    is_watched = p[c.TIME_STOP] >= 0 or p[c.TRAIL_R] >= 0
+    is_any = is_moved = is_ended = False
     for place in range(state[c.COUNT]):
         plan = plans[place]
         plan[c.P_WAS_HELD] = 0
@@ -152,17 +154,21 @@ def _pass_minute(
             bar = bars[plan[c.P_BAR]]
             plan[c.P_BAR] += 1
             plan[c.P_MARK] = bar[c.B_CLOSE]
-            if plan[c.P_HELD] > 0:
+            if is_watched and plan[c.P_HELD] > 0:
                 look(plan, row, bar, p, now)
+                is_moved = is_moved or plan[c.P_MOVE] > 0 or plan[c.P_IS_TIME_UP] == 1
             play_bar(plan, row, bar, day, p, state, tally, fills)
             is_any = True
+        is_ended = is_ended or (plan[c.P_HELD] == 0 and plan[c.P_LEFT] == 0)
     if not is_any:
         return
-    lost = tier(p, state[c.EQUITY], day_gain(rows, state, plans))
-    for place in range(state[c.COUNT]):
-        if plans[place][c.P_STATE] == c.EXECUTED:
-            act(plans[place], rows[plans[place][c.P_ROW]], tally)
-    _bank(rows, p, state, tally, plans)
+    lost = tier(p, state[c.EQUITY], day_gain(rows, state, plans)) if has_tier(p) else 0
+    if is_moved:
+        for place in range(state[c.COUNT]):
+            if plans[place][c.P_STATE] == c.EXECUTED:
+                act(plans[place], rows[plans[place][c.P_ROW]], tally)
+    if is_ended:
+        _bank(rows, p, state, tally, plans)
     if lost > 0:
         state[c.IS_SHUT] = 1
     if lost == 2 and state[c.IS_OVER] == 0:

@@ -88,6 +88,12 @@ def day_gain(rows: list[list[int]], state: list[int], plans: list[list[int]]) ->
 
 
 @compiled
+def has_tier(p: list[int]) -> bool:
+    """Whether the day's loss is limited at all."""
+    return max(max(p[c.PAUSE_SHARE], p[c.PAUSE_E8]), max(p[c.FLATTEN_SHARE], p[c.FLATTEN_E8])) >= 0
+
+
+@compiled
 def tier(p: list[int], equity: int, gain: int) -> int:
     """Of the day's loss: 2 where it closes everything, 1 where it stops entries, else 0."""
     if gain >= 0:
