@@ -7,7 +7,7 @@ import pytest
 
 from finagent.backtest.errors import BacktestError
 from finagent.backtest.search.proposing import Grid, Sobol
-from finagent.backtest.search.space import dimension, grid_size, grid_values
+from finagent.backtest.search.space import dimension, grid_size, grid_values, set_key
 from finagent.settings import SettingsError, load_settings
 from finagent.settings.tuning import tunable, value_of, with_values
 
@@ -113,13 +113,26 @@ def test_a_grid_tries_every_set_once_the_last_setting_first() -> None:
 @pytest.mark.parametrize("count", [1, 2, 100, 256])
 def test_sobol_points_cover_the_space_and_come_from_the_seed(count: int) -> None:
     """Of 2^k points each quarter of each setting has its share; the same seed gives the same ones, in any parts."""
-    space = [dimension("a.a=0:15:1", read_anything), dimension("b.b=0:3:1", read_anything)]
+    space = [dimension("a.a=0:15:1", read_anything), dimension("b.b=0:15:1", read_anything)]
     make: Callable[[int], Sobol] = lambda seed: Sobol(space, trials=count, seed=seed)  # noqa: E731
     points = make(3).propose(0, count)
     assert len(points) == count
     assert make(3).propose(0, count // 2) + make(3).propose(count // 2, count) == points
     if count == 256:
         assert make(4).propose(0, count) != points
-        for name, values in (("a.a", 16), ("b.b", 4)):
+        assert len(set(map(set_key, points))) == count
+        for name, values in (("a.a", 16), ("b.b", 16)):
             counts = [sum(each[name] == str(value) for each in points) for value in range(values)]
             assert counts == [256 // values] * values
+
+
+def test_sobol_never_proposes_a_set_twice() -> None:
+    """Not where points fall together, nor where there are as many trials as sets: each is then there once."""
+    space = [dimension("a.a=0:6:1", read_anything), dimension("b.b=x,y,z", read_anything_of_text)]
+    for trials in (12, grid_size(space)):
+        points = Sobol(space, trials=trials, seed=3).propose(0, trials)
+        assert len(set(map(set_key, points))) == trials
+
+
+def read_anything_of_text(name: str, text: str) -> object:
+    return text

@@ -1,6 +1,6 @@
 """What a search varies: settings with their values in order, as `section.key=low:high[:step]` or `section.key=a,b`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from math import prod
@@ -114,7 +114,24 @@ def grid_size(space: Sequence[Dimension]) -> int:
             hint=f"--param {fine.name}={fine.texts[0]}:{fine.texts[-1]}:STEP, or another --method",
             code="param",
         )
+    return space_size(space)
+
+
+def space_size(space: Sequence[Dimension]) -> int:
+    """How many different sets there are."""
     return prod(len(each.texts) for each in space)
+
+
+def set_key(values: Values) -> tuple[tuple[str, str], ...]:
+    """By which two sets of one space are the same."""
+    return tuple(values.items())
+
+
+def unseen(space: Sequence[Dimension], seen: Container[tuple[tuple[str, str], ...]], start: int) -> Values:
+    """The first set at or after a number of the grid that was not seen; there has to be one."""
+    size = space_size(space)
+    numbers = ((start + step) % size for step in range(size))
+    return next(values for number in numbers if set_key(values := grid_values(space, number)) not in seen)
 
 
 def grid_values(space: Sequence[Dimension], number: int) -> Values:

@@ -11,7 +11,7 @@ from finagent.backtest.parameters import Parameters
 from finagent.backtest.search.measures import Requirement, measure, score
 from finagent.backtest.search.playing import Played, Player
 from finagent.backtest.search.proposing import METHODS, Grid, Proposer, Sobol
-from finagent.backtest.search.space import Dimension, Values, grid_size
+from finagent.backtest.search.space import Dimension, Values, grid_size, space_size
 from finagent.backtest.search.trials import Journal, State, Trial
 from finagent.backtest.sweeping import MOST_BYTES
 from finagent.domain.market import Session
@@ -42,8 +42,8 @@ class Search:
 
 
 def checked(search: Search, sessions: int) -> Search:
-    """With the number of trials that it comes to; BacktestError for more sets than memory holds."""
-    count = search.trials
+    """With the number of trials that it comes to, at most one a set; BacktestError for more than memory holds."""
+    count = min(search.trials, space_size(search.space))
     if search.method == "grid":
         count = grid_size(search.space)
         if search.trials and search.trials < count:
