@@ -53,6 +53,7 @@ class Result:
 
     result_id: str
     dataset_id: str
+    rules: Parameters
     engine: Engine
     """KERNEL where it played at least one session: of its sessions there are fills and trades, no decisions."""
     ledger: Ledger
@@ -97,6 +98,7 @@ def run_backtest(
     return Result(
         result_id=name,
         dataset_id=dataset.dataset_id,
+        rules=rules,
         engine=used,
         ledger=run.ledger,
         sessions=tuple(sessions),

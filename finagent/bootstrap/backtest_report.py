@@ -21,6 +21,7 @@ from finagent.backtest.running import (
     outcome_of,
     trades_hash,
 )
+from finagent.backtest.unplayed import Unplayed, unplayed
 from finagent.context import Document, Json
 from finagent.domain.money import money_text
 from finagent.domain.orders import ENTRY_LEG
@@ -59,7 +60,8 @@ def report(result: Result, *, bars: Bars, elapsed_ms: int) -> Document:
         "bars": bars.value,
         "dataset_id": result.dataset_id,
         "partial": partial,
-        "assumptions": [*_assumptions(ledger)],
+        "assumptions": [*assumptions(result)],
+        "unplayed": [_unplayed(each) for each in unplayed(ledger, result.rules)],
         "sessions": _sessions(ledger),
         "trades": [trade_document(trade) for trade in trades],
         "totals": _totals(ledger, trades),
@@ -101,13 +103,26 @@ def as_json(document: Document) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _assumptions(ledger: Ledger) -> list[str]:
-    """What the result takes for granted."""
+def assumptions(result: Result) -> list[str]:
+    """What the result takes for granted, and which rules it could not play."""
+    ledger = result.ledger
     has_daily = any(not day.has_minutes and not day.skipped for day in ledger.days)
     is_borrowed = any("borrow_assumed" in row.plan.notes for row in ledger.plans.values())
     is_borrowed |= any(tally.shorts for tally in ledger.tallies.values())
     named = ((OPEN_ASSUMED, has_daily), (BORROW_ASSUMED, is_borrowed), (EXITS_ATTACHED, True))
-    return [name for name, is_true in named if is_true]
+    unseen = [each.words for each in unplayed(ledger, result.rules)]
+    return [*(name for name, is_true in named if is_true), *unseen]
+
+
+def _unplayed(found: Unplayed) -> Json:
+    """What daily bars left unplayed, in numbers."""
+    return {
+        "rule": found.rule,
+        "setting": found.setting,
+        found.unit: found.of,
+        "maybe": found.maybe,
+        "surely": found.surely,
+    }
 
 
 def _sessions(ledger: Ledger) -> list[Json]:

@@ -12,6 +12,7 @@ from finagent.backtest.holding import market_held
 from finagent.backtest.metrics import course_of
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
 from finagent.backtest.running import Bars, Engine, run_backtest
+from finagent.backtest.unplayed import refuse_unanswerable
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_report import REPORT, keep, report
 from finagent.bootstrap.sessions import chosen_sessions
@@ -96,9 +97,11 @@ def backtest(
     wanted = request.wanted or None
     with refused():
         dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS, told=building)
+        own = replace(parameters(settings), symbols=wanted)
+        refuse_unanswerable(dataset, own, sessions, bars)
         result = run_backtest(
             dataset,
-            replace(parameters(settings), symbols=wanted),
+            own,
             day_lines(settings, calendar, at=request.at),
             sessions,
             bars=bars,

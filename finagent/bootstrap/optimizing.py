@@ -16,6 +16,7 @@ from finagent.backtest.search.space import Dimension, Values, dimension
 from finagent.backtest.search.study import Search, Told, best, checked, run
 from finagent.backtest.search.trials import Journal, Trial
 from finagent.backtest.search.walking import Window, walk, windows
+from finagent.backtest.unplayed import as_daily, has_minutes, names, needs_minutes, refuse_unanswerable
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_report import EXITS_ATTACHED, OPEN_ASSUMED
 from finagent.bootstrap.backtests import DATASETS, day_lines, parameters, refused
@@ -32,6 +33,8 @@ from finagent.settings.tuning import value_of, with_values
 
 Progress = Callable[[str, int, int], None]
 SOBOL_TRIALS = 256
+DECIDE_WHETHER = ("planning.preset", "planning.classic_entry", "planning.trail_after_r", "planning.trail_atr")
+"""Settings of which some values need minutes: where they are varied, each set is judged alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +174,17 @@ def _asked(settings: Settings, home: Path, request: Request) -> Asked:
         base = make({})
         refuse_unknown(dataset.symbols, wanted)
         refuse_empty(dataset, sessions, bars)
+        is_daily = not has_minutes(dataset, sessions, bars)
+        if is_daily:
+            _refuse_unplayed(search.space, make)
+            if not any(each.name in DECIDE_WHETHER for each in search.space):
+                refuse_unanswerable(dataset, base, sessions, bars)
+    sets = _on_daily_bars(make) if is_daily else make
     lines = day_lines(settings, calendar, at=request.at)
     name = result_id(dataset, base, sessions, bars=bars, engine=Engine.KERNEL, version=__version__)
     parts = [name, asdict(request), [asdict(lines(session)) for session in sessions]]
     study_id = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    return Asked(request, study_id, search, dataset, lines, sessions, base, make, steps)
+    return Asked(request, study_id, search, dataset, lines, sessions, base, sets, steps)
 
 
 def _windows(request: Request, sessions: Sequence[Session]) -> Sequence[Window]:
@@ -204,6 +213,35 @@ def _distinct(space: Sequence[Dimension], make: Callable[[Values], Parameters]) 
                 f"{each.name} changes nothing in a backtest", hint="leave it out", code="param"
             )
     return tuple(space)
+
+
+def _refuse_unplayed(space: Sequence[Dimension], make: Callable[[Values], Parameters]) -> None:
+    """SurfaceError for a setting that daily bars never ask, whatever its value."""
+    first = {each.name: each.texts[0] for each in space}
+    for each in space:
+        try:
+            made = [as_daily(make({**first, each.name: text})) for text in (each.texts[0], each.texts[-1])]
+        except SettingsError:  # these do not fit together
+            continue
+        if len(each.texts) > 1 and made[0] == made[1]:
+            raise SurfaceError(
+                f"{each.name} changes nothing on daily bars: it acts within the session",
+                hint="leave it out, or take sessions with minutes",
+                code="param",
+            )
+
+
+def _on_daily_bars(make: Callable[[Values], Parameters]) -> Callable[[Values], Parameters]:
+    """A set that means nothing without minutes is refused."""
+
+    def made(values: Values) -> Parameters:
+        found = make(values)
+        reason = needs_minutes(found)
+        if reason is not None:
+            raise SettingsError(f"{reason[0]} within the session, which daily bars alone do not show")
+        return found
+
+    return made
 
 
 def _searched(
@@ -268,6 +306,9 @@ def _assumed(question: Asked) -> Iterator[str]:
     dataset, is_daily = question.dataset, question.request.bars == Bars.DAILY
     if is_daily or not all(dataset.has_minutes(dataset.rows[each.date]) for each in question.sessions):
         yield OPEN_ASSUMED
+        unseen = names(question.base)
+        if unseen:
+            yield f"not played on daily bars: {', '.join(unseen)}"
     yield EXITS_ATTACHED
 
 

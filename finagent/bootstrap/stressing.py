@@ -22,7 +22,9 @@ from finagent.backtest.stress.resampling import (
     worst_stretch,
 )
 from finagent.backtest.stress.shocks import Base, Shocked, shocks
+from finagent.backtest.unplayed import refuse_unanswerable
 from finagent.bootstrap import backtest_store, optimizing, rules
+from finagent.bootstrap.backtest_report import assumptions
 from finagent.bootstrap.backtests import DATASETS, day_lines, parameters, refused
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.studies import FOLDER as STUDIES
@@ -111,6 +113,7 @@ def _base(settings: Settings, home: Path, request: Request, workers: int) -> tup
     own = replace(parameters(with_values(settings, values)), symbols=wanted)
     dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS)
     lines = day_lines(settings, calendar, at=asked.at)
+    refuse_unanswerable(dataset, own, sessions, bars)
     result = run_backtest(dataset, own, lines, sessions, bars=bars, engine=Engine.KERNEL, version=__version__)
     _refuse_other(
         request,
@@ -177,6 +180,7 @@ def _document(base: Base, shocked: Sequence[Shocked], request: Request, source: 
         "to": sessions[-1],
         "sessions": len(sessions),
         "bars": base.bars.value,
+        "assumptions": [*assumptions(base.result)],
         "dataset_id": base.dataset.dataset_id,
         "seed": request.seed,
         "confidence_pct": request.confidence_pct,

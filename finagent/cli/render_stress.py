@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from finagent.cli.fields import flag, number, rows, section, text
+from finagent.cli.fields import flag, number, rows, section, text, words
 from finagent.cli.page import Column, Page
 from finagent.cli.render_optimize import measure
 from finagent.cli.values import profit, quantity, seconds, share
@@ -25,6 +25,7 @@ def stressed(document: Document, page: Page) -> str:
             "Paths are made of the sessions that were tested: a loss that never came in them comes in none of these.",
             "yellow",
         ),
+        page.paragraph(f"Assumed: {'; '.join(words(document, 'assumptions')) or 'nothing'}.", "yellow"),
         _summary(document, page),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -50,12 +51,12 @@ def _shocks(document: Document, page: Page) -> str:
 
 def _intervals(document: Document, page: Page) -> str:
     cells = []
-    for part, words in PARTS.items():
+    for part, told in PARTS.items():
         for name in ("return", "max_drawdown", "sharpe"):
             found = section(section(document, part), name)
             if found:
                 values = [measure(name, number(found, key)) for key in ("low", "median", "high")]
-                cells.append([words, name.replace("_", " "), *values])
+                cells.append([told, name.replace("_", " "), *values])
     columns = (
         Column("Of"),
         Column("Measure"),

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from finagent.backtest.pages import shell
-from finagent.backtest.pages.reading import Row, number, rows, section, text
+from finagent.backtest.pages.reading import Row, number, rows, section, text, words
 from finagent.backtest.pages.shell import Column, Html
 from finagent.backtest.pages.study import shown
 
@@ -35,6 +35,7 @@ def stress_page(document: Row) -> str:
         ),
         _cards(document),
         shell.paragraph(WARNING, kind="warn"),
+        shell.paragraph(f"Assumed: {'; '.join(words(document, 'assumptions')) or 'nothing'}."),
         shell.section("Shocks", _shocks(document)),
         shell.section(
             f"{text(paths, 'paths')} paths, blocks of {text(paths, 'block')} sessions", shell.grid(*drawn)
@@ -91,12 +92,12 @@ def _histogram(row: Row, title: str, colour: str) -> Html:
 def _intervals(document: Row) -> Html:
     names = {"intervals": "as many sessions again", "paths": "paths", "reshuffled": "trades in other orders"}
     cells = []
-    for part, words in names.items():
+    for part, told in names.items():
         for name in ("return", "max_drawdown", "sharpe"):
             found = section(section(document, part), name)
             if found:
                 values = [shown(name, number(found, key)) for key in ("low", "median", "high")]
-                cells.append([words, name.replace("_", " "), *values])
+                cells.append([told, name.replace("_", " "), *values])
     share = text(document, "confidence_pct")
     columns = (
         Column("Of"),

@@ -189,3 +189,39 @@ def test_a_replay_is_its_backtest_but_for_the_rungs_that_found_no_bar(told: Told
     assert {each["stage"] for each in found["differences"]} == {"order", "event"}
     assert LAST in told.table("parity", LAST, "--run", "last")
     assert "as-planned" in told.table("stats", "--by", "rule-kept", "--run", "last")
+
+
+def test_what_daily_bars_cannot_answer_is_refused_or_told(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trailing stop, a study of what nothing there asks, sets that ask for minutes; what is always on is counted."""
+    daily = (*SPAN, "--bars", "daily")
+    found = told.document("backtest", *daily)
+    assert any("time stop (planning.time_stop_minutes) not played" in each for each in found["assumptions"])
+    assert "not played on daily bars" in " ".join(told.table("backtest", "show", "last").split())
+    varied = ("--method", "grid", "--workers", "1", "--param")
+    for spec in (
+        "planning.time_stop_minutes=10,60",
+        "execution.entry_ttl_s=60,90",
+        "risk.pause_loss_pct=0.1,1",
+    ):
+        error = told.document("optimize", *daily, *varied, spec, status=1)["error"]
+        assert error["message"].startswith(f"{spec.partition('=')[0]} changes nothing on daily bars")
+    study = told.document("optimize", *daily, *varied, "planning.preset=classic,structure")
+    assert (study["trials"]["done"], study["trials"]["refused"]) == (1, 1)
+    assert "planning.preset structure enters within the session" in study["failed"][0]["note"]
+    assert "not played on daily bars: time stop, the day's loss limit" in study["assumptions"]
+    stressed = told.document("stress", *daily, "--paths", "100", "--workers", "1")
+    assert stressed["assumptions"] == found["assumptions"]
+    monkeypatch.setenv("FINAGENT__PLANNING__TRAIL_AFTER_R", "1")
+    monkeypatch.setenv("FINAGENT__PLANNING__TRAIL_ATR", "1")
+    for words in (
+        ("backtest", *daily),
+        ("stress", *daily),
+        ("optimize", *daily, *varied, "planning.target_r=1:3:1"),
+    ):
+        error = told.document(*words, status=1)["error"]
+        assert error["code"] == "needs_minutes"
+        assert "planning.trail_after_r moves stops within the session" in error["message"]
+        assert "planning.trail_after_r and trail_atr: null" in error["hint"]
+    assert told.document("backtest", *SPAN)["totals"]["trades"] > 0
