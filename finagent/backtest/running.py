@@ -12,6 +12,7 @@ from itertools import takewhile
 
 from finagent.backtest.dataset import ABSENT, Dataset
 from finagent.backtest.errors import BacktestError, NothingStoredError
+from finagent.backtest.going_on import Keeper, Standing
 from finagent.backtest.ledger import DayRow, Ledger
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.reference import Run
@@ -74,19 +75,32 @@ def run_backtest(
     check: int = 0,
     version: str = "",
     told: Told | None = None,
+    keeper: Keeper | None = None,
 ) -> Result:
     """Run the sessions in order; ``engine`` KERNEL: through the kernel those that it declares.
 
     BacktestError for symbols the dataset does not know and for sessions without any bars of the kind asked for;
     DatasetChangedError when a file changed meanwhile; CheckFailedError when one of ``check`` sessions that the kernel
     played comes to something else in the reference. A rule that fails ends the run at its session: what was done
-    before is kept, and the failure says where and why.
+    before is kept, and the failure says where and why. With a ``keeper`` it goes on where an earlier try of the same
+    question stood, and comes to the same.
     """
     refuse_unknown(dataset.symbols, rules.symbols)
     refuse_empty(dataset, sessions, bars)
-    run = Run.begin(dataset, rules)
+    asked = keeper and result_id(dataset, rules, sessions, bars=bars, engine=engine, version=version)
+    stood = keeper.kept(asked) if keeper and asked else None
+    run = Run.begin(dataset, rules) if stood is None else stood.run(dataset, rules)
     stretches = _stretches(run, lines, sessions, told) if engine is Engine.KERNEL else None
-    failure = _play_all(run, lines, sessions, bars, stretches, told)
+    if stood is not None and stretches is not None:
+        stood.hand_over(stretches)
+
+    def keep(done: int) -> None:
+        if keeper and asked:
+            keeper.keep(asked, Standing.of(run, stretches, done))
+
+    failure = _play_all(
+        run, lines, sessions, bars, stretches, told, keep, 0 if stood is None else stood.sessions
+    )
     dataset.check_unchanged()
     used = Engine.KERNEL if run.ledger.tallies else Engine.REFERENCE
     name = result_id(dataset, rules, sessions, bars=bars, engine=used, version=version)
@@ -127,10 +141,14 @@ def _play_all(
     bars: Bars,
     stretches: Stretches | None,
     told: Told | None,
+    keep: Callable[[int], None],
+    done: int,
 ) -> Failure | None:
-    """Session by session, or as many at once as the kernel can."""
-    dataset, number = run.dataset, 0
+    """Session by session, or as many at once as the kernel can; ``done`` are played already."""
+    dataset, number = run.dataset, done
     while number < len(sessions):
+        if number > done:
+            keep(number)
         session = sessions[number]
         if told is not None:
             told(session.date, number + 1, len(sessions))

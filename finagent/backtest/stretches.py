@@ -57,10 +57,11 @@ class Stretches:
     lines: Lines
     told: Told | None = None
     cells: list[Cell] = field(default_factory=list)
+    is_beyond: bool = False
+    """Whether a product could have passed 2^62: from then on the reference plays."""
     _months: dict[tuple[str, int | None], CandidateMonth] = field(default_factory=dict)
     _failed: set[tuple[str, int | None]] = field(default_factory=set)
     """Months whose scan fails: the reference names the rule."""
-    _is_beyond: bool = False
 
     def play(self, run: Run, sessions: Sequence[tuple[Session, bool]]) -> int:
         """Play as many of the sessions (each with whether on minutes) as the kernel can; gives how many, 0 where the
@@ -69,7 +70,7 @@ class Stretches:
         It cannot while a position or an order is open or entries are shut, where a product could pass 2^62, where the
         schedule or the scan of a session fails, and where a session on minutes has what it does not declare.
         """
-        if run.ledger.is_watching or run.ledger.control != Control() or self._is_beyond:
+        if run.ledger.is_watching or run.ledger.control != Control() or self.is_beyond:
             return 0
         able = self._able(sessions)
         if not able:
@@ -89,7 +90,7 @@ class Stretches:
         played = play_one(tables, set_row(self.rules), equity_e8)
         how = int(played.states[0, c.IS_BEYOND])
         if how == c.BEYOND:
-            self._is_beyond = True
+            self.is_beyond = True
             return 0
         if how == c.NOT_ITS_OWN:
             return self._played_before(run, able, recent, int(played.states[0, c.STOPPED]))

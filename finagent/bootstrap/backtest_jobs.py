@@ -13,6 +13,7 @@ from typing import cast
 from finagent import __version__
 from finagent.adapters.pool.processes import PoolService, ProcessComputePool
 from finagent.bootstrap import rules
+from finagent.bootstrap.backtest_keeping import Checkpoints
 from finagent.bootstrap.backtest_report import FOLDER
 from finagent.bootstrap.backtests import SECTIONS, Request, backtest, refused, settings_document
 from finagent.context import CommandResult, Document, ExitCode, Json, SurfaceError
@@ -23,6 +24,7 @@ from finagent.queue.compute_handler import ComputeHandler, ComputeStep
 from finagent.queue.job import Job, JobPolicy, JobStatus, JobTypes, JsonValue, NewJob
 from finagent.queue.port import JobQueue
 from finagent.queue.processor import EventLoopProcessor
+from finagent.runtime.clock import SystemTicker
 from finagent.runtime.errors import GiveUpError
 from finagent.runtime.service import ServiceContract
 from finagent.settings import Settings, SettingsError
@@ -216,7 +218,10 @@ def settings_of(base: Settings, given: Mapping[str, Json]) -> Settings:
 
 
 def run(arguments: Mapping[str, JsonValue], context: ComputeContext) -> JsonValue:
-    """One backtest in a worker: within its memory, told session by session; the result is in the home."""
+    """One backtest in a worker: within its memory, told session by session; the result is in the home.
+
+    A later try goes on where the one before stood.
+    """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each thread would take stacks and buffers of its own
     payload, limit_mb = arguments, cast(int, arguments["memory_mb"])
     request = request_of(cast(Mapping[str, Json], payload["request"]))
@@ -231,7 +236,12 @@ def run(arguments: Mapping[str, JsonValue], context: ComputeContext) -> JsonValu
         with _bounded(limit_mb):
             settings = settings_of(Settings(), cast(Mapping[str, Json], payload["settings"]))
             document = backtest(
-                settings, Path(str(arguments["home"])), request, progress=told, building=building
+                settings,
+                Path(str(arguments["home"])),
+                request,
+                progress=told,
+                building=building,
+                keeper=Checkpoints(context, SystemTicker()),
             )
     except (MemoryError, ImportError, OSError) as error:
         if not _is_for_want_of_memory(error):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from finagent import __version__
 from finagent.backtest.errors import BacktestError
+from finagent.backtest.going_on import Keeper
 from finagent.backtest.holding import market_held
 from finagent.backtest.metrics import course_of
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
@@ -79,11 +80,12 @@ def backtest(
     *,
     progress: Progress | None = None,
     building: Callable[[str], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> Document:
     """Test the rules of the settings on the home's stored bars, and keep the result under ``reports/backtests``.
 
     SurfaceError for a range without sessions or bars, an unknown symbol, a dataset that changed, or a session in which
-    the engines differ.
+    the engines differ. A ``keeper`` has it go on where an earlier try stood.
     """
     from finagent.adapters.vendors.calendar import load_calendar
     from finagent.backtest.building import find_or_build
@@ -109,6 +111,7 @@ def backtest(
             check=request.check,
             version=__version__,
             told=progress,
+            keeper=keeper,
         )
     elapsed_ms = SystemTicker().monotonic_ms() - started_ms
     market = market_held(dataset, course_of(result.ledger))
