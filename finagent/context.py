@@ -193,7 +193,8 @@ class Commands(Protocol):
         """Cancels a job that waits, or a backtest that runs; code ``not_cancelled`` for any other."""
 
     async def backtest(self, asked: Mapping[str, Json], *, identity: str) -> CommandResult:
-        """Queues a backtest: ``first``, ``last``, ``bars``, ``engine``, ``check``, ``symbols``, ``at``, ``settings``.
+        """Queues a backtest: ``first``, ``last``, ``bars``, ``engine``, ``check``, ``lookahead``, ``symbols``, ``at``,
+        ``settings``.
 
         ``settings`` lays values over the agent's by section; codes queued, known; SurfaceError for a wrong question.
         """

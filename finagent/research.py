@@ -107,6 +107,7 @@ class Research:
         bars: str = "auto",
         engine: str = "kernel",
         check: int = 0,
+        lookahead: int = 0,
         progress: Progress | None = None,
     ) -> BacktestResult:
         """Test the rules from ``first`` to ``last`` (dates as ``YYYY-MM-DD``), and keep the result in the home.
@@ -126,6 +127,7 @@ class Research:
             bars=bars,
             engine=engine,
             check=check,
+            lookahead=lookahead,
             symbols=tuple(symbols),
         )
         return BacktestResult(

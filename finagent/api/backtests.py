@@ -25,6 +25,7 @@ class Asked(BaseModel):
     bars: Literal["auto", "daily", "minute"] = "auto"
     engine: Literal["kernel", "reference"] = "kernel"
     check: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    lookahead: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     symbols: Annotated[list[Symbol], Field(max_length=5_000)] = []
     at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
     settings: Annotated[dict[str, dict[str, JsonValue]], Field(max_length=32)] = {}

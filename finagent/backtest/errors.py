@@ -39,3 +39,14 @@ class CheckFailedError(BacktestError):
         super().__init__(
             message, hint="run it with --engine reference and report the difference", code="check_failed"
         )
+
+
+class LookAheadError(BacktestError):
+    """A decision changed with data that came after it: nothing of the run counts."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            hint="a rule looks ahead: report it with the settings of this run; its results are worth nothing",
+            code="look_ahead",
+        )

@@ -62,6 +62,8 @@ class Result:
     failure: Failure | None
     checked: int = 0
     """Sessions of the kernel that the reference played again, with the same result."""
+    looked_ahead: int = 0
+    """Sessions played again with other futures, of which no decision changed."""
 
 
 def run_backtest(
@@ -73,6 +75,7 @@ def run_backtest(
     bars: Bars = Bars.AUTO,
     engine: Engine = Engine.REFERENCE,
     check: int = 0,
+    lookahead: int = 0,
     version: str = "",
     told: Told | None = None,
     keeper: Keeper | None = None,
@@ -81,9 +84,10 @@ def run_backtest(
 
     BacktestError for symbols the dataset does not know and for sessions without any bars of the kind asked for;
     DatasetChangedError when a file changed meanwhile; CheckFailedError when one of ``check`` sessions that the kernel
-    played comes to something else in the reference. A rule that fails ends the run at its session: what was done
-    before is kept, and the failure says where and why. With a ``keeper`` it goes on where an earlier try of the same
-    question stood, and comes to the same.
+    played comes to something else in the reference; LookAheadError when a decision of one of ``lookahead`` sessions
+    changes with what came after it. A rule that fails ends the run at its session: what was done before is kept, and
+    the failure says where and why. With a ``keeper`` it goes on where an earlier try of the same question stood, and
+    comes to the same.
     """
     refuse_unknown(dataset.symbols, rules.symbols)
     refuse_empty(dataset, sessions, bars)
@@ -109,6 +113,13 @@ def run_backtest(
         from finagent.backtest.checking import check as check_cells
 
         checked = check_cells(dataset, rules, lines, run.ledger, stretches.cells, count=check, seed=name)
+    looked_ahead = 0
+    if lookahead and failure is None:
+        from finagent.backtest.lookahead import check_lookahead
+
+        looked_ahead = check_lookahead(
+            dataset, rules, lines, run.ledger, count=lookahead, seed=name, told=told
+        )
     return Result(
         result_id=name,
         dataset_id=dataset.dataset_id,
@@ -118,6 +129,7 @@ def run_backtest(
         sessions=tuple(sessions),
         failure=failure,
         checked=checked,
+        looked_ahead=looked_ahead,
     )
 
 

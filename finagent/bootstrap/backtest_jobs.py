@@ -182,7 +182,7 @@ def request_of(asked: Mapping[str, Json]) -> Request:
             raise SurfaceError(
                 f"{name} {asked[name]} is none of {', '.join(known)}", code="usage", exit_code=ExitCode.USAGE
             )
-    symbols, check = asked.get("symbols"), asked.get("check")
+    symbols, check, lookahead = (asked.get(name) for name in ("symbols", "check", "lookahead"))
     first = str(asked["first"])
     return Request(
         first=first,
@@ -190,6 +190,7 @@ def request_of(asked: Mapping[str, Json]) -> Request:
         bars=str(asked.get("bars", "auto")),
         engine=str(asked.get("engine", "kernel")),
         check=check if isinstance(check, int) else 0,
+        lookahead=lookahead if isinstance(lookahead, int) else 0,
         symbols=tuple(map(str, symbols)) if isinstance(symbols, list) else (),
         at=None if asked.get("at") is None else str(asked["at"]),
     )

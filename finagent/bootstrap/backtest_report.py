@@ -57,6 +57,7 @@ def report(result: Result, *, bars: Bars, elapsed_ms: int) -> Document:
         "engine": result.engine.value,
         "kernel_sessions": len(ledger.tallies),
         "checked": result.checked,
+        "looked_ahead": result.looked_ahead,
         "bars": bars.value,
         "dataset_id": result.dataset_id,
         "partial": partial,

@@ -56,7 +56,7 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """Which sessions are tested, on which bars, with which symbols (none: all), by which engine, and how many of the
-    kernel's sessions the reference plays again.
+    kernel's sessions the reference plays again, and how many sessions are played with another future.
     """
 
     first: str
@@ -64,6 +64,7 @@ class Request:
     bars: str = "auto"
     engine: str = "kernel"
     check: int = 0
+    lookahead: int = 0
     symbols: tuple[str, ...] = ()
     at: str | None = None
 
@@ -109,6 +110,7 @@ def backtest(
             bars=bars,
             engine=Engine(request.engine),
             check=request.check,
+            lookahead=request.lookahead,
             version=__version__,
             told=progress,
             keeper=keeper,

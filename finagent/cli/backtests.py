@@ -47,6 +47,22 @@ ResultId = Annotated[
     str, typer.Argument(metavar="ID", help="A result, by a unique start of its id, or last.")
 ]
 
+Check = Annotated[
+    int,
+    typer.Option(
+        "--check", metavar="N", min=0, help="So many of the kernel's sessions once more by the reference."
+    ),
+]
+Lookahead = Annotated[
+    int,
+    typer.Option(
+        "--lookahead",
+        metavar="N",
+        min=0,
+        help="So many sessions once more with other data behind decisions.",
+    ),
+]
+
 
 @app.callback()
 def backtest(
@@ -67,12 +83,8 @@ def backtest(
             help="kernel: many times as fast where it can; reference: with every decision and order.",
         ),
     ] = "kernel",
-    check: Annotated[
-        int,
-        typer.Option(
-            "--check", metavar="N", min=0, help="So many of the kernel's sessions once more by the reference."
-        ),
-    ] = 0,
+    check: Check = 0,
+    lookahead: Lookahead = 0,
     is_queued: Annotated[
         bool, typer.Option("--queue", help="Leave it to the agent: a job, see finagent jobs watch.")
     ] = False,
@@ -96,6 +108,7 @@ def backtest(
         bars=bars,
         engine=engine,
         check=check,
+        lookahead=lookahead,
         symbols=tuple(symbols or ()),
         at=at,
     )
@@ -127,6 +140,7 @@ def _queue(call: Invocation, request: "Request", *, as_json: bool) -> None:
         "bars": request.bars,
         "engine": request.engine,
         "check": request.check,
+        "lookahead": request.lookahead,
         "symbols": [*request.symbols],
         "at": request.at,
         "settings": settings_document(call.settings()),

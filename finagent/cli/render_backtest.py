@@ -80,6 +80,7 @@ def _summary(document: Document, page: Page) -> str:
         ("Result", text(document, "result_id")),
         *([("Outcome", outcome)] if (outcome := text(document, "outcome_hash")) else []),
         ("Engine", _engine(document)),
+        *([("Look-ahead", looked)] if (looked := _looked_ahead(document)) else []),
         ("Trades", text(document, "trades_hash")),
         ("Dataset", text(document, "dataset_id")),
         ("Report", text(document, "report")),
@@ -115,6 +116,12 @@ def _engine(document: Document) -> str:
     if text(document, "engine") == "reference":
         return "reference"
     return f"kernel for {by_kernel} sessions, {checked} of them checked"
+
+
+def _looked_ahead(document: Document) -> str:
+    """What the check for look-ahead came to; empty where nobody asked for it."""
+    count = number(document, "looked_ahead")
+    return f"none: {quantity(count)} sessions decided the same whatever came after" if count else ""
 
 
 def _ambiguous(totals: Document, page: Page) -> str:

@@ -62,7 +62,8 @@ def test_results_are_listed_shown_and_compared(told: Told, monkeypatch: pytest.M
     first = told.document("backtest", *SPAN, "--engine", "reference")
     assert first["totals"]["trades"] > 0
     monkeypatch.setenv("FINAGENT__PLANNING__TARGET_R", "1")
-    second = told.document("backtest", *SPAN)
+    second = told.document("backtest", *SPAN, "--lookahead", "2")
+    assert (first["looked_ahead"], second["looked_ahead"]) == (0, 2)
     assert {row["result_id"] for row in told.document("backtest", "list")["results"]} == {
         first["result_id"],
         second["result_id"],
@@ -70,7 +71,9 @@ def test_results_are_listed_shown_and_compared(told: Told, monkeypatch: pytest.M
     assert first["result_id"][:8] in told.table("backtest", "list")
     assert told.document("backtest", "show", first["result_id"][:8])["totals"] == first["totals"]
     assert "target_r" in told.table("backtest", "compare", first["result_id"], second["result_id"])
-    assert "Trades" in told.table("backtest", "show", "last")
+    shown = told.table("backtest", "show", "last")
+    assert "Trades" in shown
+    assert "none: 2 sessions decided the same whatever came after" in shown
 
 
 def test_a_study_is_kept_resumed_and_stressed(told: Told) -> None:
