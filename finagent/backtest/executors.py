@@ -7,7 +7,7 @@ from multiprocessing import get_context
 from typing import Any, Protocol, TypeVar
 
 from finagent.backtest.errors import BacktestError
-from finagent.backtest.workers import begin
+from finagent.backtest.workers import begin, begun
 
 T = TypeVar("T")
 TRIES = 2
@@ -49,6 +49,10 @@ class LocalPool:
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
 
+    def start(self) -> None:
+        """Start the workers now, while their work is still being prepared."""
+        self._started().submit(begun)
+
     def run(self, task: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
         """See ``Executor``: the death of a worker costs each call that was not done one more try."""
         done: dict[int, T] = {}
@@ -67,12 +71,10 @@ class LocalPool:
         done: dict[int, T],
     ) -> bool:
         """Whether a worker died before all that was left was done."""
-        if self._pool is None:
-            context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=begin)
+        pool = self._started()
         has_died = False
         try:
-            asked = [(number, self._pool.submit(task, *calls[number])) for number in left]
+            asked = [(number, pool.submit(task, *calls[number])) for number in left]
         except BrokenProcessPool:
             return True
         for number, future in asked:
@@ -81,6 +83,12 @@ class LocalPool:
             except BrokenProcessPool:
                 has_died = True
         return has_died
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=begin)
+        return self._pool
 
     def close(self) -> None:
         """End the processes; what has not begun is dropped."""

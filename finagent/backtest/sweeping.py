@@ -6,8 +6,11 @@ neither how many they are nor which of them comes first changes a bit.
 
 import hashlib
 import random
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +20,10 @@ from finagent.backtest.dataset import Dataset
 from finagent.backtest.errors import BacktestError, CheckFailedError
 from finagent.backtest.executors import Executor, LocalPool, WorkerDiedError
 from finagent.backtest.kernel import columns as c
-from finagent.backtest.kernel.gathering import Asked, gather
+from finagent.backtest.kernel.engine import in_order
+from finagent.backtest.kernel.gathering import Asked, Tables, gather
 from finagent.backtest.kernel.minute_tables import lines_of, undeclared_on_minutes
-from finagent.backtest.kernel.parts import play_part
+from finagent.backtest.kernel.parts import play_part, play_sets
 from finagent.backtest.kernel.tables import beyond, candidate_rows, set_row, undeclared
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.running import Bars, Engine, run_backtest
@@ -66,17 +70,54 @@ def sweep(
     _refuse(sets, asked)
     gains = np.zeros((len(sets), len(sessions)), np.int64)
     tallies = np.zeros((len(sets), c.TALLY_WIDTH), np.int64)
-    for numbers in _groups(dataset, sets):
-        group = [sets[number] for number in numbers]
-        with scratch(dataset.path, "sweep") as folder:
-            _write(folder, dataset, group, lines, asked)
-            _play(folder, len(group), workers, executor)
-            gains[numbers] = np.load(folder / "gains.npy")
-            tallies[numbers] = np.load(folder / "tallies.npy")
+    with _workers(executor, min(workers, len(sets))) as pool:
+        for numbers in _groups(dataset, sets):
+            group = _Group(sets, numbers)
+            tables = _tables(dataset, group, lines, asked)
+            if pool is None:
+                played = play_sets(tables, group.rows, group.equity_e8, group.numbers)
+                gains[group.numbers], tallies[group.numbers] = played.gains, played.tallies
+                continue
+            with scratch(dataset.path, "sweep") as folder:
+                _write(folder, tables, group)
+                _share(folder, group, workers, pool)
+                gains[group.numbers] = np.load(folder / "gains.npy", mmap_mode="r")
+                tallies[group.numbers] = np.load(folder / "tallies.npy")
     dataset.check_unchanged()
     _check(dataset, sets, lines, sessions, gains, bars=bars, count=check)
-    digest = hashlib.sha256(gains.tobytes() + tallies.tobytes()).hexdigest()
-    return Swept(gains, tallies[:, c.TRADES], tallies[:, c.WINS], digest)
+    digest = hashlib.sha256(gains.data)
+    digest.update(tallies.data)
+    return Swept(gains, tallies[:, c.TRADES], tallies[:, c.WINS], digest.hexdigest())
+
+
+@contextmanager
+def _workers(executor: Executor | None, count: int) -> Iterator[Executor | None]:
+    """Who plays the parts, None for this process; workers of its own start while the tables are gathered."""
+    if executor is not None or count <= 1:
+        yield executor
+        return
+    pool = LocalPool(count)
+    try:
+        pool.start()
+        yield pool
+    finally:
+        pool.close()
+
+
+class _Group:
+    """Sets that share candidates, in the order in which they are played: those that share more stand together."""
+
+    def __init__(self, sets: Sequence[Parameters], numbers: Sequence[int]) -> None:
+        self.sets = [sets[number] for number in numbers]
+        rows, order = in_order(np.asarray([set_row(each) for each in self.sets], np.int64))
+        self.rows = rows
+        self.numbers = [numbers[place] for place in order.tolist()]
+        self.equity_e8 = [sets[number].start_equity_e8 for number in self.numbers]
+
+    @property
+    def rules(self) -> Parameters:
+        """Rules that find the candidates of all of them."""
+        return _widened(self.sets[0], min(each.gap.min_gap_e6 for each in self.sets))
 
 
 def _asked(dataset: Dataset, lines: Lines, sessions: Sequence[Session], bars: Bars) -> list[Asked]:
@@ -136,15 +177,9 @@ def _widened(rules: Parameters, least_e6: int) -> Parameters:
     return replace(rules, gap=replace(rules.gap, min_gap_e6=least_e6))
 
 
-def _write(
-    folder: Path,
-    dataset: Dataset,
-    group: Sequence[Parameters],
-    lines: Lines,
-    asked: Sequence[Asked],
-) -> None:
-    """The tables of sets that share candidates, and room for what they come to."""
-    rules = _widened(group[0], min(each.gap.min_gap_e6 for each in group))
+def _tables(dataset: Dataset, group: _Group, lines: Lines, asked: Sequence[Asked]) -> Tables:
+    """The sessions with their candidates, as the kernel reads them."""
+    rules = group.rules
     keys = {(each.session.date[:7], minute) for each in asked for minute in _minutes(each)}
     months = {
         key: find_or_build_month(dataset, rules, key[0], minute=key[1])
@@ -164,41 +199,55 @@ def _write(
             hint=f"leave it out of the universe: universe.exclude: [{symbol}]",
             code="undeclared",
         )
+    return tables
+
+
+def _write(folder: Path, tables: Tables, group: _Group) -> None:
+    """What workers read, and room for what their sets come to."""
+    count = len(group.numbers)
     for name, table in (
         ("days", tables.days),
         ("rows", tables.rows),
         ("lines", tables.lines),
         ("bars", tables.bars),
+        ("sets", group.rows),
+        ("equity", np.asarray(group.equity_e8, np.int64)),
+        ("numbers", np.asarray(group.numbers, np.int64)),
     ):
         np.save(folder / f"{name}.npy", table)
-    np.save(folder / "sets.npy", np.asarray([set_row(each) for each in group], np.int64))
-    np.save(folder / "equity.npy", np.asarray([each.start_equity_e8 for each in group], np.int64))
-    np.save(folder / "gains.npy", np.zeros((len(group), len(asked)), np.int64))
-    np.save(folder / "tallies.npy", np.zeros((len(group), c.TALLY_WIDTH), np.int64))
+    for name, width in (("gains", len(tables.days)), ("tallies", c.TALLY_WIDTH)):
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.int64, (count, width)).flush()
 
 
 def _minutes(asked: Asked) -> set[int | None]:
     return {None} if asked.lines is None else {line.minute for line in asked.lines if line.name}
 
 
-def _play(folder: Path, count: int, workers: int, executor: Executor | None) -> None:
-    """All sets, here or by workers; a part whose worker died is tried once more."""
-    if executor is None and workers <= 1:
-        return play_part(str(folder), 0, count)
-    size = -(-count // (max(1, workers) * PARTS_A_WORKER))
-    parts = [(first, min(first + size, count)) for first in range(0, count, size)]
-    pool = executor or LocalPool(min(workers, len(parts)))
+def _share(folder: Path, group: _Group, workers: int, pool: Executor) -> None:
+    """All sets of a group by workers; a part whose worker died is tried once more."""
+    count = len(group.numbers)
+    parts = _parts(group.rows, -(-count // (max(1, workers) * PARTS_A_WORKER)))
     try:
         pool.run(play_part, [(str(folder), *part) for part in parts])
     except WorkerDiedError as error:
         first, last = parts[error.left[0]]
         raise BacktestError(
-            f"a worker died twice over sets {first} to {last - 1}", hint=error.hint, code=error.code
+            f"a worker died twice over {last - first} of the sets, one of them set {group.numbers[first]}",
+            hint=error.hint,
+            code=error.code,
         ) from None
-    finally:
-        if executor is None:
-            pool.close()
-    return None
+
+
+def _parts(rows: Ints, size: int) -> list[tuple[int, int]]:
+    """Cuts of about so many sets; those that differ only in their gap stay together, unless they are many."""
+    starts = np.flatnonzero(rows[:, c.IS_KIN] == 0).tolist()
+    edges, count = [0], len(rows)
+    while edges[-1] < count:
+        aim = edges[-1] + size
+        at = bisect_left(starts, aim)
+        edge = starts[at] if at < len(starts) else count
+        edges.append(edge if edge < aim + size else min(aim, count))
+    return list(pairwise(edges))
 
 
 def _check(

@@ -12,6 +12,10 @@ def begin() -> None:
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 
+def begun() -> None:
+    """A task that only a worker that has begun can do."""
+
+
 def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:

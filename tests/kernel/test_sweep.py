@@ -3,14 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from finagent.backtest import sweeping
 from finagent.backtest.errors import BacktestError, CheckFailedError
+from finagent.backtest.kernel import columns as c
+from finagent.backtest.kernel.engine import Played
 from finagent.backtest.kernel.minute_tables import lines_of
-from finagent.backtest.kernel.parts import play_part
+from finagent.backtest.kernel.parts import play_sets
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
 from finagent.backtest.running import Bars, Engine, run_backtest, trades_hash
 from finagent.backtest.source import Halt
@@ -64,6 +67,25 @@ def test_one_two_and_more_workers_give_the_same_bits(tmp_path: Path) -> None:
     assert len(set(hashes.values())) == 1, hashes
 
 
+@pytest.mark.parametrize(
+    ("is_kin", "size", "parts"),
+    [
+        ([0, 1, 1, 0, 1, 1, 0, 1, 1], 3, [(0, 3), (3, 6), (6, 9)]),
+        ([0, 1, 1, 0, 1, 1, 0, 1, 1], 2, [(0, 3), (3, 6), (6, 9)]),
+        ([0, 0, 0, 0, 0], 2, [(0, 2), (2, 4), (4, 5)]),
+        ([0, 1, 1, 1, 1, 1, 1], 2, [(0, 2), (2, 4), (4, 7)]),
+        ([0], 4, [(0, 1)]),
+    ],
+)
+def test_parts_cut_no_sets_apart_that_share_their_plans(
+    is_kin: list[int], size: int, parts: list[tuple[int, int]]
+) -> None:
+    """Unless these are more than two parts would hold."""
+    rows = np.zeros((len(is_kin), c.SET_WIDTH), np.int64)
+    rows[:, c.IS_KIN] = is_kin
+    assert sweeping._parts(rows, size) == parts
+
+
 def test_a_killed_worker_costs_one_more_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bits as without the kill; one that is killed again is told, and nothing is left behind."""
     sets = some_sets()[:2]
@@ -73,7 +95,7 @@ def test_a_killed_worker_costs_one_more_try(tmp_path: Path, monkeypatch: pytest.
     dataset = three_days().dataset(tmp_path)
     assert (dataset.path / DEAD).exists()
     monkeypatch.setattr(sweeping, "play_part", dying_always)
-    with pytest.raises(BacktestError, match="a worker died twice over sets 0 to 0"):
+    with pytest.raises(BacktestError, match="a worker died twice over 1 of the sets, one of them set"):
         swept(tmp_path, sets, workers=2)
     assert not [path for path in dataset.path.iterdir() if path.name.startswith(".sweep")]
 
@@ -81,13 +103,12 @@ def test_a_killed_worker_costs_one_more_try(tmp_path: Path, monkeypatch: pytest.
 def test_the_check_refuses_a_sweep_that_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One unit in one session of one set."""
 
-    def wrong(folder: str, first: int, last: int) -> None:
-        play_part(folder, first, last)
-        table = np.load(Path(folder) / "gains.npy", mmap_mode="r+")
-        table[0, 1] += 1
-        table.flush()
+    def wrong(*given: Any) -> Played:
+        played = play_sets(*given)
+        played.gains[0, 1] += 1
+        return played
 
-    monkeypatch.setattr(sweeping, "play_part", wrong)
+    monkeypatch.setattr(sweeping, "play_sets", wrong)
     with pytest.raises(CheckFailedError, match="set 0, session 2018-02-07: gain is"):
         swept(tmp_path, [FREE], check=1)
 

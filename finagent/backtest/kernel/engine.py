@@ -63,6 +63,8 @@ def play_many(
     together, order = in_order(sets)
     own = [equity_e8[number] for number in order.tolist()]
     found = _play(tables, together, own, (0, 0), is_by_day=False, is_compiled=is_compiled)
+    if (order[1:] > order[:-1]).all():
+        return found
     back = np.argsort(order)
     return replace(found, states=found.states[back], gains=found.gains[back], tallies=found.tallies[back])
 

@@ -121,25 +121,26 @@ def candidate_rows(
 
     Symbols that the rules exclude, or do not name where they name some, are left out.
     """
-    parts, at, counts = [], [], []
-    wanted = wanted_symbols(dataset, rules)
-    for session in sessions:
-        row, month = dataset.rows[session.date], months[session.date[:7]]
-        place = row - month.first_row
-        found = month.columns[int(month.offsets[place]) : int(month.offsets[place + 1])]
-        found = found[wanted[found[:, c.SYMBOL]]]
-        parts.append(found)
-        at.append(np.full(len(found), row, np.int64))
-        counts.append(len(found))
+    columns = {name: np.asarray(month.columns) for name, month in months.items()}
+    parts, counts, at = [], [], [dataset.rows[session.date] for session in sessions]
+    for session, row in zip(sessions, at, strict=True):
+        month = months[session.date[:7]]
+        first, last = month.offsets[row - month.first_row : row - month.first_row + 2].tolist()
+        parts.append(columns[session.date[:7]][first:last])
+        counts.append(last - first)
     known = np.concatenate(parts) if parts else np.empty((0, c.OPEN), np.int64)
-    where = np.concatenate(at) if at else np.empty(0, np.int64)
+    session_of = np.repeat(np.arange(len(sessions)), counts)
+    is_wanted = wanted_symbols(dataset, rules)[known[:, c.SYMBOL]]
+    if not is_wanted.all():
+        known, session_of = known[is_wanted], session_of[is_wanted]
+    where = np.asarray(at, np.int64)[session_of]
     table = np.zeros((len(known), c.ROW_WIDTH), np.int64)
     table[:, : c.OPEN] = known
     daily = dataset.daily
     values = (daily.open_e4, daily.high_e4, daily.low_e4, daily.close_e4, daily.volume)
     for place, column in zip(range(c.OPEN, c.VOLUME + 1), values, strict=True):
-        table[:, place] = column[where, known[:, c.SYMBOL]]
-    return table, np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+        table[:, place] = np.asarray(column)[where, known[:, c.SYMBOL]]
+    return table, np.searchsorted(session_of, np.arange(len(sessions) + 1))
 
 
 def beyond(table: Ints) -> Flags:
@@ -175,24 +176,25 @@ def day_rows(
     ``spans``: each one's candidates, or lines; ``sold_before``: by date what sales before the first session brought.
     """
     rows = [dataset.rows[session.date] for session, _ in asked]
-    table = np.zeros((len(asked), c.DAY_WIDTH), np.int64)
+    table: list[list[int]] = []
     for place, (session, is_on_minutes) in enumerate(asked):
         due = lines(session)
         sec, taf = bisect_right(_SEC_DATES, session.date) - 1, bisect_right(_TAF_DATES, session.date) - 1
         reach = rows[place] - (settlement_days(session.date) - 1)
         since = dataset.sessions[max(0, reach)].date
-        table[place, [c.FIRST, c.LAST]] = spans[place]
-        table[place, c.IS_ON_MINUTES] = is_on_minutes
-        table[place, c.STAGE] = _stage(session, due.windows, planned_scan(session, lines)[0] is not None)
-        table[place, c.IS_NO_TRADE] = any(start <= session.open_ms < end for start, end in due.no_trade)
-        table[place, c.CLOSE_MINUTE] = session.minutes - 1
-        table[place, c.SEC_CENTS] = SEC_CENTS_PER_MILLION[sec][1] if sec >= 0 else 0
-        table[place, [c.TAF_RATE, c.TAF_CAP]] = TAF_E8[taf][1:] if taf >= 0 else (0, 0)
-        table[place, c.UNSETTLED_DAYS] = sum(row >= reach for row in rows[max(0, place - SETTLING) : place])
-        table[place, c.UNSETTLED] = sum(
-            sold for date, sold in sold_before.items() if since <= date < session.date
-        )
-    return table
+        unsettled = sum(sold for date, sold in sold_before.items() if since <= date < session.date)
+        own = [0] * c.DAY_WIDTH
+        own[c.FIRST], own[c.LAST] = spans[place]
+        own[c.IS_ON_MINUTES] = int(is_on_minutes)
+        own[c.STAGE] = _stage(session, due.windows, planned_scan(session, lines)[0] is not None)
+        own[c.IS_NO_TRADE] = int(any(start <= session.open_ms < end for start, end in due.no_trade))
+        own[c.CLOSE_MINUTE] = session.minutes - 1
+        own[c.SEC_CENTS] = SEC_CENTS_PER_MILLION[sec][1] if sec >= 0 else 0
+        own[c.TAF_RATE], own[c.TAF_CAP] = TAF_E8[taf][1:] if taf >= 0 else (0, 0)
+        own[c.UNSETTLED_DAYS] = sum(row >= reach for row in rows[max(0, place - SETTLING) : place])
+        own[c.UNSETTLED] = unsettled
+        table.append(own)
+    return np.asarray(table, np.int64).reshape(-1, c.DAY_WIDTH)
 
 
 def planned_scan(session: Session, lines: Lines) -> tuple[str | None, tuple[str, ...]]:

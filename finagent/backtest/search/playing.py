@@ -35,7 +35,8 @@ class Played:
 class Player:
     """Plays sets over sessions of a dataset; close it, for its workers' sake.
 
-    ``executor`` runs what is played set by set; without one it is a pool of so many ``workers`` on this machine.
+    ``executor`` runs what is played set by set and sweeps that are large; without one it is a pool of so many
+    ``workers`` on this machine, kept from one batch of sets to the next.
     """
 
     dataset: Dataset
@@ -87,10 +88,20 @@ class Player:
             return []
         from finagent.backtest.sweeping import sweep
 
-        workers = self.workers if len(sets) * len(sessions) >= WORTH_WORKERS else 1
+        executor = None
+        if self.workers > 1 and len(sets) * len(sessions) >= WORTH_WORKERS:
+            executor = self._pool()
         has_minutes = self.has_minutes(sessions)
         try:
-            swept = sweep(self.dataset, sets, self.lines, sessions, workers=workers, bars=self.bars)
+            swept = sweep(
+                self.dataset,
+                sets,
+                self.lines,
+                sessions,
+                workers=self.workers if executor else 1,
+                bars=self.bars,
+                executor=executor,
+            )
         except BacktestError as error:
             if error.code != "undeclared":
                 raise
@@ -110,9 +121,13 @@ class Player:
         if (self.executor is None and self.workers <= 1) or len(jobs) <= 1 or not self._has_table():
             yield from (play_alone(self.dataset, self.lines, job) for job in jobs)
             return
-        self.executor = self.executor or LocalPool(self.workers)
         table = {date: self._table[date] for date in dates}
-        yield from self.executor.run(play_by_path, [(str(self.dataset.path), table, job) for job in jobs])
+        yield from self._pool().run(play_by_path, [(str(self.dataset.path), table, job) for job in jobs])
+
+    def _pool(self) -> Executor:
+        if self.executor is None:
+            self.executor = LocalPool(self.workers)
+        return self.executor
 
     def _has_table(self) -> bool:
         """The lines of all sessions, for workers; False where one cannot be told: the run itself meets and names it."""
