@@ -111,6 +111,7 @@ def cost_rules(settings: Settings) -> CostRules:
         close_penalty_e6=bps_e6(e.close_penalty_bps),
         commission_per_share_e8=scaled(e.commission_per_share, MONEY_SCALE),
         commission_min_e8=scaled(e.commission_min, MONEY_SCALE),
+        commission_max_e6=None if e.commission_max_pct is None else percent_e6(e.commission_max_pct),
         has_regulatory_fees=e.regulatory_fees,
     )
 

@@ -181,6 +181,7 @@ class Execution(Section):
     close_penalty_bps: BasisPoints = Decimal("50")
     commission_per_share: Annotated[Decimal, Field(ge=0, le=1, decimal_places=6)] = Decimal("0")
     commission_min: Annotated[Decimal, Field(ge=0, le=100, decimal_places=6)] = Decimal("0")
+    commission_max_pct: PositivePercent | None = None
     regulatory_fees: bool = True
     ambiguity: Literal["stop_first", "target_first", "path"] = "stop_first"
 

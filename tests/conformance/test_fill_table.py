@@ -186,6 +186,38 @@ def test_minimum_commission_and_the_fees_of_the_date(tmp_path: Path) -> None:
     assert found.trade.pnl_e8 == 190 * 6 * 10**8 - 252_000_000
 
 
+def test_commission_is_at_most_its_share_of_the_fill(tmp_path: Path) -> None:
+    """10 cents a share are 19.00 for 190, at least 25.00: 0.1 % of 19,950 is 19.95, of 21,090 it is 21.09."""
+    costs = CostRules(
+        slippage_e6=0,
+        participation_e6=1_000_000,
+        commission_per_share_e8=10_000_000,
+        commission_min_e8=2_500_000_000,
+        commission_max_e6=1_000,
+        has_regulatory_fees=False,
+    )
+    found = play(with_bars(market(), ("09:40", 110, 112, 110, 111)), tmp_path, replace(FREE, costs=costs))
+    assert [row.fill.fees_e8 for row in found.ledger.fills] == [1_995_000_000, 2_109_000_000]
+
+
+def test_each_part_of_an_order_pays_the_least_commission(tmp_path: Path) -> None:
+    """Four parts of the entry and one exit: 1.00 each."""
+    stored = until_close(market(), 105, first="09:35")
+    for at in ("09:31", "09:32", "09:33", "09:34"):
+        stored.minute_bar(DAY, "AAA", at, 105, 105, 105, 105, 1_000)
+    costs = CostRules(
+        slippage_e6=0, commission_min_e8=100_000_000, has_regulatory_fees=False, close_penalty_e6=0
+    )
+    found = play(stored, tmp_path, replace(FREE, costs=costs))
+    assert {row.fill.fees_e8 for row in found.ledger.fills} == {100_000_000}
+    assert [row.fill.quantity_e4 // 10_000 for row in found.ledger.fills if row.leg == "entry"] == [
+        50,
+        50,
+        50,
+        40,
+    ]
+
+
 def test_flatten_leaves_at_the_next_open_before_the_close(tmp_path: Path) -> None:
     """The ladder's first line at 15:45: out at the open of the 15:45 bar, whatever the volume."""
     stored = until_close(with_bars(market()), 106, first="09:32")

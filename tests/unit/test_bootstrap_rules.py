@@ -235,3 +235,10 @@ def test_no_step_is_buried_by_an_evening_of_kills() -> None:
     """A kill counts as an attempt: 25 in the same step must leave its job alive."""
     types = rules.job_types()
     assert all(types.policy(step).max_attempts > 25 for step in types)
+
+
+def test_the_most_commission_reaches_the_costs() -> None:
+    """0.1 % of a fill; off where nothing is said."""
+    settings = of(execution={"commission_max_pct": "0.1"})
+    assert rules.cost_rules(settings).commission_max_e6 == 1_000
+    assert rules.cost_rules(Settings()).commission_max_e6 is None
