@@ -77,6 +77,7 @@ def run_backtest(
     check: int = 0,
     lookahead: int = 0,
     version: str = "",
+    schedule: JsonData = None,
     told: Told | None = None,
     keeper: Keeper | None = None,
 ) -> Result:
@@ -86,12 +87,14 @@ def run_backtest(
     DatasetChangedError when a file changed meanwhile; CheckFailedError when one of ``check`` sessions that the kernel
     played comes to something else in the reference; LookAheadError when a decision of one of ``lookahead`` sessions
     changes with what came after it. A rule that fails ends the run at its session: what was done before is kept, and
-    the failure says where and why. With a ``keeper`` it goes on where an earlier try of the same question stood, and
-    comes to the same.
+    the failure says where and why. ``schedule``, what the lines are made of, is part of the result's name. With a
+    ``keeper`` it goes on where an earlier try of the same question stood, and comes to the same.
     """
     refuse_unknown(dataset.symbols, rules.symbols)
     refuse_empty(dataset, sessions, bars)
-    asked = keeper and result_id(dataset, rules, sessions, bars=bars, engine=engine, version=version)
+    asked = keeper and result_id(
+        dataset, rules, sessions, bars=bars, engine=engine, version=version, schedule=schedule
+    )
     stood = keeper.kept(asked) if keeper and asked else None
     run = Run.begin(dataset, rules) if stood is None else stood.run(dataset, rules)
     stretches = _stretches(run, lines, sessions, told) if engine is Engine.KERNEL else None
@@ -107,7 +110,7 @@ def run_backtest(
     )
     dataset.check_unchanged()
     used = Engine.KERNEL if run.ledger.tallies else Engine.REFERENCE
-    name = result_id(dataset, rules, sessions, bars=bars, engine=used, version=version)
+    name = result_id(dataset, rules, sessions, bars=bars, engine=used, version=version, schedule=schedule)
     checked = 0
     if stretches is not None and check and failure is None:
         from finagent.backtest.checking import check as check_cells
@@ -215,10 +218,11 @@ def result_id(
     bars: Bars,
     engine: Engine,
     version: str,
+    schedule: JsonData = None,
 ) -> str:
-    """16 hex digits over code version, data, parameters and engine: the same ask has the same name."""
+    """16 hex digits over code version, data, parameters, schedule and engine: the same ask has the same name."""
     dates = [session.date for session in sessions]
-    parts = [version, dataset.dataset_id, asdict(rules), dates, bars.value, engine.value]
+    parts = [version, dataset.dataset_id, asdict(rules), dates, bars.value, engine.value, schedule]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

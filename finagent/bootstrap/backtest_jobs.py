@@ -15,7 +15,14 @@ from finagent.adapters.pool.processes import PoolService, ProcessComputePool
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_keeping import Checkpoints
 from finagent.bootstrap.backtest_report import FOLDER
-from finagent.bootstrap.backtests import SECTIONS, Request, backtest, refused, settings_document
+from finagent.bootstrap.backtests import (
+    SECTIONS,
+    Request,
+    backtest,
+    refuse_unheard,
+    refused,
+    settings_document,
+)
 from finagent.context import CommandResult, Document, ExitCode, Json, SurfaceError
 from finagent.domain.journal import JsonData, digest
 from finagent.ports import Ticker
@@ -119,7 +126,7 @@ class BacktestDesk:
     def _checked(self, asked: Mapping[str, Json]) -> tuple[Request, Settings]:
         from finagent.adapters.bars.store import BarStore
         from finagent.adapters.vendors.calendar import load_calendar
-        from finagent.backtest.running import refuse_unknown, refuse_unstored
+        from finagent.backtest.running import Bars, refuse_unknown, refuse_unstored
         from finagent.bootstrap.sessions import chosen_sessions
 
         request = request_of(asked)
@@ -136,6 +143,8 @@ class BacktestDesk:
         with refused():
             refuse_unknown(store.symbols, request.wanted)
             refuse_unstored(store.stored_range, sessions)
+            minutes = () if request.bars == Bars.DAILY else store.minute_sessions
+            refuse_unheard(request.at, has_minutes=any(each.date in minutes for each in sessions))
         return replace(request, symbols=request.wanted), settings
 
     def _arguments(self, job: Job) -> Mapping[str, JsonValue]:

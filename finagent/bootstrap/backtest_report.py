@@ -37,7 +37,7 @@ BORROW_ASSUMED = "borrow assumed"
 EXITS_ATTACHED = "exits attached to the entry, as the paper venue takes them"
 
 
-def report(result: Result, *, bars: Bars, elapsed_ms: int) -> Document:
+def report(result: Result, *, bars: Bars, elapsed_ms: int, at: str | None = None) -> Document:
     """The document of surfaces.md, and what a reader has to know beside it.
 
     ``outcome_hash`` covers decisions and orders too: there is none where the kernel played a session.
@@ -61,7 +61,7 @@ def report(result: Result, *, bars: Bars, elapsed_ms: int) -> Document:
         "bars": bars.value,
         "dataset_id": result.dataset_id,
         "partial": partial,
-        "assumptions": [*assumptions(result)],
+        "assumptions": [*assumptions(result, at)],
         "unplayed": [_unplayed(each) for each in unplayed(ledger, result.rules)],
         "sessions": _sessions(ledger),
         "trades": [trade_document(trade) for trade in trades],
@@ -104,15 +104,24 @@ def as_json(document: Document) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def assumptions(result: Result) -> list[str]:
-    """What the result takes for granted, and which rules it could not play."""
+def assumptions(result: Result, at: str | None = None) -> list[str]:
+    """What the result takes for granted, and which rules it could not play; ``at``: when it was to be scanned."""
     ledger = result.ledger
     has_daily = any(not day.has_minutes and not day.skipped for day in ledger.days)
     is_borrowed = any("borrow_assumed" in row.plan.notes for row in ledger.plans.values())
     is_borrowed |= any(tally.shorts for tally in ledger.tallies.values())
     named = ((OPEN_ASSUMED, has_daily), (BORROW_ASSUMED, is_borrowed), (EXITS_ATTACHED, True))
     unseen = [each.words for each in unplayed(ledger, result.rules)]
-    return [*(name for name, is_true in named if is_true), *unseen]
+    daily = sum(not day.has_minutes and not day.skipped for day in ledger.days)
+    return [*(name for name, is_true in named if is_true), *scanned_at(at, daily), *unseen]
+
+
+def scanned_at(at: str | None, daily: int) -> list[str]:
+    """Where a time of the scan was asked for, that sessions on daily bars did not follow it."""
+    if at is None or not daily:
+        return []
+    noun = "session" if daily == 1 else "sessions"
+    return [f"scanned at {at} on minutes alone: {daily:,} {noun} on daily bars at their open"]
 
 
 def _unplayed(found: Unplayed) -> Json:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from finagent.backtest.holding import market_held
 from finagent.backtest.metrics import course_of
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
 from finagent.backtest.running import Bars, Engine, run_backtest
-from finagent.backtest.unplayed import refuse_unanswerable
+from finagent.backtest.unplayed import has_minutes, refuse_unanswerable
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_report import REPORT, keep, report
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.context import Document, SurfaceError
 from finagent.domain.fills import Ambiguity
+from finagent.domain.journal import JsonData
 from finagent.domain.market import Session
 from finagent.domain.steps import Step
 from finagent.ports import CalendarPort
@@ -102,6 +103,7 @@ def backtest(
         dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS, told=building)
         own = replace(parameters(settings), symbols=wanted)
         refuse_unanswerable(dataset, own, sessions, bars)
+        refuse_unheard(request.at, has_minutes=has_minutes(dataset, sessions, bars))
         result = run_backtest(
             dataset,
             own,
@@ -112,13 +114,14 @@ def backtest(
             check=request.check,
             lookahead=request.lookahead,
             version=__version__,
+            schedule=schedule_document(settings, request.at),
             told=progress,
             keeper=keeper,
         )
     elapsed_ms = SystemTicker().monotonic_ms() - started_ms
     market = market_held(dataset, course_of(result.ledger))
     document: Document = {
-        **report(result, bars=bars, elapsed_ms=elapsed_ms),
+        **report(result, bars=bars, at=request.at, elapsed_ms=elapsed_ms),
         "market": None if market is None else {**market},  # type: ignore[dict-item]  # a list of numbers is Json
         "version": __version__,
         "symbols": [*(wanted or ())],
@@ -135,6 +138,21 @@ def settings_document(settings: Settings) -> Document:
         mode="json", include=set(SECTIONS), exclude={"backtest": {"workers", "memory_mb"}}
     )
     return kept
+
+
+def refuse_unheard(at: str | None, *, has_minutes: bool) -> None:
+    """BacktestError for a time of the scan where no session has minutes: it would change nothing."""
+    if at is not None and not has_minutes:
+        raise BacktestError(
+            f"--at {at}: sessions on daily bars alone are scanned at their open",
+            hint="leave --at out, or take sessions with minutes (finagent data list shows them)",
+            code="needs_minutes",
+        )
+
+
+def schedule_document(settings: Settings, at: str | None) -> JsonData:
+    """What a session's lines are made of, as a part of a result's name."""
+    return asdict(rules.schedule_rules(settings, at=at))
 
 
 @contextlib.contextmanager

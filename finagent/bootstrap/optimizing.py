@@ -18,8 +18,8 @@ from finagent.backtest.search.trials import Journal, Trial
 from finagent.backtest.search.walking import Window, walk, windows
 from finagent.backtest.unplayed import as_daily, has_minutes, names, needs_minutes, refuse_unanswerable
 from finagent.bootstrap import rules
-from finagent.bootstrap.backtest_report import EXITS_ATTACHED, OPEN_ASSUMED
-from finagent.bootstrap.backtests import DATASETS, day_lines, parameters, refused
+from finagent.bootstrap.backtest_report import EXITS_ATTACHED, OPEN_ASSUMED, scanned_at
+from finagent.bootstrap.backtests import DATASETS, day_lines, parameters, refuse_unheard, refused
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.studies import Study, asked, held
 from finagent.bootstrap.study_report import keep, report
@@ -179,6 +179,7 @@ def _asked(settings: Settings, home: Path, request: Request) -> Asked:
             _refuse_unplayed(search.space, make)
             if not any(each.name in DECIDE_WHETHER for each in search.space):
                 refuse_unanswerable(dataset, base, sessions, bars)
+        refuse_unheard(request.at, has_minutes=not is_daily)
     sets = _on_daily_bars(make) if is_daily else make
     lines = day_lines(settings, calendar, at=request.at)
     name = result_id(dataset, base, sessions, bars=bars, engine=Engine.KERNEL, version=__version__)
@@ -304,8 +305,11 @@ def _facts(question: Asked) -> Document:
 def _assumed(question: Asked) -> Iterator[str]:
     """What every trial takes for granted."""
     dataset, is_daily = question.dataset, question.request.bars == Bars.DAILY
-    if is_daily or not all(dataset.has_minutes(dataset.rows[each.date]) for each in question.sessions):
+    minutes = sum(dataset.has_minutes(dataset.rows[each.date]) for each in question.sessions)
+    daily = len(question.sessions) - (0 if is_daily else minutes)
+    if daily:
         yield OPEN_ASSUMED
+        yield from scanned_at(question.request.at, daily)
         unseen = names(question.base)
         if unseen:
             yield f"not played on daily bars: {', '.join(unseen)}"

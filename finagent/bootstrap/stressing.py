@@ -10,7 +10,7 @@ import numpy as np
 
 from finagent import __version__
 from finagent.backtest.pages.stress import stress_page
-from finagent.backtest.running import Bars, Engine, result_id, run_backtest
+from finagent.backtest.running import Bars, Engine, Result, run_backtest
 from finagent.backtest.scratch import scratch
 from finagent.backtest.search.measures import YEAR, measure, returns_of
 from finagent.backtest.search.playing import Played, as_played
@@ -22,10 +22,17 @@ from finagent.backtest.stress.resampling import (
     worst_stretch,
 )
 from finagent.backtest.stress.shocks import Base, Shocked, shocks
-from finagent.backtest.unplayed import refuse_unanswerable
+from finagent.backtest.unplayed import has_minutes, refuse_unanswerable
 from finagent.bootstrap import backtest_store, optimizing, rules
 from finagent.bootstrap.backtest_report import assumptions
-from finagent.bootstrap.backtests import DATASETS, day_lines, parameters, refused
+from finagent.bootstrap.backtests import (
+    DATASETS,
+    day_lines,
+    parameters,
+    refuse_unheard,
+    refused,
+    schedule_document,
+)
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.studies import FOLDER as STUDIES
 from finagent.context import Document, Json, SurfaceError
@@ -114,12 +121,18 @@ def _base(settings: Settings, home: Path, request: Request, workers: int) -> tup
     dataset = find_or_build(StoredMarket(home), calendar, home / DATASETS)
     lines = day_lines(settings, calendar, at=asked.at)
     refuse_unanswerable(dataset, own, sessions, bars)
-    result = run_backtest(dataset, own, lines, sessions, bars=bars, engine=Engine.KERNEL, version=__version__)
-    _refuse_other(
-        request,
-        source,
-        result_id(dataset, own, sessions, bars=bars, engine=result.engine, version=__version__),
+    refuse_unheard(asked.at, has_minutes=has_minutes(dataset, sessions, bars))
+    result = run_backtest(
+        dataset,
+        own,
+        lines,
+        sessions,
+        bars=bars,
+        engine=Engine.KERNEL,
+        version=__version__,
+        schedule=schedule_document(settings, asked.at),
     )
+    _refuse_other(source, result)
     if result.failure is not None:
         raise SurfaceError(
             f"a rule fails in {result.failure.session}: {result.failure.error}",
@@ -130,7 +143,8 @@ def _base(settings: Settings, home: Path, request: Request, workers: int) -> tup
         raise SurfaceError(
             f"no trade from {asked.first} to {asked.last}", hint="take a longer range", code="no_trades"
         )
-    return Base(dataset, own, lines, sessions, bars, result, workers), source
+    heard: Document = {} if asked.at is None else {"at": asked.at}
+    return Base(dataset, own, lines, sessions, bars, result, workers), {**source, **heard}
 
 
 def _source(settings: Settings, home: Path, request: Request) -> tuple[Request, Mapping[str, str], Document]:
@@ -145,12 +159,20 @@ def _source(settings: Settings, home: Path, request: Request) -> tuple[Request, 
         )
         return asked, values, {"kind": "study", "id": study_id, "values": dict(values)}
     found = backtest_store.load_result(home, request.of)
-    asked = replace(request, first=str(found["from"]), last=str(found["to"]), bars=str(found["bars"]))
+    symbols, at = found["symbols"], found["at"]
+    asked = replace(
+        request,
+        first=str(found["from"]),
+        last=str(found["to"]),
+        bars=str(found["bars"]),
+        symbols=tuple(map(str, symbols)) if isinstance(symbols, list) else (),
+        at=None if at is None else str(at),
+    )
     return asked, {}, {"kind": "backtest", "id": found["result_id"]}
 
 
-def _refuse_other(request: Request, source: Document, found_id: str) -> None:
-    if source["kind"] == "backtest" and source["id"] != found_id:
+def _refuse_other(source: Document, result: Result) -> None:
+    if source["kind"] == "backtest" and source["id"] != result.result_id:
         raise SurfaceError(
             f"result {source['id']} was made by other settings, data, symbols or version than these",
             hint="bring those back, or stress what is in force: finagent stress --from D --to D",
@@ -180,7 +202,7 @@ def _document(base: Base, shocked: Sequence[Shocked], request: Request, source: 
         "to": sessions[-1],
         "sessions": len(sessions),
         "bars": base.bars.value,
-        "assumptions": [*assumptions(base.result)],
+        "assumptions": [*assumptions(base.result, at if isinstance(at := source.get("at"), str) else None)],
         "dataset_id": base.dataset.dataset_id,
         "seed": request.seed,
         "confidence_pct": request.confidence_pct,

@@ -56,6 +56,16 @@ def test_both_engines_print_the_same_and_say_which_they_were(home: Path) -> None
     ]
 
 
+def test_sessions_on_daily_bars_that_did_not_follow_a_time_are_told(home: Path) -> None:
+    """Two days before the minutes begin, two after."""
+    span = ("--from", "2018-02-14", "--to", "2018-02-20", "--at", "10:30")
+    told = "scanned at 10:30 on minutes alone: 2 sessions on daily bars at their open"
+    assert told in document(home, "backtest", *span)["assumptions"]
+    assert (
+        told in document(home, "optimize", *span, "--param", "scan.top=1:2", "--trials", "2")["assumptions"]
+    )
+
+
 def test_stored_results_are_listed_shown_and_compared(home: Path) -> None:
     """The same month by both engines: one id each, no trade differs, and the engine is what was asked otherwise."""
     span = ("--from", "2013-03-04", "--to", "2013-03-28")

@@ -161,6 +161,10 @@ async def test_a_wrong_question_is_refused_before_it_is_queued(agent: Agent) -> 
         ),
         ({"symbols": ["aaa", "ZAA"]}, "no symbol ZAA among the 3 that are stored | the nearest are AAA"),
         ({"last": "2018-01-01"}, "--to 2018-01-01 is before --from"),
+        (
+            {"bars": "daily", "at": "10:00"},
+            "--at 10:00: sessions on daily bars alone are scanned at their open | ",
+        ),
         ({"bars": "weekly"}, "bars weekly is none of auto, daily, minute"),
         ({"settings": {"planning": {"target_r": "-1"}}}, "planning.target_r"),
         ({"settings": {"broker": {"name": "paper"}}}, "broker is no section that a backtest follows"),

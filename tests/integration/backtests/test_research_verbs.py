@@ -159,7 +159,7 @@ def test_a_backtest_that_is_stopped_says_that_nothing_is_kept(
     kept = {*(home / "reports").rglob("*")}
     stderr = Impatient()
     monkeypatch.setattr(sys, "stderr", stderr)
-    assert run(["--home", str(home), "backtest", *SPAN, "--bars", "daily", "--at", "09:47"]) == 130
+    assert run(["--home", str(home), "backtest", *SPAN, "--bars", "daily"]) == 130
     assert stderr.getvalue() == "backtest: stopped; nothing of it is kept\n"
     assert {*(home / "reports").rglob("*")} == kept
 
@@ -228,3 +228,20 @@ def test_what_daily_bars_cannot_answer_is_refused_or_told(
         assert "planning.trail_after_r moves stops within the session" in error["message"]
         assert "planning.trail_after_r and trail_atr: null" in error["hint"]
     assert told.document("backtest", *SPAN)["totals"]["trades"] > 0
+
+
+def test_another_time_of_the_scan_is_another_result_and_is_stressed_as_it_was_asked(told: Told) -> None:
+    """Neither takes the other's place, and what is stressed are the same symbols, scanned at the same time."""
+    plain = told.document("backtest", *SPAN)
+    late = told.document("backtest", *SPAN, "--at", "10:15", "--symbol", "AAA", "--symbol", "CCC")
+    found = told.document("stress", late["result_id"], "--paths", "100", status=1)
+    assert plain["result_id"] != told.document("backtest", *SPAN, "--at", "10:15")["result_id"]
+    assert (late["totals"]["trades"], found["error"]["code"]) == (0, "no_trades")  # not "changed_result"
+
+
+@pytest.mark.parametrize("verb", [("backtest",), ("optimize", "--param", "scan.top=1:2")])
+def test_a_time_of_the_scan_is_refused_on_daily_bars(told: Told, verb: tuple[str, ...]) -> None:
+    """It would change nothing: daily bars are scanned at their open."""
+    found = told.document(*verb, *SPAN, "--bars", "daily", "--at", "10:15", status=1)
+    assert found["error"]["message"] == "--at 10:15: sessions on daily bars alone are scanned at their open"
+    assert "--at" in found["error"]["hint"]
