@@ -86,11 +86,13 @@ def absolute(rounds: Sequence[Round], prepared: Document, waits: Mapping[str, fl
     for name, first in rounds[0].items():
         for part in first["seconds"]:
             found[f"{name}_{part}_s"] = rounded(statistics.median(engine(one, name, part) for one in rounds))
-    pairs = [(engine(one, "sweep", "one"), engine(one, "sweep", "two")) for one in rounds]
+    pairs = [(engine(one, "sweep", "many_by_one"), engine(one, "sweep", "many_by_two")) for one in rounds]
     found["pool_efficiency_2"] = rounded(statistics.median(one / two / 2 for one, two in pairs))
     trades = rounds[0]["sweep"]["trades"]
     found["sweep_trades"] = trades
-    found["sweep_ns_a_trade"] = rounded(statistics.median(one for one, _ in pairs) / trades * 1e9)
+    found["sweep_ns_a_trade"] = rounded(
+        statistics.median(engine(one, "sweep", "one") for one in rounds) / trades * 1e9
+    )
     return found
 
 

@@ -9,22 +9,23 @@ DAILY, MINUTE = Rule(), Rule(gap=0.005, stop=0.01)
 Sets = tuple[tuple[float, float, float], ...]
 
 
-def grid(count: int) -> Sets:
-    """(gap, stop, target_r) of a sweep: ``count`` values of each."""
+def grid(count: int, finer: int = 1) -> Sets:
+    """(gap, stop, target_r) of a sweep: ``count`` values of each, of stops and targets ``finer`` times as many."""
     gaps = [round(0.02 + 0.005 * number, 4) for number in range(count)]
-    stops = [round(0.005 + 0.005 * number, 4) for number in range(count)]
-    targets = [round(1 + 0.5 * number, 2) for number in range(count)]
+    stops = [round(0.005 + 0.005 / finer * number, 6) for number in range(count * finer)]
+    targets = [round(1 + 0.5 / finer * number, 4) for number in range(count * finer)]
     return tuple(product(gaps, stops, targets))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """First and last session of each work, the rules, the sets of the sweep, and how often things are measured."""
+    """First and last session of each work, the rules, the sets of a sweep and of a large one, how often is measured."""
 
     daily: tuple[str, str]
     quarter: tuple[str, str]
     minutes: tuple[str, str]
     sets: Sets
+    many_sets: Sets
     passes: int
     is_compiled: bool
     daily_rule: Rule = DAILY
@@ -37,6 +38,7 @@ SIZES = {
         quarter=("2016-01-04", "2016-03-31"),
         minutes=("2018-02-16", "2018-03-16"),
         sets=grid(10),
+        many_sets=grid(10, 3),
         passes=5,
         is_compiled=True,
     ),
@@ -45,6 +47,7 @@ SIZES = {
         quarter=("2016-01-05", "2016-01-29"),
         minutes=("2016-02-01", "2016-02-03"),
         sets=grid(2),
+        many_sets=grid(2, 2),
         passes=1,
         is_compiled=False,
     ),

@@ -147,7 +147,11 @@ ROUND = {
     "daily": {"seconds": {"kernel": 0.01, "read": 0.004, "run": 2.0}},
     "minutes": {"seconds": {"run": 0.5}},
     "quarter": {"seconds": {"run": 1.0}},
-    "sweep": {"seconds": {"one": 10.0, "two": 6.25}, "sets": 1_000, "trades": 1_000_000},
+    "sweep": {
+        "seconds": {"one": 10.0, "many_by_one": 100.0, "many_by_two": 62.5},
+        "sets": 1_000,
+        "trades": 1_000_000,
+    },
     "vectorbt_daily": {"seconds": {"engine": [0.3, 0.2], "whole": [0.4]}, "swept_s": [0.2, 0.4]},
     "vectorbt_minutes": {"seconds": {"engine": [0.1], "whole": [0.2]}},
     "backtesting_quarter": {"seconds": {"whole": [4.0]}},
