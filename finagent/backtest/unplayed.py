@@ -69,8 +69,14 @@ def needs_minutes(rules: Parameters) -> tuple[str, str] | None:
 
 def refuse_unanswerable(dataset: Dataset, rules: Parameters, sessions: Sequence[Session], bars: Bars) -> None:
     """BacktestError where no session has minutes and the rules mean nothing without them."""
+    if not has_minutes(dataset, sessions, bars):
+        refuse_on_daily_bars(rules)
+
+
+def refuse_on_daily_bars(rules: Parameters) -> None:
+    """BacktestError where the rules mean nothing on daily bars alone."""
     found = needs_minutes(rules)
-    if found is not None and not has_minutes(dataset, sessions, bars):
+    if found is not None:
         raise BacktestError(
             f"{found[0]} within the session, which daily bars alone do not show",
             hint=f"set {found[1]}, or take sessions with minutes (finagent data list shows them)",

@@ -19,6 +19,7 @@ from finagent.bootstrap.backtests import (
     SECTIONS,
     Request,
     backtest,
+    parameters,
     refuse_unheard,
     refused,
     settings_document,
@@ -127,6 +128,7 @@ class BacktestDesk:
         from finagent.adapters.bars.store import BarStore
         from finagent.adapters.vendors.calendar import load_calendar
         from finagent.backtest.running import Bars, refuse_unknown, refuse_unstored
+        from finagent.backtest.unplayed import refuse_on_daily_bars
         from finagent.bootstrap.sessions import chosen_sessions
 
         request = request_of(asked)
@@ -144,7 +146,10 @@ class BacktestDesk:
             refuse_unknown(store.symbols, request.wanted)
             refuse_unstored(store.stored_range, sessions)
             minutes = () if request.bars == Bars.DAILY else store.minute_sessions
-            refuse_unheard(request.at, has_minutes=any(each.date in minutes for each in sessions))
+            has_minutes = any(each.date in minutes for each in sessions)
+            refuse_unheard(request.at, has_minutes=has_minutes)
+            if not has_minutes:
+                refuse_on_daily_bars(parameters(settings))
         return replace(request, symbols=request.wanted), settings
 
     def _arguments(self, job: Job) -> Mapping[str, JsonValue]:

@@ -167,6 +167,10 @@ async def test_a_wrong_question_is_refused_before_it_is_queued(agent: Agent) -> 
         ),
         ({"bars": "weekly"}, "bars weekly is none of auto, daily, minute"),
         ({"settings": {"planning": {"target_r": "-1"}}}, "planning.target_r"),
+        (
+            {"bars": "daily", "settings": {"planning": {"preset": "structure"}}},
+            "planning.preset structure enters within the session, which daily bars alone do not show",
+        ),
         ({"settings": {"broker": {"name": "paper"}}}, "broker is no section that a backtest follows"),
         ({"settings": {"scann": {}}}, "scann is no section that a backtest follows | did you mean scan?"),
         ({"settings": {"planning": {"targt_r": "1"}}}, "planning.targt_r | did you mean target_r?"),
