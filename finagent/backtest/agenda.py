@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from finagent.backtest.venue import VenueEvent
-from finagent.domain.rows import quick
+from finagent.domain.rows import maker, quick
 from finagent.domain.steps import PRIORITY, Step
 
 
@@ -26,6 +26,9 @@ class Task:
     event: VenueEvent | None = None
 
 
+new_task = maker(Task)
+
+
 class Agenda:
     """Tasks by priority, instant and order of arrival; one of a step and key is taken once for ever."""
 
@@ -39,9 +42,10 @@ class Agenda:
         self, task: Task, key: str, *, now_ms: int, run_at_ms: int | None = None, priority: int | None = None
     ) -> None:
         """Do it now, or at an instant."""
-        if (task.step, key) in self._seen:
+        identity = (task.step, key)
+        if identity in self._seen:
             return
-        self._seen.add((task.step, key))
+        self._seen.add(identity)
         self._count += 1
         at_ms = now_ms if run_at_ms is None else run_at_ms
         rank = PRIORITY[task.step] if priority is None else priority

@@ -6,15 +6,15 @@ act while a position is open (break-even, trailing, time stop, limits of the day
 Excursions are bounds: what the day reached, cut at the price of an exit on that side.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from finagent.backtest import entering, leaving
-from finagent.backtest.agenda import Task
+from finagent.backtest.agenda import Task, new_task
 from finagent.backtest.desk import Desk
 from finagent.backtest.ledger import PlanRow
 from finagent.backtest.venue import VenueEvent, VenueMinute
 from finagent.domain.costs import CostRules
-from finagent.domain.market import MINUTE_MS, Bar, DailyBar
+from finagent.domain.market import MINUTE_MS, Bar, DailyBar, new_bar
 from finagent.domain.plan import PlanState
 from finagent.domain.positions import ExitReason
 from finagent.domain.rows import replace
@@ -37,24 +37,30 @@ def play_day(desk: Desk) -> None:
         _enter(desk, SCAN if scan_line is None else scan_line.name)
         _leave(desk)
     desk.now_ms = desk.lines.day_close_ms
-    leaving.close_day(desk, Task(step=Step.DAY_CLOSE))
+    leaving.close_day(desk, new_task(step=Step.DAY_CLOSE))
 
 
 def _enter(desk: Desk, tick: str) -> None:
     """Scan, score, plan and size as soon as the open is known, with orders that take part in that open."""
     open_ms = desk.session.open_ms
     desk.now_ms = open_ms + MINUTE_MS
-    entering.scan(desk, Task(step=Step.SCAN, tick=tick, kind="plan"))
-    for symbol in sorted(desk.scored.get(tick, {})):
-        bar = desk.market.daily_bar(symbol, desk.market.row)
-        if bar is not None:
-            desk.day_bars[symbol] = _as_bar(bar, open_ms)
+    entering.scan(desk, new_task(step=Step.SCAN, tick=tick, kind="plan"))
+    _look(desk, desk.scored.get(tick, {}).keys() & desk.ledger.watched())
     while (task := desk.agenda.take()) is not None:
         if task.step is Step.PLAN:
+            _look(desk, task.names)
             entering.plan(desk, task)
             _date_back(desk)
         elif task.step is not Step.PLAN_EXPIRY:
             DAILY_STEPS[task.step](desk, task)
+
+
+def _look(desk: Desk, symbols: Iterable[str]) -> None:
+    """The day of some symbols as one bar."""
+    named = sorted(symbols)
+    for symbol, bar in zip(named, desk.market.daily_bars(named, desk.market.row), strict=True):
+        if bar is not None:
+            desk.day_bars[symbol] = _as_bar(bar, desk.session.open_ms)
 
 
 def _date_back(desk: Desk) -> None:
@@ -72,7 +78,7 @@ def _leave(desk: Desk) -> None:
     watched = desk.ledger.watched()
     bars = {symbol: bar for symbol, bar in desk.day_bars.items() if symbol in watched}
     prints = {
-        symbol: replace(bar, high_e4=bar.open_e4, low_e4=bar.open_e4, close_e4=bar.open_e4)
+        symbol: new_bar(bar.start_ms, bar.open_e4, bar.open_e4, bar.open_e4, bar.open_e4, bar.volume)
         for symbol, bar in bars.items()
     }
     _tell(desk, prints, at_open, session.open_ms)
@@ -82,11 +88,11 @@ def _leave(desk: Desk) -> None:
     desk.now_ms = session.close_ms - MINUTE_MS
     for held in desk.ledger.open_positions():
         plan_id = held.plan.plan_id
-        leave = Task(step=Step.EXIT, of=plan_id, reason=ExitReason.FLATTEN.value)
+        leave = new_task(step=Step.EXIT, of=plan_id, reason=ExitReason.FLATTEN.value)
         desk.agenda.add(leave, f"{plan_id}/close", now_ms=desk.now_ms)
     _work(desk)
     closes = {
-        symbol: Bar(desk.now_ms, bar.close_e4, bar.close_e4, bar.close_e4, bar.close_e4, bar.volume)
+        symbol: new_bar(desk.now_ms, bar.close_e4, bar.close_e4, bar.close_e4, bar.close_e4, bar.volume)
         for symbol, bar in bars.items()
     }
     _tell(desk, closes, costs, session.close_ms, is_last=True)
@@ -112,7 +118,7 @@ def _tell(
         if event.fill is not None and event.fill.at_ms != at_ms:
             told = replace(event, fill=replace(event.fill, at_ms=at_ms))
         key = event.execution_id or f"{event.client_order_id}:{event.state.value}"
-        desk.agenda.add(Task(step=Step.BROKER_EVENT, event=told), key, now_ms=at_ms)
+        desk.agenda.add(new_task(step=Step.BROKER_EVENT, event=told), key, now_ms=at_ms)
         _cut(desk, told)
     _work(desk)
 
@@ -162,4 +168,4 @@ DAILY_STEPS = {
 
 
 def _as_bar(bar: DailyBar, start_ms: int) -> Bar:
-    return Bar(start_ms, bar.open_e4, bar.high_e4, bar.low_e4, bar.close_e4, bar.volume)
+    return new_bar(start_ms, bar.open_e4, bar.high_e4, bar.low_e4, bar.close_e4, bar.volume)

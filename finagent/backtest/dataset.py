@@ -142,7 +142,8 @@ class Dataset:
 
     def is_halted(self, symbol: str, at_ms: int) -> bool:
         """Whether trading in the symbol is halted at an instant."""
-        return any(start <= at_ms < end for start, end in self.halts.get(symbol, ()))
+        spans = self.halts.get(symbol)
+        return spans is not None and any(start <= at_ms < end for start, end in spans)
 
     def halted(self, symbols: Iterable[str], at_ms: int) -> frozenset[str]:
         """Which of some symbols are halted at an instant."""

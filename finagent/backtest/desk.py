@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from finagent.backtest.agenda import Agenda
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.ledger import Ledger
-from finagent.backtest.market import LastPrice, SessionMarket, open_session
+from finagent.backtest.market import LastPrice, SessionMarket, new_last_price, open_session
 from finagent.backtest.parameters import DayLines, Parameters
 from finagent.backtest.venue import Venue
-from finagent.domain.book import account_state, settlement_days
+from finagent.domain.book import Book, Marked, OpenPosition, Reservation, account_of, marked, settlement_days
 from finagent.domain.market import Bar, Direction, Session
 from finagent.domain.plan import Plan
 from finagent.domain.risk import AccountState, RiskDecision, decide
@@ -40,32 +40,52 @@ class Desk:
     """What entries may slip beyond the usual."""
     day_bars: dict[str, Bar] = field(default_factory=dict)
     """Where only daily bars are known: the day of each symbol as one bar."""
+    _sums: tuple[tuple[OpenPosition, ...], tuple[Reservation, ...], dict[str, int], Marked] | None = None
+    """What the account was last summed from, and the sums."""
 
-    @property
-    def session(self) -> Session:
-        """The session under way."""
-        return self.market.session
+    session: Session = field(init=False)
+    """The session under way."""
+    _unsettled_from: str = field(init=False)
+    """The first session whose sales are not settled on the morning of this one."""
+
+    def __post_init__(self) -> None:
+        self.session = self.market.session
+        row = self.market.row - (settlement_days(self.session.date) - 1)
+        self._unsettled_from = self.dataset.sessions[max(0, row)].date
 
     def last_price(self, symbol: str) -> LastPrice | None:
         """The newest price known now; of daily bars the open, which is assumed known."""
         bar = self.day_bars.get(symbol)
         if bar is not None:
-            return LastPrice(bar.open_e4, bar.start_ms)
+            return new_last_price(bar.open_e4, bar.start_ms)
         return self.market.last_price(symbol, self.now_ms)
 
     def account(self, *, without: str = "") -> AccountState:
         """The account marked at last prices; ``without`` leaves out one plan's own reservation."""
-        book = self.ledger.book(self.session.date, now_ms=self.now_ms, unsettled_from=self._unsettled_from())
+        book = self.ledger.book(self.session.date, now_ms=self.now_ms, unsettled_from=self._unsettled_from)
         marks: dict[str, int] = {}
         for held in book.positions:
             price = self.last_price(held.plan.symbol)
             if price is not None:
                 marks[held.plan.symbol] = price.price_e4
-        account = account_state(book, marks, self.rules.profile, without=without)
+        account = account_of(book, self._summed(book, marks), without=without)
         excluded, is_no_trade_time = self.rules.gap.exclude, self._is_no_trade_time()
         if not excluded and not is_no_trade_time:
             return account
         return replace(account, excluded_symbols=excluded, is_no_trade_time=is_no_trade_time)
+
+    def _summed(self, book: Book, marks: dict[str, int]) -> Marked:
+        """Its sums; many plans ask between two changes of what is held and reserved."""
+        known = self._sums
+        if (
+            known is None
+            or known[0] is not book.positions
+            or known[1] is not book.reservations
+            or known[2] != marks
+        ):
+            sums = marked(book, marks, self.rules.profile)
+            known = self._sums = (book.positions, book.reservations, marks, sums)
+        return known[3]
 
     def _is_no_trade_time(self) -> bool:
         return any(start <= self.now_ms < end for start, end in self.lines.no_trade)
@@ -106,11 +126,6 @@ class Desk:
         """Risk again for one sized plan, its own reservation left out; the quantity can only shrink."""
         price = self.last_price(plan.symbol)
         return self.decide(plan, self.account(without=plan.plan_id), price), price
-
-    def _unsettled_from(self) -> str:
-        """The first session whose sales are not settled on the morning of this one."""
-        row = self.market.row - (settlement_days(self.session.date) - 1)
-        return self.dataset.sessions[max(0, row)].date
 
     def bars_of(self, plan: Plan) -> tuple[Bar, ...]:
         """A plan's minute bars of its own session, as far as they had ended; else its day as one bar."""

@@ -1,15 +1,20 @@
 """From a scan to a sent entry: the steps of the agent's morning, over the same rules of the domain."""
 
-from finagent.backtest.agenda import Task
+from finagent.backtest.agenda import Task, new_task
 from finagent.backtest.desk import Desk
 from finagent.backtest.ledger import PlanRow
-from finagent.backtest.market import LastPrice
+from finagent.backtest.market import LastPrice, instrument_of
 from finagent.backtest.scanning import scan_session, score_candidates
 from finagent.domain.approvals import is_stale, price_refusal
 from finagent.domain.journal import JsonData
 from finagent.domain.legs import ENTRY, STOP, entry_intents
-from finagent.domain.market import MINUTE_MS, Direction, Instrument
-from finagent.domain.order_check import HALT_LOOK_MS, Circumstances, order_check, waits_for_halt
+from finagent.domain.market import MINUTE_MS, Direction
+from finagent.domain.order_check import (
+    HALT_LOOK_MS,
+    new_circumstances,
+    order_check,
+    waits_for_halt,
+)
 from finagent.domain.orders import OrderState
 from finagent.domain.plan import AUCTION_LEAD_MS, AUCTION_NOTE, NoPlan, NotYet, Plan, PlanState, with_size
 from finagent.domain.planning import make_plan
@@ -73,7 +78,7 @@ def choose(desk: Desk, task: Task) -> None:
     ranking: list[JsonData] = [{"symbol": s.candidate.symbol, "score_e6": s.score_e6} for s in ranked]
     desk.ledger.tell(desk.now_ms, "score", ref, ranking=ranking, chosen=list(chosen))
     if chosen:
-        desk.agenda.add(Task(step=Step.PLAN, tick=task.tick, names=chosen), ref, now_ms=desk.now_ms)
+        desk.agenda.add(new_task(step=Step.PLAN, tick=task.tick, names=chosen), ref, now_ms=desk.now_ms)
 
 
 def _chosen(desk: Desk, ranked: list[ScoredCandidate]) -> tuple[str, ...]:
@@ -105,10 +110,10 @@ def plan(desk: Desk, task: Task) -> None:
         desk.ledger.tell(desk.now_ms, "plan", each.plan_id, symbol=each.symbol, setup=each.setup.value)
     if plans:
         ids = tuple(each.plan_id for each in plans)
-        desk.agenda.add(Task(step=Step.RISK, names=ids), f"{base}/{ids[0]}", now_ms=desk.now_ms)
+        desk.agenda.add(new_task(step=Step.RISK, names=ids), f"{base}/{ids[0]}", now_ms=desk.now_ms)
     for at_ms in sorted({wait.at_ms for wait in waits}):
         names = tuple(sorted(wait.symbol for wait in waits if wait.at_ms == at_ms))
-        again = Task(step=Step.PLAN, tick=task.tick, names=names, version=task.version)
+        again = new_task(step=Step.PLAN, tick=task.tick, names=names, version=task.version)
         desk.agenda.add(again, f"{base}@{at_ms}/{names[0]}", now_ms=desk.now_ms, run_at_ms=at_ms)
 
 
@@ -167,7 +172,7 @@ def _record(desk: Desk, row: PlanRow, decision: RiskDecision) -> None:
     desk.ledger.move_plan(row, PlanState.PENDING)
     delay_ms = desk.rules.approval_delay_ms
     run_at_ms = desk.now_ms + delay_ms if delay_ms else None
-    desk.agenda.add(Task(step=Step.APPROVE, of=plan_id), plan_id, now_ms=desk.now_ms, run_at_ms=run_at_ms)
+    desk.agenda.add(new_task(step=Step.APPROVE, of=plan_id), plan_id, now_ms=desk.now_ms, run_at_ms=run_at_ms)
 
 
 def approve(desk: Desk, task: Task) -> None:
@@ -193,7 +198,7 @@ def _plan_afresh(desk: Desk, row: PlanRow) -> None:
     """Too late for the opening auction: plan the symbol again once its first minute has ended."""
     end_plan(desk, row, PlanState.SUPERSEDED, "auction_missed")
     made = row.plan
-    again = Task(step=Step.PLAN, tick=made.scan_tick, names=(made.symbol,), version=made.version + 1)
+    again = new_task(step=Step.PLAN, tick=made.scan_tick, names=(made.symbol,), version=made.version + 1)
     is_early = desk.now_ms < made.entry_from_ms
     run_at_ms = made.entry_from_ms + MINUTE_MS if is_early else None
     desk.agenda.add(again, f"{made.plan_id}/fresh", now_ms=desk.now_ms, run_at_ms=run_at_ms)
@@ -209,9 +214,9 @@ def _grant(desk: Desk, row: PlanRow) -> None:
     else:
         is_waiting = AUCTION_NOTE not in made.notes and made.entry_from_ms > now_ms
         run_at_ms = made.entry_from_ms if is_waiting else None
-        execute_it = Task(step=Step.EXECUTE, of=made.plan_id)
+        execute_it = new_task(step=Step.EXECUTE, of=made.plan_id)
         desk.agenda.add(execute_it, made.plan_id, now_ms=now_ms, run_at_ms=run_at_ms)
-    expiry = Task(step=Step.PLAN_EXPIRY, of=made.plan_id)
+    expiry = new_task(step=Step.PLAN_EXPIRY, of=made.plan_id)
     desk.agenda.add(expiry, made.plan_id, now_ms=now_ms, run_at_ms=made.entry_until_ms)
 
 
@@ -236,10 +241,10 @@ def execute(desk: Desk, task: Task) -> None:
         time_to_live_ms=ENTRY_LIFE_MS,
         limit_e4=decision.entry_limit_e4,
     )
-    seen = Circumstances(
+    seen = new_circumstances(
         now_ms=desk.now_ms,
         session=desk.session,
-        instrument=Instrument(symbol=row.plan.symbol),
+        instrument=instrument_of(row.plan.symbol),
         last_price_e4=price.price_e4 if price is not None else None,
         equity_e8=desk.ledger.day_start_e8(desk.session.date),
         orders_last_minute=desk.ledger.orders_last_minute(desk.session.date, now_ms=desk.now_ms),
@@ -263,7 +268,7 @@ def execute(desk: Desk, task: Task) -> None:
         desk.now_ms, "intent", row.plan.plan_id, orders=[intent.client_order_id for intent in intents]
     )
     entry_id = intents[0].client_order_id
-    desk.agenda.add(Task(step=Step.SEND, of=entry_id), entry_id, now_ms=desk.now_ms)
+    desk.agenda.add(new_task(step=Step.SEND, of=entry_id), entry_id, now_ms=desk.now_ms)
 
 
 def _is_halted(desk: Desk, symbol: str) -> bool:
@@ -287,7 +292,7 @@ def _waits(desk: Desk, task: Task, made: Plan, price: LastPrice | None, reasons:
     )
     if is_waiting:
         seen_ms, due_ms = desk.now_ms if "halted" in reasons else task.as_of_ms, desk.now_ms + HALT_LOOK_MS
-        again = Task(step=Step.EXECUTE, of=made.plan_id, as_of_ms=seen_ms)
+        again = new_task(step=Step.EXECUTE, of=made.plan_id, as_of_ms=seen_ms)
         desk.agenda.add(again, f"{made.plan_id}/halted@{due_ms}", now_ms=desk.now_ms, run_at_ms=due_ms)
     return is_waiting
 
@@ -331,7 +336,7 @@ def send(desk: Desk, task: Task) -> None:
         desk.ledger.move_order(each, OrderState.ACCEPTED, now_ms=desk.now_ms, accepted=True)
     desk.ledger.tell(desk.now_ms, "accepted", task.of)
     due_ms = max(desk.now_ms, row.plan.entry_from_ms) + desk.rules.entry_ttl_ms
-    timer = Task(step=Step.CANCEL_ENTRY, of=task.of)
+    timer = new_task(step=Step.CANCEL_ENTRY, of=task.of)
     desk.agenda.add(timer, task.of, now_ms=desk.now_ms, run_at_ms=due_ms)
 
 

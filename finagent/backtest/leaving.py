@@ -1,9 +1,9 @@
 """From a fill to a booked trade: what the venue tells, exits, moved stops, the day's loss, and the session's end."""
 
-from finagent.backtest.agenda import Task
+from finagent.backtest.agenda import Task, new_task
 from finagent.backtest.desk import Desk
 from finagent.backtest.entering import end_plan
-from finagent.backtest.ledger import DayRow, FillRow, OrderRow, PlanRow, broker_fill
+from finagent.backtest.ledger import DayRow, OrderRow, PlanRow, broker_fill, new_fill_row
 from finagent.backtest.venue import VenueEvent
 from finagent.domain.fills import ModelFill
 from finagent.domain.legs import ENTRY, EXIT, STOP, exit_intent, stop_intent
@@ -43,7 +43,7 @@ def _fill(desk: Desk, event: VenueEvent, model: ModelFill, order: OrderRow, row:
     reason = _reason(order, model, plan.stop_e4, is_held=held is not None)
     is_complete = order.filled_e4 + fill.quantity_e4 >= order.intent.quantity_e4
     left_e4 = order.intent.quantity_e4 - order.filled_e4 - fill.quantity_e4
-    count = desk.ledger.add_fill(FillRow(fill, plan.plan_id, plan.session, leg, reason, model))
+    count = desk.ledger.add_fill(new_fill_row(fill, plan.plan_id, plan.session, leg, reason, model))
     desk.ledger.fill_order(order, fill.quantity_e4, at_ms=fill.at_ms, now_ms=desk.now_ms)
     desk.ledger.put_position(plan, position, held.stop_e4 if held is not None else plan.stop_e4)
     desk.ledger.tell(
@@ -90,11 +90,11 @@ def _closed(desk: Desk, order: OrderRow, position: Position, fills: int) -> None
         if other_id == order.intent.client_order_id or not other.is_live:
             continue
         if other.intent.leg == ENTRY:
-            task = Task(step=Step.CANCEL_ENTRY, of=other_id, reason="position_closed")
+            task = new_task(step=Step.CANCEL_ENTRY, of=other_id, reason="position_closed")
             desk.agenda.add(task, f"{other_id}/closed", now_ms=desk.now_ms, priority=2)
         else:
             desk.ledger.move_order(other, OrderState.CANCELLED, now_ms=desk.now_ms, reason="position_closed")
-    desk.agenda.add(Task(step=Step.RECORD_TRADE, of=plan_id), f"{plan_id}/{fills}", now_ms=desk.now_ms)
+    desk.agenda.add(new_task(step=Step.RECORD_TRADE, of=plan_id), f"{plan_id}/{fills}", now_ms=desk.now_ms)
 
 
 def _ended(desk: Desk, event: VenueEvent, order: OrderRow, row: PlanRow) -> None:
@@ -105,7 +105,9 @@ def _ended(desk: Desk, event: VenueEvent, order: OrderRow, row: PlanRow) -> None
         return
     desk.ledger.release(plan_id)
     if order.filled_e4 > 0:
-        desk.agenda.add(Task(step=Step.RECORD_TRADE, of=plan_id), f"{plan_id}/entry_over", now_ms=desk.now_ms)
+        desk.agenda.add(
+            new_task(step=Step.RECORD_TRADE, of=plan_id), f"{plan_id}/entry_over", now_ms=desk.now_ms
+        )
     elif row.state is PlanState.ENTERING:
         desk.ledger.move_plan(row, PlanState.NOT_FILLED, event.reason or event.state.value)
 
@@ -121,7 +123,7 @@ def cancel_entry(desk: Desk, task: Task) -> None:
     desk.ledger.tell(now_ms, "cancelled", task.of, reason=reason, filled_e4=order.filled_e4)
     desk.ledger.release(plan_id)
     if order.filled_e4 > 0:
-        booking = Task(step=Step.RECORD_TRADE, of=plan_id)
+        booking = new_task(step=Step.RECORD_TRADE, of=plan_id)
         desk.agenda.add(booking, f"{plan_id}/entry_over", now_ms=now_ms)
         return
     for leg in desk.ledger.orders_of(plan_id):
@@ -142,7 +144,7 @@ def flatten(desk: Desk, task: Task) -> None:
         for held in desk.ledger.open_positions():
             if held.plan.session < task.of:
                 plan_id = held.plan.plan_id
-                leave = Task(step=Step.EXIT, of=plan_id, reason=task.reason)
+                leave = new_task(step=Step.EXIT, of=plan_id, reason=task.reason)
                 desk.agenda.add(leave, f"{plan_id}/{key}", now_ms=desk.now_ms)
         return
     for row in desk.ledger.plans_of(task.of, NOT_ENTERED):
@@ -150,11 +152,11 @@ def flatten(desk: Desk, task: Task) -> None:
     for order in desk.ledger.live_orders():
         if order.intent.leg == ENTRY:
             entry_id = order.intent.client_order_id
-            cancel = Task(step=Step.CANCEL_ENTRY, of=entry_id, reason=task.reason)
+            cancel = new_task(step=Step.CANCEL_ENTRY, of=entry_id, reason=task.reason)
             desk.agenda.add(cancel, f"{entry_id}/{key}", now_ms=desk.now_ms, priority=1)
     for held in desk.ledger.open_positions():
         plan_id = held.plan.plan_id
-        leave = Task(step=Step.EXIT, of=plan_id, reason=task.reason)
+        leave = new_task(step=Step.EXIT, of=plan_id, reason=task.reason)
         desk.agenda.add(leave, f"{plan_id}/{key}", now_ms=desk.now_ms)
 
 
@@ -186,7 +188,7 @@ def exit_position(desk: Desk, task: Task) -> None:
     desk.ledger.release(plan.plan_id)
     desk.ledger.tell(now_ms, "exit", plan.plan_id, order=intent.client_order_id, reason=task.reason)
     order_id = intent.client_order_id
-    desk.agenda.add(Task(step=Step.SEND_EXIT, of=order_id), order_id, now_ms=now_ms)
+    desk.agenda.add(new_task(step=Step.SEND_EXIT, of=order_id), order_id, now_ms=now_ms)
 
 
 def send_exit(desk: Desk, task: Task) -> None:
@@ -208,7 +210,7 @@ def send_exit(desk: Desk, task: Task) -> None:
     desk.ledger.move_order(order, OrderState.REJECTED, now_ms=desk.now_ms, reason=refusal)
     desk.ledger.tell(desk.now_ms, "rejected", task.of, reason=refusal)
     if order.intent.generation < MOST_EXITS:
-        again = Task(step=Step.EXIT, of=order.intent.plan_id, reason=order.intent.reason)
+        again = new_task(step=Step.EXIT, of=order.intent.plan_id, reason=order.intent.reason)
         due_ms = desk.now_ms + EXIT_AGAIN_MS
         desk.agenda.add(again, f"{task.of}/again", now_ms=desk.now_ms, run_at_ms=due_ms)
 
@@ -244,7 +246,7 @@ def move_stop(desk: Desk, task: Task) -> None:
     desk.ledger.tell(
         now_ms, "move_stop", plan.plan_id, order=order_id, stop_e4=task.stop_e4, reason=task.reason
     )
-    replacing = Task(step=Step.REPLACE, of=order_id, old=old.intent.client_order_id)
+    replacing = new_task(step=Step.REPLACE, of=order_id, old=old.intent.client_order_id)
     desk.agenda.add(replacing, order_id, now_ms=now_ms)
 
 
@@ -278,8 +280,7 @@ def record_trade(desk: Desk, task: Task) -> None:
     position = desk.ledger.position(task.of)
     if row.state is PlanState.CLOSED or position is None or position.quantity_e4 != 0:
         return
-    live = [order for order in desk.ledger.orders_of(task.of) if order.is_live]
-    if any(order.intent.leg == ENTRY for order in live):
+    if desk.ledger.is_entering(task.of):
         return  # the end of the entry leaves this task again
     plan = row.plan
     identity = trade_id(desk.rules.scope, session=plan.session, scan_tick=plan.scan_tick, symbol=plan.symbol)
@@ -302,7 +303,7 @@ def limit(desk: Desk, task: Task) -> None:
         desk.ledger.switch(needs_rearm=True)
         desk.ledger.tell(desk.now_ms, "limit", ref, tier=tier)
     if tier == "flatten":
-        flat = Task(step=Step.FLATTEN, of=date, reason="flatten", tick=ref)
+        flat = new_task(step=Step.FLATTEN, of=date, reason="flatten", tick=ref)
         desk.agenda.add(flat, ref, now_ms=desk.now_ms)
     elif tier == "pause" and not control.is_paused:
         desk.ledger.switch(is_paused=True, pause_reason="daily loss pause", paused_by="risk")
@@ -321,7 +322,7 @@ def reconcile(desk: Desk, task: Task) -> None:
         desk.ledger.switch(gate_reason=None)
     if stranded and desk.now_ms < desk.session.close_ms:
         key = f"{date}/stranded"
-        closing = Task(step=Step.FLATTEN, of=date, reason="flatten", kind="earlier", tick=key)
+        closing = new_task(step=Step.FLATTEN, of=date, reason="flatten", kind="earlier", tick=key)
         desk.agenda.add(closing, key, now_ms=desk.now_ms, run_at_ms=max(desk.now_ms, desk.session.open_ms))
 
 

@@ -1,25 +1,27 @@
 """The ledger of one run: plans, orders, fills, positions, reservations, trades and decisions, all in memory."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
-from finagent.domain.book import Book, Control, OpenPosition, Reservation
+from finagent.domain.book import Book, Control, OpenPosition, Reservation, new_book, new_open_position
 from finagent.domain.fills import ModelFill
 from finagent.domain.journal import JsonData
 from finagent.domain.market import Direction
 from finagent.domain.orders import (
     ENTRY_LEG,
-    TERMINAL_ORDER_STATES,
     BrokerFill,
     OrderIntent,
     OrderState,
     OwnOrder,
+    new_broker_fill,
     next_order_state,
 )
 from finagent.domain.plan import Plan, PlanState, next_plan_state
-from finagent.domain.positions import ExitReason, LegFill, Position, Trade
+from finagent.domain.positions import ExitReason, LegFill, Position, Trade, new_leg_fill
 from finagent.domain.risk import RiskDecision
-from finagent.domain.rows import quick, replace
+from finagent.domain.rows import maker, quick, replace
 
 ENTERED = (
     PlanState.PENDING,
@@ -30,6 +32,7 @@ ENTERED = (
     PlanState.CLOSED,
 )
 RECENT_MS = 60_000
+_created_at_ms = attrgetter("created_at_ms")
 
 
 @quick
@@ -41,6 +44,9 @@ class Entry:
     kind: str
     ref: str
     data: dict[str, JsonData]
+
+
+_entry = maker(Entry)
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +76,7 @@ class OrderRow:
     @property
     def is_live(self) -> bool:
         """Whether it can still change."""
-        return self.state not in TERMINAL_ORDER_STATES
+        return not self.state.is_terminal
 
     @property
     def own(self) -> OwnOrder:
@@ -89,6 +95,9 @@ class FillRow:
     leg: str
     reason: ExitReason | None
     model: ModelFill
+
+
+new_fill_row = maker(FillRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +151,7 @@ class Ledger:
     _pnl: dict[str, int] = field(default_factory=dict)
     _day_start: dict[str, int] = field(default_factory=dict)
     _entries: dict[str, list[OrderRow]] = field(default_factory=dict)
-    """By session its entry orders."""
+    """By session its entry orders, as they were made."""
     _ended_in: dict[str, list[Trade]] = field(default_factory=dict)
     _live: dict[str, OrderRow] = field(default_factory=dict)
     _armed: dict[str, PlanRow] = field(default_factory=dict)
@@ -253,6 +262,10 @@ class Ledger:
         rows = self._orders_of.get(plan_id, [])
         return sorted(rows, key=lambda row: (row.created_at_ms, row.intent.leg, row.intent.generation))
 
+    def is_entering(self, plan_id: str) -> bool:
+        """Whether a plan's entry can still fill."""
+        return any(row.is_live and row.intent.leg == ENTRY_LEG for row in self._orders_of.get(plan_id, ()))
+
     def live_orders(self) -> list[OrderRow]:
         """Orders that are not terminal, by creation and id."""
         return sorted(self._live.values(), key=lambda row: (row.created_at_ms, row.intent.client_order_id))
@@ -272,7 +285,9 @@ class Ledger:
 
     def leg_fills(self, plan_id: str) -> list[LegFill]:
         """A plan's fills in the order in which they were booked."""
-        return [LegFill(leg=row.leg, fill=row.fill, reason=row.reason) for row in self._fills_of[plan_id]]
+        return [
+            new_leg_fill(leg=row.leg, fill=row.fill, reason=row.reason) for row in self._fills_of[plan_id]
+        ]
 
     def fills_of(self, plan_id: str) -> Sequence[FillRow]:
         """A plan's fills with what the model knew of them."""
@@ -283,7 +298,7 @@ class Ledger:
         self._dealt.setdefault(position.session, {})[plan.plan_id] = position
         self._in_order = self._money = None
         if position.quantity_e4:
-            self.held[plan.plan_id] = OpenPosition(position=position, plan=plan, stop_e4=stop_e4)
+            self.held[plan.plan_id] = new_open_position(position=position, plan=plan, stop_e4=stop_e4)
             self._flat.pop(plan.plan_id, None)
         else:
             self.held.pop(plan.plan_id, None)
@@ -366,7 +381,7 @@ class Ledger:
         if self._reserved is None:
             self._reserved = tuple([self._reservations[plan_id] for plan_id in sorted(self._reservations)])
         spent_e8, unsettled_e8 = self._spent_and_unsettled_e8(session, unsettled_from or session)
-        return Book(
+        return new_book(
             session=session,
             day_start_equity_e8=self.day_start_e8(session),
             positions=self.open_positions(),
@@ -413,8 +428,8 @@ class Ledger:
 
     def orders_last_minute(self, session: str, *, now_ms: int) -> int:
         """Entries of the session that were made in the last minute."""
-        since_ms = now_ms - RECENT_MS
-        return sum([order.created_at_ms > since_ms for order in self._entries.get(session, ())])
+        entries = self._entries.get(session, ())
+        return len(entries) - bisect_right(entries, now_ms - RECENT_MS, key=_created_at_ms)
 
     def _rejected_in_a_row(self, session: str) -> int:
         """Entries refused by the venue since it last took one."""
@@ -434,7 +449,7 @@ class Ledger:
 
     def tell(self, at_ms: int, kind: str, ref: str, /, **data: JsonData) -> None:
         """A decision with what it rested on."""
-        self.journal.append(Entry(at_ms, kind, ref, data))
+        self.journal.append(_entry(at_ms, kind, ref, data))
 
     def switch(self, **flags: bool | str | None) -> None:
         """Change halt flags."""
@@ -443,7 +458,7 @@ class Ledger:
 
 def broker_fill(model: ModelFill, execution_id: str) -> BrokerFill:
     """A fill of the model as a broker would report it."""
-    return BrokerFill(
+    return new_broker_fill(
         execution_id=execution_id,
         client_order_id=model.client_order_id,
         symbol=model.symbol,

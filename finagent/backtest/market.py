@@ -1,8 +1,9 @@
 """One session of the dataset as of any instant in it: nothing here answers with what was not known yet."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
 
 import numpy as np
@@ -21,8 +22,14 @@ from finagent.domain.market import (
     Quote,
     Session,
     Snapshot,
+    new_bar,
+    new_daily_bar,
+    new_daily_bars,
+    new_history,
+    new_snapshot,
 )
-from finagent.domain.rows import quick, replace
+from finagent.domain.money import SHARE_E4
+from finagent.domain.rows import maker, quick, replace
 
 _ex_session = attrgetter("ex_session")
 FEED = "replay"
@@ -31,8 +38,15 @@ UNIVERSE_SESSIONS = 10
 """A symbol belongs to the universe when it has a daily bar in so many sessions before."""
 HISTORY_SESSIONS = 60
 VOLUME_SESSIONS = 20
+NO_HISTORY = History()
 
 Flags = npt.NDArray[np.bool_]
+
+
+@lru_cache(maxsize=16_384)
+def instrument_of(symbol: str, lot_e4: int = SHARE_E4) -> Instrument:
+    """What a backtest knows of a symbol beside its prices."""
+    return Instrument(symbol=symbol, lot_e4=lot_e4)
 
 
 @quick
@@ -43,6 +57,9 @@ class LastPrice:
     price_e4: int
     at_ms: int
     quote: Quote | None = None
+
+
+new_last_price = maker(LastPrice)
 
 
 @dataclass(slots=True, eq=False)
@@ -81,7 +98,7 @@ class SymbolDay:
         made = self._made
         if len(made) < count:
             span = slice(len(made), max(count, 4 * len(made)))
-            made += map(Bar, self.starts[span], *(column[span].tolist() for column in self.columns))
+            made += map(new_bar, self.starts[span], *(column[span].tolist() for column in self.columns))
         return made
 
 
@@ -99,8 +116,6 @@ class SessionMarket:
     """Symbols with a daily bar in the ten sessions before."""
     _days: dict[str, SymbolDay] = field(default_factory=dict)
     _ends: list[int] | None = None
-    _daily: dict[int, tuple[list[int], ...]] = field(default_factory=dict)
-    """By row the open, high, low, close and volume of all symbols, for the rows that were asked for."""
 
     @property
     def minute_row(self) -> int:
@@ -128,7 +143,7 @@ class SessionMarket:
         bar = self.day(symbol).last_until(as_of_ms)
         if bar is None:
             return None
-        return LastPrice(bar.close_e4, bar.end_ms, self.quote(symbol, as_of_ms))
+        return new_last_price(bar.close_e4, bar.end_ms, self.quote(symbol, as_of_ms))
 
     def quote(self, symbol: str, as_of_ms: int) -> Quote | None:
         """The symbol's newest quote of a minute that had ended."""
@@ -158,34 +173,44 @@ class SessionMarket:
         """The corporate action whose ex-date is the session."""
         return self.dataset.actions_on.get(self.session.date, {}).get(symbol)
 
-    def daily_bar(self, symbol: str, row: int) -> DailyBar | None:
-        """The symbol's raw daily bar of a row."""
-        if row < 0:
-            return None
-        columns = self._daily.get(row)
-        if columns is None:
-            daily = self.dataset.daily
-            columns = self._daily[row] = tuple(
-                column[row].tolist()
-                for column in (daily.open_e4, daily.high_e4, daily.low_e4, daily.close_e4, daily.volume)
-            )
-        number = self.dataset.numbers[symbol]
-        values = [column[number] for column in columns]
-        return None if values[-1] == ABSENT else DailyBar(self.dataset.sessions[row].date, *values)
+    def daily_bars(self, symbols: Sequence[str], row: int) -> list[DailyBar | None]:
+        """The raw daily bars of some symbols in a row, read at once; None where there is none."""
+        if row < 0 or not symbols:
+            return [None] * len(symbols)
+        daily, date = self.dataset.daily, self.dataset.sessions[row].date
+        columns = (daily.open_e4, daily.high_e4, daily.low_e4, daily.close_e4, daily.volume)
+        rows = zip(*self._values(columns, row, symbols), strict=True)
+        return [None if values[-1] == ABSENT else new_daily_bar(date, *values) for values in rows]
+
+    def _values(self, columns: Iterable[Ints], row: int, symbols: Sequence[str]) -> list[list[int]]:
+        numbers = np.array([self.dataset.numbers[symbol] for symbol in symbols])
+        return [column[row, numbers].tolist() for column in columns]
 
     def snapshot(self, symbol: str, as_of_ms: int) -> Snapshot:
         """What is known of a symbol, enough to measure its gap."""
-        is_open_known = as_of_ms >= self.session.open_ms + MINUTE_MS
-        today = self.daily_bar(symbol, self.row) if is_open_known else None
-        return Snapshot(
-            instrument=Instrument(symbol=symbol),
-            previous=self.daily_bar(symbol, self.row - 1),
-            action=self.action(symbol),
-            official_open_e4=None if today is None else today.open_e4,
-            minutes=self.bars(symbol, as_of_ms) if self.has_minutes else (),
-            quote=self.quote(symbol, as_of_ms),
-            is_halted=self.dataset.is_halted(symbol, as_of_ms),
-        )
+        return self.snapshots([symbol], as_of_ms)[0]
+
+    def snapshots(self, symbols: Sequence[str], as_of_ms: int) -> list[Snapshot]:
+        """The same of several symbols, in their order."""
+        daily = self.dataset.daily
+        opens: list[int | None] = [None] * len(symbols)
+        if symbols and as_of_ms >= self.session.open_ms + MINUTE_MS:
+            rows = zip(*self._values((daily.open_e4, daily.volume), self.row, symbols), strict=True)
+            opens = [None if volume == ABSENT else open_e4 for open_e4, volume in rows]
+        return [
+            new_snapshot(
+                instrument=instrument_of(symbol),
+                previous=previous,
+                action=self.action(symbol),
+                official_open_e4=open_e4,
+                minutes=self.bars(symbol, as_of_ms) if self.has_minutes else (),
+                quote=self.quote(symbol, as_of_ms),
+                is_halted=self.dataset.is_halted(symbol, as_of_ms),
+            )
+            for symbol, previous, open_e4 in zip(
+                symbols, self.daily_bars(symbols, self.row - 1), opens, strict=True
+            )
+        ]
 
     def history(self, symbol: str, as_of_ms: int, *, most_bars: int) -> History:
         """The symbol's newest daily bars of the 60 sessions before, with actions and volumes for RVOL."""
@@ -207,9 +232,14 @@ class SessionMarket:
             symbols, numbers, self._daily_bars(numbers, first, most_bars), strict=True
         ):
             actions = dataset.actions.get(symbol, ())  # one a date, in order
-            start = bisect_left(actions, since, key=_ex_session)
-            rest = History(
-                actions=actions[start : bisect_right(actions, self.session.date, start, key=_ex_session)],
+            if actions:
+                start = bisect_left(actions, since, key=_ex_session)
+                actions = actions[start : bisect_right(actions, self.session.date, start, key=_ex_session)]
+            if not actions and not measured:
+                found.append((bars, NO_HISTORY))
+                continue
+            rest = new_history(
+                actions=actions,
                 volumes_to_now=self._volumes(number, measured, since_open_ms),
                 premarket_volumes=self._premarket_volumes(number, measured, since_open_ms),
             )
@@ -226,12 +256,12 @@ class SessionMarket:
         found = []
         for number, block in zip(numbers, blocks, strict=True):
             if ABSENT not in block[-1]:
-                found.append(DailyBars(dates, *block))
+                found.append(new_daily_bars(dates, *block))
                 continue
             present = np.flatnonzero(daily.volume[first : self.row, number] != ABSENT)
             rows = (present[-most_bars:] + first).tolist()
             own = (column[rows, number].tolist() for column in columns)
-            found.append(DailyBars([sessions[row].date for row in rows], *own))
+            found.append(new_daily_bars([sessions[row].date for row in rows], *own))
         return found
 
     def _measured_rows(self, first: int) -> list[int]:

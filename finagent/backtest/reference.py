@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from finagent.backtest import entering, leaving
-from finagent.backtest.agenda import Agenda, Task
+from finagent.backtest.agenda import Agenda, Task, new_task
 from finagent.backtest.daily import play_day
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.desk import Desk
@@ -161,14 +161,14 @@ class _Day:
         )
         for event in events:
             key = event.execution_id or f"{event.client_order_id}:{event.state.value}"
-            desk.agenda.add(Task(step=Step.BROKER_EVENT, event=event), key, now_ms=self._at_ms)
+            desk.agenda.add(new_task(step=Step.BROKER_EVENT, event=event), key, now_ms=self._at_ms)
         return events
 
     def _watch_plans(self, bars: Mapping[str, Bar]) -> None:
         for row in self._desk.ledger.armed():
             plan = row.plan
             if armed_action(plan, bars.get(plan.symbol), self._at_ms) is ArmedAction.TRIGGER:
-                task = Task(step=Step.EXECUTE, of=plan.plan_id)
+                task = new_task(step=Step.EXECUTE, of=plan.plan_id)
                 self._desk.agenda.add(task, plan.plan_id, now_ms=self._at_ms)
 
     def _watch_positions(self, bars: Mapping[str, Bar]) -> None:
@@ -180,10 +180,10 @@ class _Day:
             plan_id = held.plan.plan_id
             for action in evaluate(held.plan, self._state(held), bar, at_ms):
                 if isinstance(action, TimeStop):
-                    task = Task(step=Step.EXIT, of=plan_id, reason=action.reason.value)
+                    task = new_task(step=Step.EXIT, of=plan_id, reason=action.reason.value)
                     agenda.add(task, f"{plan_id}/time", now_ms=at_ms)
                 elif isinstance(action, MoveStop):
-                    task = Task(
+                    task = new_task(
                         step=Step.MOVE_STOP,
                         of=plan_id,
                         stop_e4=action.new_stop_e4,
@@ -224,7 +224,7 @@ class _Day:
             if bar is not None:
                 marks[symbol] = bar.close_e4
         for name in limits_reached(book, marks, desk.rules.profile):
-            desk.agenda.add(Task(step=Step.LIMIT, reason=name), f"{date}/{name}", now_ms=self._at_ms)
+            desk.agenda.add(new_task(step=Step.LIMIT, reason=name), f"{date}/{name}", now_ms=self._at_ms)
 
 
 def _with_fills(ledger: Ledger, book: Book, events: Sequence[VenueEvent]) -> Book:
@@ -246,12 +246,12 @@ def _ticks(desk: Desk) -> list[tuple[int, Task, str]]:
     lines, date = desk.lines, desk.session.date
     found: list[tuple[int, Task, str]] = []
     for line in lines.scans:
-        scan = Task(step=Step.SCAN, of=date, tick=line.name, kind=line.kind, reason=line.skipped or "")
+        scan = new_task(step=Step.SCAN, of=date, tick=line.name, kind=line.kind, reason=line.skipped or "")
         found.append((line.at_ms, scan, "" if line.skipped else f"{date}/{line.name}"))
     for number, at_ms in enumerate(lines.flatten_ms, 1):
         key = f"{date}/ladder-{number}"
-        found.append((at_ms, Task(step=Step.FLATTEN, of=date, reason="flatten", tick=key), key))
-    found.append((lines.day_open_ms, Task(step=Step.RECONCILE, of=date), f"{date}/open"))
-    found.append((lines.day_close_ms, Task(step=Step.RECONCILE, of=date), date))
-    found.append((lines.day_close_ms, Task(step=Step.DAY_CLOSE, of=date), date))
+        found.append((at_ms, new_task(step=Step.FLATTEN, of=date, reason="flatten", tick=key), key))
+    found.append((lines.day_open_ms, new_task(step=Step.RECONCILE, of=date), f"{date}/open"))
+    found.append((lines.day_close_ms, new_task(step=Step.RECONCILE, of=date), date))
+    found.append((lines.day_close_ms, new_task(step=Step.DAY_CLOSE, of=date), date))
     return sorted(found, key=lambda each: each[0])

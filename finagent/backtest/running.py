@@ -105,9 +105,9 @@ def run_backtest(
         if keeper and asked:
             keeper.keep(asked, Standing.of(run, stretches, done))
 
-    failure = _play_all(
-        run, lines, sessions, bars, stretches, told, keep, 0 if stood is None else stood.sessions
-    )
+    begun = 0 if stood is None else stood.sessions
+    with _uncollected():
+        failure = _play_all(run, lines, sessions, bars, stretches, told, keep, begun)
     dataset.check_unchanged()
     used = Engine.KERNEL if run.ledger.tallies else Engine.REFERENCE
     name = result_id(dataset, rules, sessions, bars=bars, engine=used, version=version, schedule=schedule)
@@ -179,8 +179,7 @@ def _play_all(
             if played:
                 continue
         try:
-            with _uncollected():
-                run.play(session, lines(session), use_minutes=use_minutes)
+            run.play(session, lines(session), use_minutes=use_minutes)
         except (
             Exception
         ) as error:  # whatever a rule does, what was done before it is kept and the rule is named
@@ -191,7 +190,7 @@ def _play_all(
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No search for cycles meanwhile: a session makes many rows that stay, and none that point in a circle."""
+    """No search for cycles meanwhile: a run makes many rows that stay, and none that point in a circle."""
     was_on = gc.isenabled()
     gc.disable()
     try:

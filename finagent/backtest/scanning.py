@@ -109,9 +109,9 @@ def _judged(
 ) -> Iterator[Candidate | Dropped | DataIssue]:
     """What the domain says of each symbol; histories are read of those alone whose gap is large enough."""
     measured: list[Measured] = []
-    for symbol in symbols:
+    for snapshot in market.snapshots(symbols, as_of_ms):
         outcome = measure(
-            market.snapshot(symbol, as_of_ms),
+            snapshot,
             session=market.session,
             as_of_ms=as_of_ms,
             has_minutes=market.has_minutes,

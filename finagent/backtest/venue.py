@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from finagent.backtest.market import instrument_of
 from finagent.backtest.parameters import Parameters
 from finagent.domain.costs import CostRules
 from finagent.domain.fills import MatchResult, ModelFill, force_close, match_symbol
 from finagent.domain.market import Bar, Instrument, Session, Side
 from finagent.domain.money import RATIO_SCALE, SHARE_E4, money_text, price_text
 from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderState, OrderType
-from finagent.domain.rows import quick, replace
-from finagent.domain.working_orders import WorkingOrder, cancel, expire, settle
+from finagent.domain.rows import maker, quick, replace
+from finagent.domain.working_orders import WorkingOrder, cancel, expire, new_working_order, settle
 
 MOST_ID = 48
 NO_PRICE_E4 = 1 << 62
@@ -41,6 +42,9 @@ class VenueEvent:
     execution_id: str
     state: OrderState
     reason: str
+
+
+_event = maker(VenueEvent)
 
 
 @dataclass(slots=True, eq=False)
@@ -174,7 +178,7 @@ class Venue:
             else replace(each.order, state=OrderState.EXPIRED)
             for each in rows
         ]
-        instrument = Instrument(symbol=symbol, lot_e4=self._rules.profile.lot_e4)
+        instrument = instrument_of(symbol, self._rules.profile.lot_e4)
         bar, costs = minute.bars.get(symbol), minute.costs or self._rules.costs
         if bar is not None:
             return match_symbol(
@@ -212,12 +216,12 @@ class Venue:
             for _, fill in pairs:
                 row.fills += 1
                 self._book(fill)
-                event = VenueEvent(order_id, fill, f"{order_id}:{row.fills}", OrderState.FILLED, "")
+                event = _event(order_id, fill, f"{order_id}:{row.fills}", OrderState.FILLED, "")
                 events.append((_place(row), event))
             if row.order.filled_e4 == row.asked_e4:
                 ended.pop(order_id, None)
         for order_id, row in ended.items():
-            event = VenueEvent(order_id, None, "", row.order.state, row.order.reason)
+            event = _event(order_id, None, "", row.order.state, row.order.reason)
             events.append((_place(row), event))
         events.sort(key=lambda pair: pair[0])
         return [event for _, event in events]
@@ -249,7 +253,7 @@ class Venue:
 
     def _insert(self, intent: OrderIntent, now_ms: int, session: Session, price_e4: int | None) -> None:
         self._sequence += 1
-        order = WorkingOrder(
+        order = new_working_order(
             client_order_id=intent.client_order_id,
             symbol=intent.symbol,
             side=intent.side,
@@ -264,14 +268,8 @@ class Venue:
             is_exit=intent.leg != ENTRY_LEG,
             ignores_participation=intent.ignores_participation,
         )
-        row = VenueOrder(
-            order=order,
-            session=session.date,
-            plan_id=intent.plan_id,
-            leg=intent.leg,
-            reference_e4=_reference_e4(intent, price_e4),
-            asked_e4=intent.quantity_e4,
-        )
+        reference_e4 = _reference_e4(intent, price_e4)
+        row = VenueOrder(order, session.date, intent.plan_id, intent.leg, reference_e4, intent.quantity_e4)
         self.orders[intent.client_order_id] = row
         self._quiet.pop(intent.symbol, None)
         self._open.setdefault(intent.symbol, {})[intent.client_order_id] = row
@@ -381,7 +379,7 @@ def _refuse_price(intent: OrderIntent) -> str | None:
         return None
     if price_e4 <= 0:
         return "bad_price"
-    return "off_tick" if price_e4 % Instrument(symbol=intent.symbol).tick_e4(price_e4) else None
+    return "off_tick" if price_e4 % instrument_of(intent.symbol).tick_e4(price_e4) else None
 
 
 def _refuse_side(intents: Sequence[OrderIntent], price_e4: int | None) -> str | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from finagent.domain.money import RATIO_SCALE
 from finagent.domain.risk_profile import RiskProfile
-from finagent.domain.rows import quick, replace
+from finagent.domain.rows import maker, quick, replace
 
 
 @quick
@@ -63,6 +63,9 @@ class AccountState:
         exposures = dict(self.sector_exposure_e8)
         exposures[sector] = exposures.get(sector, 0) + more_e8
         return replace(self, sector_exposure_e8=tuple(sorted(e for e in exposures.items() if e[1])))
+
+
+new_account = maker(AccountState)
 
 
 def capital_of(account: AccountState, profile: RiskProfile) -> int:

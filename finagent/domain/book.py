@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from finagent.domain.account import new_account
 from finagent.domain.limits import breakers, tier_of
 from finagent.domain.money import RATIO_SCALE, div_ceil
 from finagent.domain.orders import TERMINAL_ORDER_STATES, BrokerFill, OrderIntent, OrderState, OwnOrder
 from finagent.domain.plan import Plan, PlanState
 from finagent.domain.positions import ExitReason, Position, pnl_e8, total_pnl_e8
 from finagent.domain.risk import AccountState, RiskProfile
-from finagent.domain.rows import quick, replace
+from finagent.domain.rows import maker, quick, replace
 
 
 @quick
@@ -120,6 +121,9 @@ class OpenPosition:
     stop_e4: int
 
 
+new_open_position = maker(OpenPosition)
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Book:
@@ -165,6 +169,9 @@ class Book:
         return replace(self, positions=positions)
 
 
+new_book = maker(Book)
+
+
 def worst_case_e8(held: OpenPosition, *, extra_r_e6: int) -> int:
     """What an open position loses against its cost at stop + extra R, in 1e-8, never below 0.
 
@@ -185,6 +192,57 @@ def position_pnl_e8(position: Position, mark_e4: int) -> int:
     return total_pnl_e8(position, mark_e4)
 
 
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """A book's reservations and positions summed at some prices: what every question about its account shares."""
+
+    reserved_e8: int
+    exposure_e8: int
+    worst_case_e8: int
+    closed_e8: int
+    """What exits of open positions earned; ``open_e8`` is what is still open of them."""
+    open_e8: int
+    sectors: tuple[tuple[str, str, int], ...]
+    """Plan (empty for a position), sector and notional, where the sector is known."""
+    reserved_by: Mapping[str, Reservation]
+    """The reservations by their plans."""
+    waiting: frozenset[str]
+    """Plans with a reservation that hold no position yet."""
+
+
+def marked(book: Book, marks_e4: Mapping[str, int], profile: RiskProfile) -> Marked:
+    """The sums over a book; a position without a mark is valued at its stop, the careful side."""
+    reservations = book.reservations
+    reserved_e8 = exposure_e8 = sum([each.notional_e8 for each in reservations])
+    worst_e8 = sum([each.worst_case_e8 for each in reservations])
+    sectors = [
+        (each.plan_id, each.sector, each.notional_e8) for each in reservations if each.sector is not None
+    ]
+    closed_total_e8 = open_total_e8 = 0
+    for held in book.positions:
+        mark_e4 = marks_e4.get(held.plan.symbol, held.stop_e4)
+        closed_e8, open_e8 = pnl_e8(held.position, mark_e4)
+        closed_total_e8 += closed_e8
+        open_total_e8 += open_e8
+        notional_e8 = abs(held.position.quantity_e4) * mark_e4
+        exposure_e8 += notional_e8
+        if held.plan.sector is not None:
+            sectors.append(("", held.plan.sector, notional_e8))
+        worst_e8 += worst_case_e8(held, extra_r_e6=profile.worst_case_extra_r_e6)
+    reserved_by = {each.plan_id: each for each in reservations}
+    return Marked(
+        reserved_e8=reserved_e8,
+        exposure_e8=exposure_e8,
+        worst_case_e8=worst_e8,
+        closed_e8=closed_total_e8,
+        open_e8=open_total_e8,
+        sectors=tuple(sectors),
+        reserved_by=reserved_by,
+        waiting=frozenset(reserved_by).difference([held.plan.plan_id for held in book.positions]),
+    )
+
+
 def account_state(
     book: Book, marks_e4: Mapping[str, int], profile: RiskProfile, *, without: str = ""
 ) -> AccountState:
@@ -192,54 +250,48 @@ def account_state(
 
     A position without a mark is valued at its stop, the careful side.
     """
-    reservations = [each for each in book.reservations if each.plan_id != without]
-    reserved_e8 = exposure_e8 = sum([each.notional_e8 for each in reservations])
-    worst_e8 = sum([each.worst_case_e8 for each in reservations])
-    sectors = [(each.sector, each.notional_e8) for each in reservations if each.sector is not None]
-    open_pnl_e8, realised_e8 = 0, book.realised_e8
-    for held in book.positions:
-        mark_e4 = marks_e4.get(held.plan.symbol, held.stop_e4)
-        closed_e8, open_e8 = pnl_e8(held.position, mark_e4)
-        realised_e8 += closed_e8
-        open_pnl_e8 += open_e8
-        notional_e8 = abs(held.position.quantity_e4) * mark_e4
-        exposure_e8 += notional_e8
-        if held.plan.sector is not None:
-            sectors.append((held.plan.sector, notional_e8))
-        worst_e8 += worst_case_e8(held, extra_r_e6=profile.worst_case_extra_r_e6)
-    equity_e8 = book.day_start_equity_e8 + realised_e8 + open_pnl_e8
-    held_plans = {held.plan.plan_id for held in book.positions}
-    waiting = len(reservations)
-    if held_plans:
-        waiting -= sum([each.plan_id in held_plans for each in reservations])
-    entered, has_own = book.entered_symbols, len(reservations) < len(book.reservations)
-    if has_own:
-        own = {each.symbol for each in book.reservations if each.plan_id == without}
-        entered = tuple([symbol for symbol in entered if symbol not in own])
+    return account_of(book, marked(book, marks_e4, profile), without=without)
+
+
+def account_of(book: Book, sums: Marked, *, without: str = "") -> AccountState:
+    """The same of a book that is summed already: many plans may ask about one."""
+    reserved_e8, exposure_e8, worst_e8 = sums.reserved_e8, sums.exposure_e8, sums.worst_case_e8
+    waiting, entered, sectors = len(sums.waiting), book.entered_symbols, sums.sectors
+    own = sums.reserved_by.get(without)
+    if own is not None:
+        reserved_e8 -= own.notional_e8
+        exposure_e8 -= own.notional_e8
+        worst_e8 -= own.worst_case_e8
+        waiting -= without in sums.waiting
+        sectors = tuple([part for part in sectors if part[0] != without]) if sectors else ()
+        entered = tuple([symbol for symbol in entered if symbol != own.symbol])
+    realised_e8 = book.realised_e8 + sums.closed_e8
+    equity_e8 = book.day_start_equity_e8 + realised_e8 + sums.open_e8
     also = [symbol for symbol in book.recovered_symbols if symbol not in entered]
-    return AccountState(
+    control = book.control
+    return new_account(
         equity_e8=equity_e8,
         day_start_equity_e8=book.day_start_equity_e8,
         cash_e8=max(0, settled_cash_e8(book, reserved_e8)),
         buying_power_e8=max(0, equity_e8 - exposure_e8),
         realised_pnl_e8=realised_e8,
-        open_pnl_e8=open_pnl_e8,
+        open_pnl_e8=sums.open_e8,
         open_worst_case_e8=worst_e8,
         exposure_e8=exposure_e8,
-        sector_exposure_e8=_by_sector(sectors),
+        sector_exposure_e8=_by_sector(sectors) if sectors else (),
         open_positions=len(book.positions) + waiting,
-        trades_today=book.trades - has_own + len(also),
+        trades_today=book.trades - (own is not None) + len(also),
         symbols_today=(*entered, *also) if also else entered,
         orders_last_minute=book.orders_last_minute,
         rejected_in_a_row=book.rejected_in_a_row,
         losses_in_a_row=book.losses_in_a_row,
         orders_out=book.orders_out,
-        is_paused=book.control.is_paused,
-        is_killed=book.control.is_killed,
-        locked_symbols=book.control.locked_symbols,
+        is_paused=control.is_paused,
+        is_killed=control.is_killed,
+        locked_symbols=control.locked_symbols,
         blocked_symbols=tuple(sorted({*book.unknown_symbols, *book.external_symbols})),
         entry_gate_reason=_gate(book),
-        pause_reason=book.control.pause_reason,
+        pause_reason=control.pause_reason,
     )
 
 
@@ -252,10 +304,10 @@ def limits_reached(book: Book, marks_e4: Mapping[str, int], profile: RiskProfile
     return (*(() if tier is None else (tier,)), *breakers(book, profile))
 
 
-def _by_sector(parts: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+def _by_sector(parts: Sequence[tuple[str, str, int]]) -> tuple[tuple[str, int], ...]:
     """Exposure summed by sector, in its order."""
     total: dict[str, int] = {}
-    for sector, notional_e8 in parts:
+    for _, sector, notional_e8 in parts:
         total[sector] = total.get(sector, 0) + notional_e8
     return tuple(sorted(total.items()))
 

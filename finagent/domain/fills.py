@@ -23,7 +23,7 @@ The rules, in the order in which a bar is played:
    (``is_forced_close``); all other orders expire.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,7 +31,7 @@ from finagent.domain.costs import CostRules, fees_e8, penalised_price_e4, slippe
 from finagent.domain.market import MINUTE_MS, Bar, Instrument, Session, Side
 from finagent.domain.money import RATIO_SCALE, SHARE_E4
 from finagent.domain.orders import OrderState, OrderType
-from finagent.domain.rows import quick, replace
+from finagent.domain.rows import maker, quick, replace
 from finagent.domain.working_orders import WorkingOrder, expire, fillable_e4, groups, priority, settle, shrink
 
 
@@ -64,6 +64,9 @@ class ModelFill:
     best_e4: int | None = None
     worst_e4: int | None = None
     is_forced_close: bool = False
+
+
+_model_fill = maker(ModelFill)
 
 
 @quick
@@ -133,11 +136,9 @@ class _Book:
         self.orders = list(orders)
         self.fills: list[ModelFill] = []
         self._index = {order.client_order_id: index for index, order in enumerate(orders)}
-        in_turn = sorted(orders, key=priority)
-        self._turns = {
-            is_exit: [order.client_order_id for order in in_turn if order.is_exit is is_exit]
-            for is_exit in (True, False)
-        }
+        self._turns: dict[bool, list[str]] = {True: [], False: []}
+        for order in sorted(orders, key=priority) if len(orders) > 1 else orders:
+            self._turns[order.is_exit].append(order.client_order_id)
         self._bar = bar
         self._session = session
         self._instrument = instrument
@@ -148,19 +149,30 @@ class _Book:
         self._budget_e4 = cap_e4 // instrument.lot_e4 * instrument.lot_e4
 
     def play_open(self) -> None:
-        # Entries at the open arm legs that the same open may have passed: look at the exits once more.
-        for is_exit in (True, False, True):
-            for order_id in self._ready(is_exit):
-                self._fill_at_open(order_id)
+        self._play_turn(is_exit=True)
+        before = len(self.fills)
+        self._play_turn(is_exit=False)
+        if len(self.fills) > before:
+            # Entries at the open arm legs that the same open may have passed: look at the exits once more.
+            self._play_turn(is_exit=True)
+
+    def _play_turn(self, *, is_exit: bool) -> None:
+        """The orders that the open fills, in priority, each judged anew at its turn."""
+        for order_id in self._turns[is_exit]:
+            order = self._order(order_id)
+            if self._is_due(order) and self._takes_part(order):
+                self._fill_at_open(order)
 
     def play_inside(self) -> None:
+        if not any(map(self._is_reached, self.orders)):
+            return
         for parent_id in groups(self.orders):
             self._play_group(parent_id, entry=None)
-        for order_id in self._ready(True):
+        for order_id in self._turns[True]:
             order = self._order(order_id)
             if order.parent_id is None and self._is_reached(order):
                 self._fill_at_level(order_id, None)
-        for order_id in self._ready(False):
+        for order_id in self._turns[False]:
             order = self._order(order_id)
             if self._is_reached(order) and self._fill_at_level(order_id, None):
                 self._play_group(order_id, entry=order)
@@ -180,12 +192,6 @@ class _Book:
     def _order(self, order_id: str) -> WorkingOrder:
         return self.orders[self._index[order_id]]
 
-    def _ready(self, is_exit: bool) -> Iterator[str]:
-        """Ids of the open orders that take part in this bar, in priority, judged anew at each one's turn."""
-        for order_id in self._turns[is_exit]:
-            if self._takes_part(self._order(order_id)):
-                yield order_id
-
     def _takes_part(self, order: WorkingOrder) -> bool:
         return (
             order.accepted_at_ms <= self._bar.start_ms
@@ -193,23 +199,25 @@ class _Book:
             and fillable_e4(self.orders, order) > 0
         )
 
-    def _fill_at_open(self, order_id: str) -> None:
-        order = self._order(order_id)
-        open_e4 = self._bar.open_e4
+    def _is_due(self, order: WorkingOrder) -> bool:
+        """Whether the open fills an order that takes part."""
+        if order.type is OrderType.MARKET or order.is_triggered:
+            return True
+        return _is_at_or_beyond(order, self._bar.open_e4)
+
+    def _fill_at_open(self, order: WorkingOrder) -> None:
+        order_id, open_e4 = order.client_order_id, self._bar.open_e4
         if order.type is OrderType.LIMIT:
-            if _is_at_or_beyond(order, open_e4):
-                self._fill(order_id, open_e4, open_e4, self._bar.start_ms, None)
-        elif order.type is OrderType.MARKET or order.is_triggered or _is_at_or_beyond(order, open_e4):
+            self._fill(order_id, open_e4, open_e4, self._bar.start_ms, None)
+        else:
             self._trigger(order_id)
             self._fill(order_id, open_e4, self._slipped(order.side, open_e4), self._bar.start_ms, None)
 
     def _is_reached(self, order: WorkingOrder) -> bool:
         """Whether the bar's range touches an order's level; what was triggered before has had its turn."""
-        return (
-            order.type is not OrderType.MARKET
-            and not order.is_triggered
-            and (_is_at_or_beyond(order, self._bar.high_e4) or _is_at_or_beyond(order, self._bar.low_e4))
-        )
+        if order.type is OrderType.MARKET or order.is_triggered:
+            return False
+        return _is_at_or_beyond(order, self._bar.high_e4) or _is_at_or_beyond(order, self._bar.low_e4)
 
     def _play_group(self, parent_id: str, *, entry: WorkingOrder | None) -> None:
         """Exits of one group inside the bar; ``entry`` is given when it was filled inside this bar."""
@@ -324,7 +332,7 @@ class _Book:
         is_forced: bool = False,
     ) -> None:
         self.fills.append(
-            ModelFill(
+            _model_fill(
                 client_order_id=order.client_order_id,
                 symbol=order.symbol,
                 side=order.side,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from finagent.domain.market import NO_OTHERS, Bar, Direction, Instrument, OtherSymbols, Session, Snapshot
-from finagent.domain.rows import quick
+from finagent.domain.rows import maker, quick
 
 
 class IndicationSource(StrEnum):
@@ -61,6 +61,9 @@ class Levels:
     day_low_e4: int | None = None
 
 
+new_levels = maker(Levels)
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -100,6 +103,9 @@ class Candidate:
     def symbol(self) -> str:
         """The instrument's ticker."""
         return self.instrument.symbol
+
+
+new_candidate = maker(Candidate)
 
 
 @quick
@@ -146,6 +152,9 @@ class Measured:
     def symbol(self) -> str:
         """The instrument's ticker."""
         return self.snapshot.instrument.symbol
+
+
+new_measured = maker(Measured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

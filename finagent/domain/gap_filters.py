@@ -2,10 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import NamedTuple
 
-from finagent.domain.gap import Candidate, Dropped, GapRules, GapStyle, IndicationSource, Levels, Measured
+from finagent.domain.gap import (
+    Candidate,
+    Dropped,
+    GapRules,
+    GapStyle,
+    IndicationSource,
+    Levels,
+    Measured,
+    new_candidate,
+    new_levels,
+)
 from finagent.domain.indicators import (
     average_shares,
     average_true_range,
@@ -14,7 +23,7 @@ from finagent.domain.indicators import (
     short_restricted,
     volume_weighted_price,
 )
-from finagent.domain.market import CorporateAction, DailyBars, Direction, History, Quote
+from finagent.domain.market import Bar, CorporateAction, DailyBars, Direction, History, Quote
 from finagent.domain.money import (
     PRICE_SCALE,
     RATIO_SCALE,
@@ -23,7 +32,7 @@ from finagent.domain.money import (
     percent_text,
     ratio_number,
 )
-from finagent.domain.rows import quick
+from finagent.domain.rows import maker, quick
 
 
 @quick
@@ -36,18 +45,27 @@ class _Facts:
     volume: int | None
     rvol: tuple[int, int] | None
     spread: tuple[int, int] | None
-    atr: Fraction | None
+    atr: tuple[int, int] | None
     adv_shares: int | None
     is_short_restricted: bool | None
+
+
+_facts = maker(_Facts)
 
 
 class _Verdict(NamedTuple):
     """What one filter says: it cannot tell, it passes (no refusal), or it refuses with reason and detail."""
 
-    filter: str
+    filter: str = ""
     reason: str = ""
     refusal: str = ""
     is_known: bool = True
+
+
+_PASSED = _Verdict()
+_ADV_UNKNOWN = _Verdict("adv", is_known=False)
+_RVOL_UNKNOWN = _Verdict("rvol", is_known=False)
+_SPREAD_UNKNOWN = _Verdict("spread", is_known=False)
 
 
 def screen(
@@ -88,12 +106,12 @@ def _gather(measured: Measured, history: History, columns: DailyBars, rules: Gap
         actions = tuple(action for action in actions if action.ex_session < session)
     if measured.snapshot.action is not None:
         actions += (measured.snapshot.action,)
-    volume = sum(bar.volume for bar in measured.regular) if measured.regular else None
-    premarket_volume = sum(bar.volume for bar in measured.premarket) if measured.premarket else None
+    volume = sum([bar.volume for bar in measured.regular]) if measured.regular else None
+    premarket_volume = sum([bar.volume for bar in measured.premarket]) if measured.premarket else None
     is_premarket = measured.indication_source is IndicationSource.PREMARKET
     to_now = premarket_volume if is_premarket else volume
     earlier = history.premarket_volumes if is_premarket else history.volumes_to_now
-    return _Facts(
+    return _facts(
         dollars=dollar_volume(bars, rules.adv_sessions),
         premarket_volume=premarket_volume,
         volume=volume,
@@ -111,10 +129,17 @@ def _restricted(measured: Measured, bars: DailyBars, actions: Sequence[Corporate
     if told is not None:
         return told
     known = bars if len(bars) and bars.sessions[-1] == measured.session.previous else ()
-    low_e4 = min([bar.low_e4 for bar in measured.regular], default=None)
     return short_restricted(
-        known, actions, low_e4, (measured.adjusted_numerator, measured.adjusted_denominator)
+        known, actions, _low(measured.regular), (measured.adjusted_numerator, measured.adjusted_denominator)
     )
+
+
+def _high(bars: Sequence[Bar]) -> int | None:
+    return max([bar.high_e4 for bar in bars]) if bars else None
+
+
+def _low(bars: Sequence[Bar]) -> int | None:
+    return min([bar.low_e4 for bar in bars]) if bars else None
 
 
 def _spread(quote: Quote | None, as_of_ms: int) -> tuple[int, int] | None:
@@ -136,10 +161,10 @@ def _verdicts(measured: Measured, facts: _Facts, rules: GapRules) -> tuple[_Verd
 
 def _judge_adv(dollars: tuple[int, int] | None, rules: GapRules) -> _Verdict:
     if dollars is None:
-        return _Verdict("adv", is_known=False)
+        return _ADV_UNKNOWN
     total, sessions = dollars
     if total >= rules.min_adv_usd * sessions * PRICE_SCALE:
-        return _Verdict("adv")
+        return _PASSED
     detail = f"ADV {total // (sessions * PRICE_SCALE)} $ is below {rules.min_adv_usd} $"
     return _Verdict("adv", "adv_below_min", detail)
 
@@ -149,27 +174,27 @@ def _judge_premarket_volume(measured: Measured, facts: _Facts, rules: GapRules) 
     volume = facts.premarket_volume or 0
     is_premarket = measured.indication_source is IndicationSource.PREMARKET
     if not is_premarket or volume >= rules.min_premarket_volume:
-        return _Verdict("premarket_volume")
+        return _PASSED
     detail = f"{volume} pre-market shares are below {rules.min_premarket_volume}"
     return _Verdict("premarket_volume", "premarket_volume_below_min", detail)
 
 
 def _judge_rvol(rvol: tuple[int, int] | None, rules: GapRules) -> _Verdict:
     if rvol is None:
-        return _Verdict("rvol", is_known=False)
+        return _RVOL_UNKNOWN
     volume, usual = rvol
     if volume * RATIO_SCALE >= rules.min_rvol_e6 * usual:
-        return _Verdict("rvol")
+        return _PASSED
     seen = ratio_number(volume * RATIO_SCALE // usual)
     return _Verdict("rvol", "rvol_below_min", f"RVOL {seen} is below {ratio_number(rules.min_rvol_e6)}")
 
 
 def _judge_spread(spread: tuple[int, int] | None, rules: GapRules) -> _Verdict:
     if spread is None:
-        return _Verdict("spread", is_known=False)
+        return _SPREAD_UNKNOWN
     width, middle = spread
     if width * RATIO_SCALE <= rules.max_spread_e6 * middle:
-        return _Verdict("spread")
+        return _PASSED
     seen = percent_text(div_ceil(width * RATIO_SCALE, middle))
     detail = f"spread {seen} % is above {percent_text(rules.max_spread_e6)} %"
     return _Verdict("spread", "spread_above_max", detail)
@@ -183,7 +208,7 @@ def _candidate(
     is_up = measured.gap_e6 >= 0
     bars = measured.regular or measured.premarket
     levels = _levels(measured)
-    return Candidate(
+    return new_candidate(
         instrument=measured.snapshot.instrument,
         session=measured.session.date,
         as_of_ms=measured.as_of_ms,
@@ -199,7 +224,7 @@ def _candidate(
         adv_usd=None if facts.dollars is None else facts.dollars[0] // (facts.dollars[1] * PRICE_SCALE),
         adv_shares=facts.adv_shares,
         rvol_e6=None if facts.rvol is None else facts.rvol[0] * RATIO_SCALE // facts.rvol[1],
-        atr_e4=None if facts.atr is None else div_half_even(facts.atr.numerator, facts.atr.denominator),
+        atr_e4=None if facts.atr is None else div_half_even(*facts.atr),
         atr_pct_e6=None if facts.atr is None else _percentage(facts.atr, numerator, denominator),
         spread_e6=None if facts.spread is None else div_ceil(facts.spread[0] * RATIO_SCALE, facts.spread[1]),
         move_from_open_e6=_move_from_open(measured),
@@ -212,9 +237,9 @@ def _candidate(
     )
 
 
-def _percentage(atr: Fraction, numerator: int, denominator: int) -> int:
+def _percentage(atr: tuple[int, int], numerator: int, denominator: int) -> int:
     """An average range in 1e-6 of the adjusted previous close, the rest cut off."""
-    exact, whole = atr.numerator * denominator * RATIO_SCALE, atr.denominator * numerator
+    exact, whole = atr[0] * denominator * RATIO_SCALE, atr[1] * numerator
     return exact // whole if exact >= 0 else -(-exact // whole)
 
 
@@ -229,16 +254,16 @@ def _levels(measured: Measured) -> Levels:
     """Prices of yesterday are put on today's basis by the session's action; all rounded half even to 1e-4."""
     numerator, denominator = measured.adjusted_numerator, measured.adjusted_denominator
     premarket, regular, previous = measured.premarket, measured.regular, measured.snapshot.previous
-    return Levels(
-        premarket_high_e4=max([bar.high_e4 for bar in premarket], default=None),
-        premarket_low_e4=min([bar.low_e4 for bar in premarket], default=None),
+    return new_levels(
+        premarket_high_e4=_high(premarket),
+        premarket_low_e4=_low(premarket),
         prev_high_e4=None if previous is None else _on_today(measured, previous.high_e4),
         prev_low_e4=None if previous is None else _on_today(measured, previous.low_e4),
         half_gap_e4=div_half_even(measured.indication_e4 * denominator + numerator, 2 * denominator),
         gap_fill_e4=div_half_even(numerator, denominator),
-        vwap_e4=volume_weighted_price(regular),
-        day_high_e4=max([bar.high_e4 for bar in regular], default=None),
-        day_low_e4=min([bar.low_e4 for bar in regular], default=None),
+        vwap_e4=volume_weighted_price(regular) if regular else None,
+        day_high_e4=_high(regular),
+        day_low_e4=_low(regular),
     )
 
 

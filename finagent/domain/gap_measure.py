@@ -5,7 +5,15 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from finagent.domain.errors import SettingsValueError
-from finagent.domain.gap import DataIssue, Dropped, GapRules, IndicationSource, Measured, MeasuredUniverse
+from finagent.domain.gap import (
+    DataIssue,
+    Dropped,
+    GapRules,
+    IndicationSource,
+    Measured,
+    MeasuredUniverse,
+    new_measured,
+)
 from finagent.domain.indicators import adjusted_close
 from finagent.domain.market import MINUTE_MS, Bar, MarketView, Session, Snapshot
 from finagent.domain.money import RATIO_SCALE, percent_text, price_text
@@ -260,7 +268,7 @@ def _judge(
         detail = f"price {price_text(price_e4)} is above {price_text(rules.max_price_e4)}"
         return Dropped(symbol, "price_above_max", detail)
     regular = snapshot.minutes[reading.first_regular : reading.ended]
-    return Measured(
+    return new_measured(
         snapshot=snapshot,
         session=session,
         as_of_ms=as_of_ms,
@@ -271,7 +279,7 @@ def _judge(
         adjusted_denominator=reading.denominator,
         gap_e6=gap_e6,
         premarket=premarket,
-        regular=tuple(bar for bar in regular if bar.start_ms < session.close_ms),
+        regular=tuple([bar for bar in regular if bar.start_ms < session.close_ms]) if regular else (),
     )
 
 

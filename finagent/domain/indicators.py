@@ -1,8 +1,8 @@
 """Averages and ranges of daily and minute bars, in integers and on today's basis of splits."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import starmap
 from operator import mul
 
 from finagent.domain.market import Bar, CorporateAction, DailyBar, DailyBars
@@ -46,12 +46,13 @@ def short_restricted(
         return True
     if len(earlier) < 2:
         return None
-    before, last = earlier[-2], earlier[-1]
-    action = next((each for each in actions if each.ex_session == last.session), None)
+    last = earlier if isinstance(earlier, DailyBars) else DailyBars.of(earlier[-2:])
+    today = [each for each in actions if each.ex_session == last.sessions[-1]] if actions else []
+    action = today[0] if today else None
     if action is not None and action.split_ratio_e6 <= 0:
         return None
-    base, share = adjusted_close(before.close_e4, action)
-    return 10 * last.low_e4 * share <= 9 * base
+    base, share = adjusted_close(last.closes_e4[-2], action)
+    return 10 * last.lows_e4[-1] * share <= 9 * base
 
 
 def dollar_volume(bars: Sequence[DailyBar] | DailyBars, sessions: int) -> tuple[int, int] | None:
@@ -78,7 +79,7 @@ def average_shares(
     dates, volumes = columns.sessions[-sessions:], columns.volumes[-sessions:]
     if len(volumes) < LEAST_ADV_SESSIONS or not _usable(actions):
         return None
-    if not _has_later(actions, dates[0]):
+    if not _has_later(actions, dates[0], is_split=True):
         return sum(volumes) // len(volumes)
     total: Exact = 0
     for volume, splits in zip(volumes, _later_splits(dates, actions), strict=True):
@@ -88,8 +89,8 @@ def average_shares(
 
 def average_true_range(
     bars: Sequence[DailyBar] | DailyBars, actions: Sequence[CorporateAction], sessions: int
-) -> Fraction | None:
-    """ATR in 1e-4 on today's split basis, exactly; None below ``sessions`` + 1 bars.
+) -> tuple[int, int] | None:
+    """ATR in 1e-4 on today's split basis as numerator and denominator; None below ``sessions`` + 1 bars.
 
     True range (Wilder, New Concepts in Technical Trading Systems, 1978): the largest of high - low,
     |high - previous close|, |low - previous close|. This is its simple mean over the last sessions, not
@@ -100,17 +101,16 @@ def average_true_range(
     if len(columns) < sessions + 1 or not _usable(actions):
         return None
     dates, earlier = columns.sessions[-sessions:], columns.sessions[-sessions - 1 : -1]
-    ranges = zip(
-        columns.highs_e4[-sessions:],
-        columns.lows_e4[-sessions:],
-        columns.closes_e4[-sessions - 1 : -1],
-        strict=True,
-    )
-    if not _has_later(actions, earlier[0]):
-        return Fraction(sum(starmap(_true_range, ranges)), sessions)
+    highs, lows = columns.highs_e4[-sessions:], columns.lows_e4[-sessions:]
+    closes = columns.closes_e4[-sessions - 1 : -1]
+    if not _has_later(actions, earlier[0], is_split=True):
+        references = _less_dividends(dates, closes, actions, earlier[0])
+        return _sum_of_ranges(highs, lows, references), sessions
     total: Exact = 0
     splits = _later_splits(dates, actions)
-    for (high_e4, low_e4, close_e4), before, date, later in zip(ranges, earlier, dates, splits, strict=True):
+    for high_e4, low_e4, close_e4, before, date, later in zip(
+        highs, lows, closes, earlier, dates, splits, strict=True
+    ):
         reference: Exact = close_e4
         for action in actions:
             if before < action.ex_session <= date:
@@ -118,14 +118,38 @@ def average_true_range(
                 reference = Fraction(numerator) / action.split_ratio_e6
         true_range = _true_range(high_e4, low_e4, reference)
         total += true_range if later == 1 else Fraction(true_range) / later
-    return Fraction(total) / sessions
+    exact = Fraction(total) / sessions
+    return exact.numerator, exact.denominator
+
+
+def _less_dividends(
+    dates: Sequence[str], closes_e4: Sequence[int], actions: Sequence[CorporateAction], since: str
+) -> Sequence[int]:
+    """The close before each date, on the date's basis where dividends alone change it."""
+    if not _has_later(actions, since):
+        return closes_e4
+    references = list(closes_e4)
+    for action in actions:
+        place = bisect_left(dates, action.ex_session)
+        if action.ex_session > since and place < len(dates):
+            references[place] -= action.dividend_e4
+    return references
+
+
+def _sum_of_ranges(highs_e4: Sequence[int], lows_e4: Sequence[int], references_e4: Sequence[int]) -> int:
+    """True ranges summed, in one loop: of every candidate's last bars there are many."""
+    total = 0
+    for high, low, reference in zip(highs_e4, lows_e4, references_e4, strict=True):
+        if reference > 0:
+            total += (reference if reference > high else high) - (reference if reference < low else low)
+        else:
+            total += high - low
+    return total
 
 
 def _true_range(high: Exact, low: Exact, reference: Exact) -> Exact:
     """From high to low, and to the previous close where there is one."""
-    if reference > high:
-        return (reference if reference > 0 else high) - low
-    return high - (reference if 0 < reference < low else low)
+    return max(high, reference) - min(low, reference) if reference > 0 else high - low
 
 
 def relative_volume(volume: int, earlier: Sequence[int], least: int) -> tuple[int, int] | None:
@@ -141,7 +165,7 @@ def relative_volume(volume: int, earlier: Sequence[int], least: int) -> tuple[in
 
 def volume_weighted_price(bars: Sequence[Bar]) -> int | None:
     """VWAP in 1e-4, half even: typical price (high + low + close) / 3 by volume; None without volume."""
-    volume = sum(bar.volume for bar in bars)
+    volume = sum([bar.volume for bar in bars])
     if volume <= 0:
         return None
     return div_half_even(
@@ -153,8 +177,12 @@ def _usable(actions: Sequence[CorporateAction]) -> bool:
     return not actions or all(action.split_ratio_e6 > 0 for action in actions)
 
 
-def _has_later(actions: Sequence[CorporateAction], session: str) -> bool:
-    return bool(actions) and any(action.ex_session > session for action in actions)
+def _has_later(actions: Sequence[CorporateAction], session: str, *, is_split: bool = False) -> bool:
+    """Whether any took effect after a session; ``is_split``: any that changes the number of shares."""
+    for action in actions:
+        if action.ex_session > session and not (is_split and action.split_ratio_e6 == RATIO_SCALE):
+            return True
+    return False
 
 
 def _later_splits(sessions: Sequence[str], actions: Sequence[CorporateAction]) -> list[Exact]:

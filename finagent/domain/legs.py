@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from finagent.domain.market import Side
 from finagent.domain.money import RATIO_SCALE
-from finagent.domain.orders import OrderIntent, OrderType, Scope, TimeInForce, client_order_id
+from finagent.domain.orders import OrderIntent, OrderType, Scope, TimeInForce, client_order_id, new_intent
 from finagent.domain.plan import AUCTION_NOTE, Plan
 
 ENTRY, STOP, EXIT = "entry", "stop", "exit"
@@ -38,7 +38,7 @@ def entry_intents(
     """
     entry_id = order_id(plan, ENTRY, 1, scope)
     limit_e4 = plan.limit_e4 if limit_e4 is None else limit_e4
-    entry = OrderIntent(
+    entry = new_intent(
         client_order_id=entry_id,
         plan_id=plan.plan_id,
         symbol=plan.symbol,
@@ -57,8 +57,8 @@ def entry_intents(
     stop = stop_intent(
         plan, quantity_e4, plan.stop_e4, generation=1, parent_id=entry_id, scope=scope, now_ms=now_ms
     )
-    targets = tuple(
-        OrderIntent(
+    targets = [
+        new_intent(
             client_order_id=order_id(plan, leg, 1, scope),
             plan_id=plan.plan_id,
             symbol=plan.symbol,
@@ -72,7 +72,7 @@ def entry_intents(
             created_at_ms=now_ms,
         )
         for leg, price_e4, part_e4 in target_parts(plan, quantity_e4)
-    )
+    ]
     return (entry, stop, *targets)
 
 
@@ -101,7 +101,7 @@ def stop_intent(
     now_ms: int,
 ) -> OrderIntent:
     """A protective stop of the plan."""
-    return OrderIntent(
+    return new_intent(
         client_order_id=order_id(plan, STOP, generation, scope),
         plan_id=plan.plan_id,
         symbol=plan.symbol,
@@ -133,7 +133,7 @@ def exit_intent(
     ``leg`` names the target it takes; ``side`` is given when more was closed than was open, and the rest must come
     back.
     """
-    return OrderIntent(
+    return new_intent(
         client_order_id=order_id(plan, leg, generation, scope),
         plan_id=plan.plan_id,
         symbol=plan.symbol,

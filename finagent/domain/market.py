@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from finagent.domain.money import PRICE_SCALE, SHARE_E4
-from finagent.domain.rows import quick
+from finagent.domain.rows import maker, quick
 
 MINUTE_MS = 60_000
 
@@ -16,10 +16,11 @@ class Direction(StrEnum):
     LONG = "long"
     SHORT = "short"
 
-    @property
-    def sign(self) -> int:
-        """+1 for long, -1 for short."""
-        return 1 if self is Direction.LONG else -1
+    sign: int
+    """+1 for long, -1 for short."""
+
+    def __init__(self, name: str) -> None:
+        self.sign = 1 if name == "long" else -1
 
 
 class Side(StrEnum):
@@ -28,10 +29,11 @@ class Side(StrEnum):
     BUY = "buy"
     SELL = "sell"
 
-    @property
-    def sign(self) -> int:
-        """+1 for buy, -1 for sell."""
-        return 1 if self is Side.BUY else -1
+    sign: int
+    """+1 for buy, -1 for sell."""
+
+    def __init__(self, name: str) -> None:
+        self.sign = 1 if name == "buy" else -1
 
 
 @quick
@@ -85,6 +87,9 @@ class Bar:
         return self.start_ms + MINUTE_MS
 
 
+new_bar = maker(Bar)
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class DailyBar:
@@ -96,6 +101,9 @@ class DailyBar:
     low_e4: int
     close_e4: int
     volume: int
+
+
+new_daily_bar = maker(DailyBar)
 
 
 @quick
@@ -143,6 +151,9 @@ class DailyBars:
             return self
         earlier = [place for place, each in enumerate(self.sessions) if each < session]
         return DailyBars.of([self[place] for place in earlier])
+
+
+new_daily_bars = maker(DailyBars)
 
 
 @quick
@@ -212,6 +223,9 @@ class Snapshot:
         return self.instrument.symbol
 
 
+new_snapshot = maker(Snapshot)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherSymbols:
     """Symbols of a universe that are counted and not shown.
@@ -257,3 +271,6 @@ class History:
     volumes_to_now: tuple[int, ...] = ()
     """Volume up to the same time of day in earlier sessions, oldest first, like feed with like (for RVOL)."""
     premarket_volumes: tuple[int, ...] = ()
+
+
+new_history = maker(History)

@@ -9,7 +9,7 @@ from finagent.domain.money import PRICE_SCALE, RATIO_SCALE, SHARE_E4
 from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderType
 from finagent.domain.plan import AUCTION_NOTE, Plan
 from finagent.domain.risk_profile import RiskProfile
-from finagent.domain.rows import quick
+from finagent.domain.rows import maker, quick
 from finagent.domain.shorts import UNKNOWN, ShortNow
 
 MAX_QUANTITY_E4 = 10**9 * SHARE_E4
@@ -39,6 +39,9 @@ class Circumstances:
     is_halted: bool
     is_price_stale: bool
     short: ShortNow = UNKNOWN
+
+
+new_circumstances = maker(Circumstances)
 
 
 def order_check(
@@ -101,7 +104,7 @@ def _malformed(intent: OrderIntent, plan: Plan) -> tuple[str, ...]:
         ("exceeds_plan", is_whole and 0 < plan.quantity_e4 < intent.quantity_e4),
         ("bad_price", intent.type is not OrderType.MARKET and not is_priced),
     )
-    return tuple(name for name, is_true in found if is_true)
+    return tuple([name for name, is_true in found if is_true])
 
 
 def _is_market_open(plan: Plan, seen: Circumstances) -> bool:
@@ -121,7 +124,7 @@ def _short(intent: OrderIntent, plan: Plan, seen: Circumstances) -> tuple[str, .
         ("short_at_bid", seen.short.is_restricted is not False and not is_above),
         ("odd_short", intent.quantity_e4 % SHARE_E4 != 0),
     )
-    return tuple(name for name, is_true in found if is_true)
+    return tuple([name for name, is_true in found if is_true])
 
 
 def _priced(
@@ -138,7 +141,7 @@ def _priced(
         profile.bankroll_e8,
         seen.equity_e8,
     )
-    cap_e8 = min(limit for limit in limits if limit is not None)
+    cap_e8 = min([limit for limit in limits if limit is not None])
     order_cap_e8 = profile.max_order_notional_e8
     found = (
         ("off_tick", price_e4 is not None and price_e4 % instrument.tick_e4(price_e4) != 0),
@@ -146,7 +149,7 @@ def _priced(
         ("order_notional", order_cap_e8 is not None and notional_e8 > order_cap_e8),
         ("fat_finger", notional_e8 * RATIO_SCALE > cap_e8 * (RATIO_SCALE + band_e6)),
     )
-    return tuple(name for name, is_true in found if is_true)
+    return tuple([name for name, is_true in found if is_true])
 
 
 def _own_price_e4(intent: OrderIntent) -> int | None:

@@ -11,7 +11,7 @@ from finagent.domain.errors import InvalidTransitionError
 from finagent.domain.journal import digest
 from finagent.domain.market import Side
 from finagent.domain.plain import plain
-from finagent.domain.rows import quick
+from finagent.domain.rows import maker, quick
 
 
 class OrderType(StrEnum):
@@ -42,14 +42,13 @@ class OrderState(StrEnum):
     EXPIRED = "expired"
     NEVER_ARRIVED = "never_arrived"
 
+    is_terminal: bool
 
-TERMINAL_ORDER_STATES = (
-    OrderState.FILLED,
-    OrderState.CANCELLED,
-    OrderState.REJECTED,
-    OrderState.EXPIRED,
-    OrderState.NEVER_ARRIVED,
-)
+    def __init__(self, name: str) -> None:
+        self.is_terminal = name in ("filled", "cancelled", "rejected", "expired", "never_arrived")
+
+
+TERMINAL_ORDER_STATES = tuple([state for state in OrderState if state.is_terminal])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +88,9 @@ class OrderIntent:
     """Why an exit was sent (time, flatten, kill, manual ...); empty for entries and attached legs."""
 
 
+new_intent = maker(OrderIntent)
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerFill:
@@ -109,6 +111,9 @@ class BrokerFill:
     best_e4: int | None = None
     """Best and worst exit price the bar allowed where the order of its events is unknown (paper venue)."""
     worst_e4: int | None = None
+
+
+new_broker_fill = maker(BrokerFill)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +246,7 @@ class OwnOrder:
     @property
     def is_terminal(self) -> bool:
         """Whether nothing more can happen to the order."""
-        return self.state in TERMINAL_ORDER_STATES
+        return self.state.is_terminal
 
     @property
     def is_exit(self) -> bool:

@@ -10,7 +10,7 @@ from finagent.domain.market import MINUTE_MS, Bar, Direction, Instrument
 from finagent.domain.money import price_text, quantity_number
 from finagent.domain.orders import Scope, plan_id
 from finagent.domain.plain import plain
-from finagent.domain.rows import quick, replace
+from finagent.domain.rows import maker, quick, replace
 from finagent.domain.setups import Setup
 from finagent.domain.shorts import ShortTerms
 
@@ -67,6 +67,9 @@ class ExitLeg:
     price_e4: int
 
 
+new_exit_leg = maker(ExitLeg)
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Management:
@@ -77,6 +80,9 @@ class Management:
     trail_distance_e4: int | None = None
     time_stop_minutes: int | None = None
     time_stop_min_r_e6: int = 500_000
+
+
+new_management = maker(Management)
 
 
 @quick
@@ -122,6 +128,9 @@ class Plan:
     def risk_per_share_e4(self) -> int:
         """|reference - stop| in 1e-4: one R per share."""
         return abs(self.reference_e4 - self.stop_e4)
+
+
+new_plan = maker(Plan)
 
 
 @dataclass(frozen=True, slots=True)

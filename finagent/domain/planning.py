@@ -24,13 +24,16 @@ from finagent.domain.plan import (
     PlanState,
     armed_trigger_fires,
     can_move,
+    new_exit_leg,
+    new_management,
+    new_plan,
     next_plan_state,
     plan_hash,
     revise,
     with_size,
 )
 from finagent.domain.planning_rules import PlanningRules, validate_planning
-from finagent.domain.rows import quick
+from finagent.domain.rows import maker, quick
 from finagent.domain.setups import STRUCTURE_SETUPS, Setup
 from finagent.domain.shorts import ShortRules, ShortTerms, restriction_begins_e4
 
@@ -102,6 +105,9 @@ class _Case:
         )
 
 
+_new_case = maker(_Case)
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prices:
@@ -112,6 +118,9 @@ class _Prices:
     targets: tuple[ExitLeg, ...]
     trigger_e4: int | None = None
     limit_e4: int | None = None
+
+
+_new_prices = maker(_Prices)
 
 
 def make_plan(
@@ -138,7 +147,7 @@ def make_plan(
     of the last ended bar (before the open the indication) or the trigger; only a pre-market one may plan an auction.
     """
     ended = _ended(bars, session, now_ms)
-    case = _Case(
+    case = _new_case(
         candidate=candidate,
         rules=rules,
         session=session,
@@ -157,7 +166,7 @@ def make_plan(
     if not isinstance(prices, _Prices):
         return prices
     identity = plan_id(scope, session=session.date, scan_tick=scan_tick, symbol=case.symbol, version=version)
-    return Plan(
+    return new_plan(
         plan_id=identity,
         version=version,
         session=session.date,
@@ -355,7 +364,7 @@ def _checked(
     if sign * (reference_e4 - stop_e4) <= 0:
         return case.no("stop_too_tight", f"entry {price_text(reference_e4)}, stop {price_text(stop_e4)}")
     targets = tuple(
-        ExitLeg(
+        new_exit_leg(
             leg=f"target-{number}", share_e6=share_e6, price_e4=case.price_at_r(reference_e4, risk_e4, r_e6)
         )
         for number, (share_e6, r_e6) in enumerate(legs, 1)
@@ -374,7 +383,7 @@ def _checked(
     if reason:
         seen = f"last {price_text(last_e4)}, stop {price_text(stop_e4)}, target {price_text(first_e4)}"
         return case.no(reason, seen if limit_e4 is None else f"{seen}, limit {price_text(limit_e4)}")
-    return _Prices(
+    return _new_prices(
         reference_e4=reference_e4,
         stop_e4=stop_e4,
         targets=targets,
@@ -389,7 +398,7 @@ def _management(case: _Case) -> Management:
     trail_e4 = None
     if atr_e4 and rules.trail_distance_atr_e6 is not None:
         trail_e4 = atr_e4 * rules.trail_distance_atr_e6 // RATIO_SCALE
-    return Management(
+    return new_management(
         break_even_after_r_e6=rules.break_even_after_r_e6 if rules.preset == "structure" else None,
         trail_after_r_e6=rules.trail_after_r_e6 if trail_e4 else None,
         trail_distance_e4=trail_e4 or None,

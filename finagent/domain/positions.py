@@ -9,7 +9,7 @@ from finagent.domain.market import Bar, Direction, Side
 from finagent.domain.money import RATIO_SCALE, div_half_even
 from finagent.domain.orders import ENTRY_LEG, BrokerFill
 from finagent.domain.plan import Plan
-from finagent.domain.rows import quick, replace
+from finagent.domain.rows import maker, quick, replace
 
 
 class ExitReason(StrEnum):
@@ -62,6 +62,9 @@ class TradeExit:
     reason: ExitReason
 
 
+_trade_exit = maker(TradeExit)
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
@@ -99,6 +102,9 @@ class Trade:
     is_ambiguous: bool
 
 
+_trade = maker(Trade)
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegFill:
@@ -107,6 +113,9 @@ class LegFill:
     leg: str
     fill: BrokerFill
     reason: ExitReason | None = None
+
+
+new_leg_fill = maker(LegFill)
 
 
 def open_position(plan: Plan) -> Position:
@@ -203,17 +212,18 @@ def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, tra
     in_time = sorted(fills, key=lambda leg: (leg.fill.at_ms, leg.fill.execution_id))
     entries = [leg.fill for leg in in_time if leg.leg == ENTRY_LEG]
     exits = [leg for leg in in_time if leg.leg != ENTRY_LEG]
-    quantity_e4 = sum(fill.quantity_e4 for fill in entries)
-    if quantity_e4 == 0 or quantity_e4 != sum(_closed_e4(plan, leg.fill) for leg in exits):
+    quantity_e4 = sum([fill.quantity_e4 for fill in entries])
+    closed_e4 = [_closed_e4(plan, leg.fill) for leg in exits]
+    if quantity_e4 == 0 or quantity_e4 != sum(closed_e4):
         raise DomainError(f"plan {plan.plan_id} is not a closed round trip: make its trade when it is flat")
-    entry_e8 = sum(fill.quantity_e4 * fill.price_e4 for fill in entries)
-    exit_e8 = sum(_closed_e4(plan, leg.fill) * leg.fill.price_e4 for leg in exits)
-    fees_e8 = sum(leg.fill.fees_e8 for leg in fills)
+    entry_e8 = sum([fill.quantity_e4 * fill.price_e4 for fill in entries])
+    exit_e8 = sum([quantity * leg.fill.price_e4 for quantity, leg in zip(closed_e4, exits, strict=True)])
+    fees_e8 = sum([leg.fill.fees_e8 for leg in fills])
     pnl_e8 = plan.direction.sign * (exit_e8 - entry_e8) - fees_e8
     entry_at_ms, exit_at_ms = entries[0].at_ms, exits[-1].fill.at_ms
     held = [bar for bar in bars if bar.start_ms >= entry_at_ms and bar.end_ms <= exit_at_ms]
     mae_r_e6, mfe_r_e6 = _excursions_e6(plan, held, entry_e8, quantity_e4)
-    return Trade(
+    return _trade(
         trade_id=trade_id,
         plan_id=plan.plan_id,
         session=plan.session,
@@ -229,14 +239,16 @@ def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, tra
         exit_e8=exit_e8,
         exit_reason=_exit_reason(exits[-1]),
         exits=tuple(
-            TradeExit(
-                leg=leg.leg,
-                quantity_e4=_closed_e4(plan, leg.fill),
-                at_ms=leg.fill.at_ms,
-                price_e4=leg.fill.price_e4,
-                reason=_exit_reason(leg),
-            )
-            for leg in exits
+            [
+                _trade_exit(
+                    leg=leg.leg,
+                    quantity_e4=quantity,
+                    at_ms=leg.fill.at_ms,
+                    price_e4=leg.fill.price_e4,
+                    reason=_exit_reason(leg),
+                )
+                for quantity, leg in zip(closed_e4, exits, strict=True)
+            ]
         ),
         stop_e4=plan.stop_e4,
         target_e4=plan.targets[0].price_e4 if plan.targets else 0,
@@ -245,7 +257,7 @@ def make_trade(plan: Plan, fills: Sequence[LegFill], bars: Sequence[Bar], *, tra
         r_multiple_e6=_ratio_e6(pnl_e8, quantity_e4 * plan.risk_per_share_e4),
         mae_r_e6=mae_r_e6,
         mfe_r_e6=mfe_r_e6,
-        slippage_e6=_ratio_e6(sum(_slippage_e8(leg.fill) for leg in fills), entry_e8 + exit_e8),
+        slippage_e6=_ratio_e6(sum([_slippage_e8(leg.fill) for leg in fills]), entry_e8 + exit_e8),
         fees_e8=fees_e8,
         pnl_e8=pnl_e8,
         is_ambiguous=any(leg.fill.is_ambiguous for leg in fills),
@@ -274,8 +286,8 @@ def _slippage_e8(fill: BrokerFill) -> int:
 def _excursions_e6(plan: Plan, held: Sequence[Bar], entry_e8: int, quantity_e4: int) -> tuple[int, int]:
     if not held:
         return 0, 0
-    low_e8 = min(bar.low_e4 for bar in held) * quantity_e4 - entry_e8
-    high_e8 = max(bar.high_e4 for bar in held) * quantity_e4 - entry_e8
+    low_e8 = min([bar.low_e4 for bar in held]) * quantity_e4 - entry_e8
+    high_e8 = max([bar.high_e4 for bar in held]) * quantity_e4 - entry_e8
     worst_e8, best_e8 = (low_e8, high_e8) if plan.direction is Direction.LONG else (-high_e8, -low_e8)
     risk_e8 = plan.risk_per_share_e4 * quantity_e4
     return _ratio_e6(min(worst_e8, 0), risk_e8), _ratio_e6(max(best_e8, 0), risk_e8)

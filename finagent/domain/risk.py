@@ -11,7 +11,7 @@ from finagent.domain.money import RATIO_SCALE, SHARE_E4, div_ceil
 from finagent.domain.order_check import MAX_PRICE_E4, Circumstances, order_check
 from finagent.domain.plan import Plan
 from finagent.domain.risk_profile import RiskProfile, micro_profile, standard_profile, validate_profile
-from finagent.domain.rows import quick, replace
+from finagent.domain.rows import maker, quick, replace
 from finagent.domain.shorts import UNKNOWN, ShortNow, entry_limit_e4, short_refusals
 
 __all__ = [
@@ -52,6 +52,9 @@ class RiskDecision:
     """The limit the entry must have beyond what the plan says (a short under the restriction); None: as planned."""
 
 
+_decision = maker(RiskDecision)
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class _Sizing:
@@ -64,6 +67,9 @@ class _Sizing:
     worst_per_share_e10: int
     spread_per_share_e10: int
     lot_e4: int
+
+
+_new_sizing = maker(_Sizing)
 
 
 def decide(
@@ -90,7 +96,7 @@ def decide(
     if plan.direction is Direction.SHORT and profile.allow_shorts:
         reasons += _short_reasons(plan, account, profile, short, limit_e4)
     if reasons:
-        return RiskDecision(plan_id=plan.plan_id, version=plan.version, is_approved=False, reasons=reasons)
+        return _decision(plan_id=plan.plan_id, version=plan.version, is_approved=False, reasons=reasons)
     sizing = _sizing(plan, profile, price_e4=price_e4, limit_e4=limit_e4, slippage_bound_e6=slippage_bound_e6)
     lot_e4 = sizing.lot_e4
     caps = tuple(
@@ -102,7 +108,7 @@ def decide(
     )
     binding, quantity_e4 = min(caps, key=itemgetter(1))
     if quantity_e4 == 0:
-        return RiskDecision(
+        return _decision(
             plan_id=plan.plan_id,
             version=plan.version,
             is_approved=False,
@@ -110,7 +116,7 @@ def decide(
             caps=caps,
             binding_cap=binding,
         )
-    return RiskDecision(
+    return _decision(
         plan_id=plan.plan_id,
         version=plan.version,
         is_approved=True,
@@ -200,6 +206,7 @@ def _refusals(
     )
     is_late = now_ms is not None and now_ms >= plan.entry_until_ms
     open_breakers = breakers(account, profile)
+    beyond_e4 = max([sign * (price_e4 - leg.price_e4) for leg in plan.targets], default=-1)
     found = (
         ("bad_plan", not _is_sane(plan, price_e4)),
         ("entry_gate", account.entry_gate_reason is not None),
@@ -222,7 +229,7 @@ def _refusals(
         ("shorts_off", plan.direction is Direction.SHORT and not profile.allow_shorts),
         ("plan_expired", is_late or plan.entry_from_ms >= plan.entry_until_ms),
         ("past_stop", sign * (price_e4 - plan.stop_e4) <= 0),
-        ("past_target", any(sign * (price_e4 - leg.price_e4) >= 0 for leg in plan.targets)),
+        ("past_target", beyond_e4 >= 0),
     )
     return tuple([name for name, is_true in found if is_true])
 
@@ -252,13 +259,14 @@ def _sizing(
     sign = plan.direction.sign
     limits = [limit for limit in (plan.limit_e4, limit_e4) if limit is not None]
     prices = [price_e4, plan.reference_e4, *limits]
-    worst_e4 = max(prices) - plan.stop_e4 if sign > 0 else plan.stop_e4 - min(prices)
+    dearest_e4, one_r_e4 = max(prices), plan.risk_per_share_e4
+    worst_e4 = dearest_e4 - plan.stop_e4 if sign > 0 else plan.stop_e4 - min(prices)
     is_short = plan.direction is Direction.SHORT
-    return _Sizing(
-        risk_per_share_e4=max(plan.risk_per_share_e4, sign * (price_e4 - plan.stop_e4)),
-        cost_per_share_e10=max(prices) * (RATIO_SCALE + slippage_bound_e6),
-        worst_per_share_e10=worst_e4 * RATIO_SCALE + plan.risk_per_share_e4 * profile.worst_case_extra_r_e6,
-        spread_per_share_e10=max(prices) * (plan.spread_e6 or 0),
+    return _new_sizing(
+        risk_per_share_e4=max(one_r_e4, sign * (price_e4 - plan.stop_e4)),
+        cost_per_share_e10=dearest_e4 * (RATIO_SCALE + slippage_bound_e6),
+        worst_per_share_e10=worst_e4 * RATIO_SCALE + one_r_e4 * profile.worst_case_extra_r_e6,
+        spread_per_share_e10=dearest_e4 * (plan.spread_e6 or 0),
         lot_e4=max(plan.lot_e4, profile.lot_e4, SHARE_E4 if is_short else 1),
     )
 

@@ -2,17 +2,22 @@
 
 A frozen dataclass sets each of its fields through ``object.__setattr__``, which takes most of the time of making one.
 Here a new row is of an open twin class with the same slots while its fields are set, and of its own class from then on:
-what it is, compares with and refuses is that of any frozen dataclass.
+what it is, compares with and refuses is that of any frozen dataclass. Where there are most, ``maker`` gives a function
+to call in the place of the class: Python hands arguments on to a class by way of a mapping, which takes as long as all
+the rest.
 """
 
 import dataclasses
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 T = TypeVar("T")
+P = ParamSpec("P")
 _COPIERS: dict[type, Callable[[object], object]] = {}
 """By class how an open copy of its row is made."""
+_MAKERS: dict[object, Callable[..., object]] = {}
+"""By class how its row is made by a plain function."""
 
 
 def quick(row_class: type[T]) -> type[T]:
@@ -36,22 +41,30 @@ def quick(row_class: type[T]) -> type[T]:
             default = f"=_default_{field.name}"
             made.append(f"if {field.name} is _default_{field.name}: {field.name} = _make_{field.name}()")
         (by_name if field.kw_only else in_place).append(field.name + default)
-    arguments = ", ".join(["self", *in_place, *(["*", *by_name] if by_name else [])])
-    lines = [
-        f"def __init__({arguments}):",
-        *made,
+    arguments = [*in_place, *(["*", *by_name] if by_name else [])]
+    setting = [*made, *(f"self.{name} = {name}" for name in names)]
+    beginning = [
+        f"def __init__({', '.join(['self', *arguments])}):",
         "_class = self.__class__",
         "_set(self, '__class__', _twin)",
-        *(f"self.{name} = {name}" for name in names),
+        *setting,
         "self.__class__ = _class",
     ]
+    making = [f"def make({', '.join(arguments)}):", "self = _new(_twin)", *setting]
     copying = ["def copy(row):", "copied = _new(_twin)", *(f"copied.{name} = row.{name}" for name in names)]
-    source = "\n ".join(lines) + "\n" + "\n ".join([*copying, "return copied"])
-    exec(source, known)  # names of fields alone, as dataclasses itself does
+    functions = (beginning, [*making, "self.__class__ = _class", "return self"], [*copying, "return copied"])
+    known["_class"] = row_class
+    exec("\n".join(map("\n ".join, functions)), known)  # names of fields alone, as dataclasses itself does
     made_quickly = update_wrapper(cast("Callable[..., None]", known["__init__"]), row_class.__init__)
     row_class.__init__ = made_quickly  # type: ignore[method-assign]  # in the place of the dataclass's own
     _COPIERS[row_class] = cast("Callable[[object], object]", known["copy"])
+    _MAKERS[row_class] = cast("Callable[..., object]", known["make"])
     return row_class
+
+
+def maker(row_class: Callable[P, T]) -> Callable[P, T]:
+    """A function with the parameters of a quick row's class, which gives its row in half the time."""
+    return cast("Callable[P, T]", _MAKERS[row_class])
 
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from finagent.domain.catalyst import (
     Catalyst,
@@ -14,7 +15,7 @@ from finagent.domain.gap import Candidate
 from finagent.domain.lexicon import tone
 from finagent.domain.market import Earnings, Headline
 from finagent.domain.money import PRICE_SCALE, RATIO_SCALE, div_half_even, percent_text, ratio_number
-from finagent.domain.rows import quick
+from finagent.domain.rows import maker, quick
 
 FULL_ATR_E6 = 60_000
 """A daily range of 6 % of the price or more counts in full."""
@@ -60,6 +61,9 @@ class Factor:
     has_data: bool = True
 
 
+_factor = maker(Factor)
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredCandidate:
@@ -68,6 +72,9 @@ class ScoredCandidate:
     candidate: Candidate
     score_e6: int
     factors: tuple[Factor, ...]
+
+
+_scored = maker(ScoredCandidate)
 
 
 def validate_weights(weights: ScoreWeights) -> None:
@@ -119,8 +126,8 @@ def score(
         _sentiment(candidate, current, weights.sentiment_e6),
         _liquidity(candidate, weights.liquidity_e6),
     )
-    total = sum(factor.value_e6 * factor.weight_e6 for factor in factors)
-    return ScoredCandidate(candidate=candidate, score_e6=div_half_even(total, RATIO_SCALE), factors=factors)
+    total = sum([factor.value_e6 * factor.weight_e6 for factor in factors])
+    return _scored(candidate=candidate, score_e6=div_half_even(total, RATIO_SCALE), factors=factors)
 
 
 def rank_scored(scored: Iterable[ScoredCandidate]) -> tuple[ScoredCandidate, ...]:
@@ -137,7 +144,7 @@ def _volatility(candidate: Candidate, weight_e6: int) -> Factor:
     gap_e8 = abs(candidate.indication_e4 * PRICE_SCALE - candidate.prev_close_adjusted_e8)
     atrs_e6 = gap_e8 * RATIO_SCALE // (atr_e4 * PRICE_SCALE)
     gap_value_e6 = min(RATIO_SCALE, atrs_e6 // FULL_GAP_ATRS)
-    return Factor(
+    return _factor(
         name="volatility",
         value_e6=(range_e6 + gap_value_e6) // 2,
         weight_e6=weight_e6,
@@ -153,7 +160,7 @@ def _catalyst(candidate: Candidate, catalysts: Sequence[Catalyst], weight_e6: in
     values = [item.value_e6 // 2 if item.sign * sign < 0 else item.value_e6 for item in catalysts]
     value_e6 = max(values) + FURTHER_CATALYST_E6 * (len(values) - 1)
     order = sorted(range(len(values)), key=lambda index: (-values[index], catalysts[index].name))
-    return Factor(
+    return _factor(
         name="catalyst",
         value_e6=min(RATIO_SCALE, value_e6),
         weight_e6=weight_e6,
@@ -164,15 +171,15 @@ def _catalyst(candidate: Candidate, catalysts: Sequence[Catalyst], weight_e6: in
 def _sentiment(candidate: Candidate, headlines: Sequence[Headline], weight_e6: int) -> Factor:
     """Tone of the texts towards the trade: 0 against it, 500_000 balanced, 1_000_000 all for it."""
     tones = [tone(item.text) for item in headlines]
-    positive = sum(item.positive for item in tones)
-    negative = sum(item.negative for item in tones)
+    positive = sum([item.positive for item in tones])
+    negative = sum([item.negative for item in tones])
     if positive + negative == 0:
         return _without_data(
             "sentiment", weight_e6, "no text with a word of the lexicon since the previous close"
         )
     lean_e6 = div_half_even((positive - negative) * RATIO_SCALE, positive + negative + DOUBT)
     trade, texts = candidate.direction, len(headlines)
-    return Factor(
+    return _factor(
         name="sentiment",
         value_e6=(RATIO_SCALE + trade.sign * lean_e6) // 2,
         weight_e6=weight_e6,
@@ -199,7 +206,9 @@ def _liquidity(candidate: Candidate, weight_e6: int) -> Factor:
         value_e6 = (2 * adv_e6 + narrow_e6) // 3
     volume = "daily volume unknown" if adv_usd is None else f"{adv_usd} $ a day"
     spread = "spread unknown" if spread_e6 is None else f"spread {percent_text(spread_e6)} %"
-    return Factor(name="liquidity", value_e6=value_e6, weight_e6=weight_e6, explanation=f"{volume}, {spread}")
+    return _factor(
+        name="liquidity", value_e6=value_e6, weight_e6=weight_e6, explanation=f"{volume}, {spread}"
+    )
 
 
 def _adv_value(adv_usd: int) -> int:
@@ -212,5 +221,6 @@ def _adv_value(adv_usd: int) -> int:
     return RATIO_SCALE
 
 
+@lru_cache(maxsize=64)
 def _without_data(name: str, weight_e6: int, why: str) -> Factor:
-    return Factor(name=name, value_e6=0, weight_e6=weight_e6, explanation=why, has_data=False)
+    return _factor(name=name, value_e6=0, weight_e6=weight_e6, explanation=why, has_data=False)

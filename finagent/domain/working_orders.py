@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from finagent.domain.market import Side
-from finagent.domain.orders import TERMINAL_ORDER_STATES, OrderState, OrderType
-from finagent.domain.rows import quick, replace
+from finagent.domain.orders import OrderState, OrderType
+from finagent.domain.rows import maker, quick, replace
 
 _RANK = {OrderType.STOP: 0, OrderType.MARKET: 1, OrderType.LIMIT: 2}
 
@@ -45,7 +45,10 @@ class WorkingOrder:
     @property
     def is_open(self) -> bool:
         """Whether the order can still fill."""
-        return self.state not in TERMINAL_ORDER_STATES
+        return not self.state.is_terminal
+
+
+new_working_order = maker(WorkingOrder)
 
 
 def expire(orders: Sequence[WorkingOrder]) -> tuple[WorkingOrder, ...]:
@@ -80,12 +83,14 @@ def fillable_e4(orders: Sequence[WorkingOrder], order: WorkingOrder) -> int:
     if order.armed_e4 <= 0:
         return 0
     before = sum(
-        other.remaining_e4
-        for other in orders
-        if other.parent_id == order.parent_id
-        and other.type is order.type
-        and other.is_open
-        and _sequence(other) < _sequence(order)
+        [
+            other.remaining_e4
+            for other in orders
+            if other.type is order.type
+            and other.parent_id == order.parent_id
+            and other.is_open
+            and _sequence(other) < _sequence(order)
+        ]
     )
     return max(min(order.remaining_e4, order.armed_e4 - before), 0)
 

@@ -1,7 +1,7 @@
 """The check that a user runs over his own result: silent where no rule looks ahead, and it sees each one that does."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,12 @@ def days_ahead(days: int) -> Callable[..., Any]:
     """The close of today, or of a day behind it, for the one before."""
 
     def ahead(found: Callable[..., Any]) -> Callable[..., Any]:
-        def peeked(self: SessionMarket, symbol: str, as_of_ms: int) -> Any:
-            bar = self.daily_bar(symbol, min(self.row + days, len(self.dataset.sessions) - 1))
-            own = found(self, symbol, as_of_ms)
-            return own if bar is None else replace(own, previous=replace(bar, session=self.session.previous))
+        def peeked(self: SessionMarket, symbols: Sequence[str], as_of_ms: int) -> Any:
+            bars = self.daily_bars(symbols, min(self.row + days, len(self.dataset.sessions) - 1))
+            return [
+                own if bar is None else replace(own, previous=replace(bar, session=self.session.previous))
+                for own, bar in zip(found(self, symbols, as_of_ms), bars, strict=True)
+            ]
 
         return peeked
 
@@ -72,8 +74,8 @@ def days_ahead(days: int) -> Callable[..., Any]:
     ("method", "ahead", "bars"),
     [
         ("bars", minute_ahead, Bars.AUTO),
-        ("snapshot", days_ahead(0), Bars.DAILY),
-        ("snapshot", days_ahead(1), Bars.DAILY),
+        ("snapshots", days_ahead(0), Bars.DAILY),
+        ("snapshots", days_ahead(1), Bars.DAILY),
     ],
     ids=["the next minute", "today's close", "tomorrow's close"],
 )
@@ -96,15 +98,14 @@ def test_a_rule_that_fails_on_another_future_is_refused(
     """Named, and no traceback."""
     volumes: list[int] = []
 
-    def fails(self: SessionMarket, symbol: str, as_of_ms: int) -> Any:
-        bar = self.daily_bar(symbol, self.row)
-        volumes.append(0 if bar is None else bar.volume)
-        if volumes[-1] != volumes[0]:
+    def fails(self: SessionMarket, symbols: Sequence[str], as_of_ms: int) -> Any:
+        volumes.extend(0 if bar is None else bar.volume for bar in self.daily_bars(symbols, self.row))
+        if any(volume != volumes[0] for volume in volumes):
             raise ValueError("an odd volume")
-        return kept(self, symbol, as_of_ms)
+        return kept(self, symbols, as_of_ms)
 
-    kept = SessionMarket.snapshot
-    monkeypatch.setattr(SessionMarket, "snapshot", fails)
+    kept = SessionMarket.snapshots
+    monkeypatch.setattr(SessionMarket, "snapshots", fails)
     with pytest.raises(LookAheadError, match="a rule fails: ValueError: an odd volume"):
         looked(tmp_path, USUAL, bars=Bars.DAILY)
 

@@ -47,8 +47,11 @@ def test_what_was_stored_is_read_again(made_up: MadeUp, tmp_path: Path) -> None:
     assert dataset.sessions == tuple(made_up.calendar.sessions("2018-01-02", DAY))
     assert dataset.sessions[-1].is_half_day
     market = open_session(dataset, dataset.sessions[-1])
-    assert market.daily_bar("BBB", market.row - 1) == DailyBar("2018-01-09", 1234, 1300, 1200, 1299, 5)
-    assert market.daily_bar("BBB", market.row) is None
+    before = market.daily_bars(["BBB"], market.row - 1)
+    assert before == [DailyBar("2018-01-09", 1234, 1300, 1200, 1299, 5)]
+    assert market.daily_bars(["BBB"], market.row) == [None]
+    assert market.daily_bars(["AAA", "BBB"], -1) == [None, None]
+    assert market.daily_bars([], market.row) == []
     assert dataset.daily.volume[market.row, 1] == ABSENT
     last = ms(DAY, "09:33")
     assert [bar.start_ms for bar in market.bars("AAA", last)] == [
@@ -207,9 +210,9 @@ def test_high_prices_take_eight_bytes(made_up: MadeUp, tmp_path: Path) -> None:
     dataset = made_up.dataset(tmp_path)
     assert dataset.daily.open_e4.dtype == np.dtype("<i8")
     market = open_session(dataset, dataset.sessions[-1])
-    assert market.daily_bar("BBB", market.row - 1) == DailyBar(
-        "2018-01-09", 5_000_000_001, 5_000_010_000, 4_999_990_000, 5_000_000_000, 3
-    )
+    assert market.daily_bars(["BBB"], market.row - 1) == [
+        DailyBar("2018-01-09", 5_000_000_001, 5_000_010_000, 4_999_990_000, 5_000_000_000, 3)
+    ]
     assert market.bars("AAA", ms(DAY, "09:31"))[1].close_e4 == 212_500
 
 

@@ -112,13 +112,14 @@ def test_exposure_is_summed_by_sector_and_unknown_ones_are_in_none() -> None:
     waiting = replace(unknown, plan_id="pl_other", symbol="BBB", sector="Retail")
     energy = replace(unknown, plan_id="pl_third", symbol="CCC", sector="Energy")
     marks = {retail.symbol: 1_010_000}
-    account = account_state(
-        book(positions=(opened,), reservations=(unknown, waiting, energy)), marks, PROFILE
-    )
+    own = book(positions=(opened,), reservations=(unknown, waiting, energy))
+    account = account_state(own, marks, PROFILE)
     assert account.sector_exposure_e8 == (("Energy", 10_000 * DOLLAR), ("Retail", 20_100 * DOLLAR))
     assert account.in_sector_e8("Retail") == 20_100 * DOLLAR
     assert account.in_sector_e8("Utilities") == 0
     assert account.exposure_e8 == 40_100 * DOLLAR
+    less = account_state(own, marks, PROFILE, without="pl_other")
+    assert less.sector_exposure_e8 == (("Energy", 10_000 * DOLLAR), ("Retail", 10_100 * DOLLAR))
 
 
 def test_streaks_of_the_book_reach_the_account() -> None:

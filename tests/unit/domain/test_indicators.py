@@ -1,5 +1,6 @@
 """Averages and ranges are exact, and on today's basis of splits and dividends."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ from finagent.domain.indicators import (
     relative_volume,
     volume_weighted_price,
 )
-from finagent.domain.market import DailyBar
+from finagent.domain.market import CorporateAction, DailyBar
 from tests.unit.domain.market_builders import action, bar, daily, e4, history
 
 
@@ -42,15 +43,23 @@ def test_average_shares_are_on_todays_split_basis() -> None:
     assert average_shares(bars[:4], (), 20) is None
 
 
+def exact_range(
+    bars: Sequence[DailyBar], actions: Sequence[CorporateAction], sessions: int
+) -> Fraction | None:
+    """The average as one number."""
+    found = average_true_range(bars, actions, sessions)
+    return None if found is None else Fraction(*found)
+
+
 def test_true_range_is_the_largest_of_three() -> None:
     inside = DailyBar("2018-01-02", 0, 105, 95, 100, 1)
     gap_up = DailyBar("2018-01-03", 0, 130, 120, 125, 1)
     gap_down = DailyBar("2018-01-04", 0, 90, 85, 88, 1)
     first = DailyBar("2018-01-01", 0, 100, 100, 100, 1)
     bars = (first, inside, gap_up, gap_down)
-    assert average_true_range(bars, (), 3) == Fraction(10 + 30 + 40, 3)
-    assert average_true_range(bars, (), 4) is None
-    assert average_true_range(bars, (action(ratio_e6=0),), 3) is None
+    assert exact_range(bars, (), 3) == Fraction(10 + 30 + 40, 3)
+    assert exact_range(bars, (), 4) is None
+    assert exact_range(bars, (action(ratio_e6=0),), 3) is None
 
 
 def test_a_split_is_no_range() -> None:
@@ -58,44 +67,44 @@ def test_a_split_is_no_range() -> None:
     before = [daily("100", session=f"2018-01-0{day}", high="102", low="98") for day in range(1, 5)]
     after = [daily("25", session=f"2018-01-0{day}", high="25.5", low="24.5") for day in range(5, 9)]
     split = action(ratio_e6=4_000_000, ex="2018-01-05")
-    assert average_true_range([*before, *after], (split,), 7) == e4("1")
+    assert exact_range([*before, *after], (split,), 7) == e4("1")
 
 
 def test_todays_split_scales_the_whole_past() -> None:
     bars = history(15, high="102", low="98").bars
-    assert average_true_range(bars, (action(ratio_e6=4_000_000),), 14) == e4("1")
+    assert exact_range(bars, (action(ratio_e6=4_000_000),), 14) == e4("1")
 
 
 def test_a_dividend_is_no_range() -> None:
     bars = [daily("100", session="2018-01-01"), daily("95", session="2018-01-02", high="96", low="94")]
-    assert average_true_range(bars, (), 1) == e4("6")
-    assert average_true_range(bars, (action("5", ex="2018-01-02"),), 1) == e4("2")
+    assert exact_range(bars, (), 1) == e4("6")
+    assert exact_range(bars, (action("5", ex="2018-01-02"),), 1) == e4("2")
 
 
 def test_an_action_that_leaves_nothing_does_not_stretch_the_range() -> None:
     bars = [daily("100", session="2018-01-01"), daily("95", session="2018-01-02", high="96", low="94")]
-    assert average_true_range(bars, (action("100", ex="2018-01-02"),), 1) == e4("2")
+    assert exact_range(bars, (action("100", ex="2018-01-02"),), 1) == e4("2")
 
 
 def test_a_close_of_nothing_does_not_stretch_the_range() -> None:
     bars = [DailyBar("2018-01-01", 0, 0, 0, 0, 1), daily("95", session="2018-01-02", high="96", low="94")]
-    assert average_true_range(bars, (), 1) == e4("2")
+    assert exact_range(bars, (), 1) == e4("2")
 
 
 @given(
     rows=st.lists(st.tuples(*[st.integers(0, 300)] * 5), min_size=6, max_size=9),
-    paid=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 50)), max_size=3),
+    paid=st.lists(st.tuples(st.integers(1, 20), st.integers(0, 50)), max_size=3),
 )
-def test_an_action_before_the_bars_changes_nothing(
+def test_the_short_way_past_dividends_is_the_long_one(
     rows: list[tuple[int, int, int, int, int]], paid: list[tuple[int, int]]
 ) -> None:
-    """Where no action lies among the bars the short way is taken; a split into one keeps the long one."""
+    """Dividends alone leave the short way; a split that another undoes takes the long one."""
     bars = [DailyBar(f"2018-01-{day:02}", *row) for day, row in enumerate(rows, 10)]
-    old = [action(str(money), ex=f"2018-01-{day:02}") for day, money in paid if day <= 9]
-    whole = action(ratio_e6=1_000_000, ex="2018-02-01")
+    cash = [action(f"0.00{money:02}", ex=f"2018-01-{day:02}") for day, money in sorted(paid)]
+    undone = (action(ratio_e6=2_000_000, ex="2018-02-01"), action(ratio_e6=500_000, ex="2018-02-02"))
     for sessions in (4, 5):
-        assert average_true_range(bars, old, sessions) == average_true_range(bars, (*old, whole), sessions)
-        assert average_shares(bars, old, sessions) == average_shares(bars, (*old, whole), sessions)
+        assert exact_range(bars, cash, sessions) == exact_range(bars, (*cash, *undone), sessions)
+        assert average_shares(bars, cash, sessions) == average_shares(bars, (*cash, *undone), sessions)
 
 
 def test_relative_volume_needs_earlier_sessions_that_traded() -> None:

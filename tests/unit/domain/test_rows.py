@@ -9,7 +9,7 @@ import pytest
 
 from finagent.domain.market import Bar
 from finagent.domain.plan import Management
-from finagent.domain.rows import quick, replace
+from finagent.domain.rows import maker, quick, replace
 
 
 @quick
@@ -70,6 +70,20 @@ def test_a_copy_has_other_values_where_asked_and_leaves_the_row_alone() -> None:
         replace(row, pears=1)  # type: ignore[call-arg]  # as above
     assert replace(Slow(owner="Eve"), apples=4) == Slow(owner="Eve", apples=4)
     assert replace(Management(), time_stop_minutes=5) == Management(time_stop_minutes=5)
+
+
+def test_a_maker_gives_the_rows_of_its_class() -> None:
+    make = maker(Basket)
+    row = make(owner="Eve", apples=3)
+    assert (row, type(row)) == (Basket(owner="Eve", apples=3), Basket)
+    assert make(owner="Eve").others is not make(owner="Eve").others
+    assert maker(Bar)(1, 2, 3, 4, 5, volume=6) == Bar(1, 2, 3, 4, 5, 6)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        row.apples = 4  # type: ignore[misc]  # that is what is refused
+    with pytest.raises(TypeError, match="owner"):
+        make()  # type: ignore[call-arg]  # as above
+    with pytest.raises(TypeError, match="pears"):
+        make(owner="Eve", pears=1)  # type: ignore[call-arg]  # as above
 
 
 def test_a_class_with_a_base_or_an_own_beginning_is_not_made_quick() -> None:
