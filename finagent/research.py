@@ -1,6 +1,6 @@
 """Research from Python: open a home's bars, run rules over them, look at trades and figures, keep the page."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,9 +134,9 @@ class Research:
             backtest(with_values(self.settings, texts), self.home, request, progress=progress)
         )
 
-    def results(self) -> Iterator[Document]:
+    def results(self) -> Sequence[Document]:
         """Summaries of what is stored, newest first."""
-        yield from (row for row in _listed(list_results(self.home), "results") if isinstance(row, dict))
+        return [row for row in _listed(list_results(self.home), "results") if isinstance(row, dict)]
 
     def result(self, result_id: str) -> BacktestResult:
         """A stored result by a unique start of its id, or ``last``; SurfaceError when unknown."""

@@ -60,7 +60,8 @@ def test_a_result_is_the_command_s_and_is_found_again(research: Research) -> Non
     assert not found.is_partial
     assert research.result(found.result_id[:10]).document == found.document
     assert research.result("last").compare(found)["equal"] is True
-    assert next(research.results())["result_id"] == found.result_id
+    listed = research.results()
+    assert [row["result_id"] for row in listed[:1]] == [found.result_id]
     frame = found.frame()
     assert len(frame) == len(found.trades) > 0
     assert frame["pnl"].sum() == pytest.approx(float(str(found.totals["pnl"])))
