@@ -32,11 +32,14 @@ class Failure:
         return f"error: {what}. {_capital(mend)}" if mend else f"error: {what}"
 
 
-def explain(error: BaseException, home: Path) -> Failure:
-    """The failure an exception means; what nobody foresaw names the log and how to see the traceback."""
+def explain(error: BaseException, home: Path, verb: str = "finagent") -> Failure:
+    """The failure an exception means; what nobody foresaw names the log and how to see the traceback.
+
+    ``verb`` is the command that was typed, for errors that do not know theirs.
+    """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return _foreseen(error, home) or Failure(
+    return _foreseen(error, home, verb) or Failure(
         "unexpected",
         f"unexpected {type(error).__name__}: {_one_line(str(error))}",
         f"This is a bug: -v shows where; the log is in {home / 'logs'}",
@@ -57,19 +60,19 @@ def usage(message: str, hint: str = "", code: str = "usage") -> SurfaceError:
     return SurfaceError(message, hint=hint, code=code, exit_code=ExitCode.USAGE)
 
 
-def _foreseen(error: BaseException, home: Path) -> Failure | None:
+def _foreseen(error: BaseException, home: Path, verb: str) -> Failure | None:
     if isinstance(error, SurfaceError):
         return Failure(error.code, error.message, error.hint, int(error.exit_code))
-    return _typed(error) or _settings(error) or _in_use(error) or _stored(error) or _system(error, home)
+    return _typed(error, verb) or _settings(error) or _in_use(error) or _stored(error) or _system(error, home)
 
 
-def _typed(error: BaseException) -> Failure | None:
+def _typed(error: BaseException, verb: str) -> Failure | None:
     import typer
 
     if not isinstance(error, typer.TyperException):
         return None
     message = " ".join(error.format_message().split()).rstrip(".")
-    hint = "finagent --help shows what there is"
+    hint = f"{verb} --help shows what {'there is' if verb == 'finagent' else 'it takes'}"
     possible = getattr(error, "possibilities", None)
     if possible:
         message = str(error.message).rstrip(".")

@@ -167,12 +167,26 @@ def hoisted(argv: Sequence[str]) -> list[str]:
     return front + rest
 
 
+def typed_verb(arguments: Sequence[str]) -> str:
+    """The command of a line as far as its words name one: ``finagent jobs show``."""
+    command, path = typer.main.get_command(app), ["finagent"]
+    words = iter(arguments)
+    for word in words:
+        if word in WITH_VALUE:
+            next(words, None)
+            continue
+        found = getattr(command, "commands", {}).get(word)
+        if found is not None:
+            command, path = found, [*path, word]
+    return " ".join(path)
+
+
 def _failed(error: Exception, arguments: Sequence[str]) -> int:
     home = default_home()
     for option, value in itertools.pairwise(arguments):
         if option == "--home":
             home = Path(value)
-    failure = explain(error, home)
+    failure = explain(error, home, typed_verb(arguments))
     if failure.code == "unexpected" and any(flag in arguments for flag in WITHOUT_VALUE):
         import traceback
 

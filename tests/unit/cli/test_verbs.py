@@ -111,6 +111,27 @@ def test_every_verb_explains_itself(verb: str, capsys: Capture) -> None:
     assert "Usage: finagent" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "verb"),
+    [
+        (("backtest", "--from"), "finagent backtest --help"),
+        (("--home", "backtest", "jobs", "show", "--run"), "finagent jobs show --help"),
+        (("--home",), "finagent --help"),
+    ],
+)
+def test_an_option_without_its_value_names_the_verbs_own_help(
+    words: tuple[str, ...], verb: str, capsys: Capture
+) -> None:
+    assert run(words) == 2
+    assert (
+        capsys.readouterr()
+        .err.rstrip()
+        .endswith(
+            f"requires an argument. {verb} shows what {'there is' if verb == 'finagent --help' else 'it takes'}"
+        )
+    )
+
+
 def test_unknown_verb_is_a_usage_error_with_the_nearest(capsys: Capture) -> None:
     assert run(["plan"]) == 2
     assert "Did you mean plans" in capsys.readouterr().err
