@@ -116,8 +116,8 @@ def _assumed(document: Row) -> Html:
     assumptions = "; ".join(words(document, "assumptions"))
     count, best, worst = (number(totals, key) for key in ("ambiguous", "pnl_best", "pnl_worst"))
     doubt = (
-        f"In {_count(count)} {'trade' if count == 1 else 'trades'} a bar does not tell the order of its events: the P&L lies between"
-        f" {_money(worst, signed=True)} and {_money(best, signed=True)}."
+        f"In {_count(count)} {'trade' if count == 1 else 'trades'} a bar does not tell the order of its events:"
+        f" the P&L lies between {_money(worst, signed=True)} and {_money(best, signed=True)}."
         if count
         else "No bar left the order of its events in doubt."
     )

@@ -58,7 +58,7 @@ def test_every_part_stands_on_the_page(document: dict[str, Any]) -> None:
         "Results of trades in R",
         "The worst and the best that each trade saw",
         "exits attached to the entry",
-        "In 1 trades a bar does not tell the order of its events: the P&amp;L lies between -380.00 and +1,140.00.",
+        "In 1 trade a bar does not tell the order of its events: the P&amp;L lies between -380.00 and +1,140.00.",
         "Sharpe",
         "AAA",
         "exit stop",
