@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from finagent.backtest.pages import shell
 from finagent.backtest.pages.reading import Row, number, rows, section, text, words
+from finagent.backtest.pages.result import FEW_SESSIONS
 from finagent.backtest.pages.shell import Column, Html
 from finagent.backtest.pages.study import shown
 
@@ -12,6 +13,15 @@ WARNING = (
     " examples, not bounds."
 )
 SHOCKED = ("return", "max_drawdown", "sharpe", "trades")
+
+
+def few_sessions(sessions: float | None) -> str:
+    """A warning where paths are made of too few sessions to mean anything; empty where they are not."""
+    if sessions is None or sessions >= FEW_SESSIONS:
+        return ""
+    return (
+        f"Paths and intervals come of {sessions:,.0f} sessions, fewer than {FEW_SESSIONS}: they mean little."
+    )
 
 
 def stress_page(document: Row) -> str:
@@ -35,6 +45,7 @@ def stress_page(document: Row) -> str:
         ),
         _cards(document),
         shell.paragraph(WARNING, kind="warn"),
+        *([shell.paragraph(few, kind="warn")] if (few := few_sessions(number(document, "sessions"))) else []),
         shell.paragraph(f"Assumed: {'; '.join(words(document, 'assumptions')) or 'nothing'}."),
         shell.section("Shocks", _shocks(document)),
         shell.section(
@@ -70,11 +81,15 @@ def _shocks(document: Row) -> Html:
             text(row, "failure") or text(row, "words"),
             text(row, "how"),
             *(shown(name, number(section(row, "measures"), name)) for name in SHOCKED),
-            text(row, "pnl_change") or None,
+            _change(number(row, "pnl_change")),
         ]
         for row in rows(document, "shocks")
     ]
     return shell.table(columns, cells)
+
+
+def _change(value: float | None) -> Html | None:
+    return None if value is None else shell.painted(f"{value:+,.2f}", value)
 
 
 def _histogram(row: Row, title: str, colour: str) -> Html:

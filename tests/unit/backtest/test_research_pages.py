@@ -7,6 +7,7 @@ import pytest
 
 from finagent.backtest.pages.parity import parity_page
 from finagent.backtest.pages.research import gaps_page, stats_page
+from finagent.backtest.pages.stress import stress_page
 from tests.unit.backtest.test_pages import EVIL, figures, own_part
 
 RATE = {"rate": 0.5, "low": 0.25, "high": 0.75}
@@ -135,3 +136,13 @@ def test_parity_is_a_page_of_what_differs_and_why() -> None:
     same = {"session": "2018-02-23", "source": {"kind": "agent"}, "rows": {"plan": 4}, "differences": []}
     assert "the same in every row" in parity_page(same)
     assert "of the agent, by the rules" in parity_page(same)
+
+
+@pytest.mark.parametrize(("sessions", "is_few"), [(8, True), (62, True), (63, False)])
+def test_a_stress_page_shows_cents_and_says_where_sessions_are_few(sessions: int, is_few: bool) -> None:
+    """Eight decimals of a dollar tell nobody anything, and paths of eight sessions neither."""
+    shock = {"name": "slippage_x2", "words": "twice", "how": "played again", "pnl_change": "-1234.56789012"}
+    page = stress_page({"sessions": sessions, "shocks": [shock]})
+    assert "-1,234.57" in page
+    assert "56789" not in page
+    assert (f"come of {sessions} sessions, fewer than 63: they mean little" in page) is is_few
