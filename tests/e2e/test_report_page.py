@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from finagent.backtest.pages.research import gaps_page
 from finagent.backtest.pages.result import result_page
 from tests.e2e.chromium import browser_path, chromium
 
@@ -52,3 +53,24 @@ def test_every_chart_is_drawn_without_a_network(tmp_path: Path) -> None:
         assert tab.value("performance.getEntriesByType('resource').length") == 0
         tab.screenshot(tmp_path / "report.png")
     assert (tmp_path / "report.png").stat().st_size > 20_000
+
+
+def test_a_table_of_gaps_is_not_cut_at_1280_pixels(tmp_path: Path) -> None:
+    """With long intervals in each column the last column stands within the page."""
+    rate, mean = {"rate": 0.15, "low": 0.1, "high": 0.19}, {"mean": -4.99, "low": -11.13, "high": 1.16}
+    reached = {"at_least": 0.18, "at_most": 0.52, "low": 0.13, "high": 0.59, "undecided": 3}
+    group = {
+        "group": "20 % and more *", "n": 24, "sessions": 17, "is_small": False, "fill": rate, "half_fill": rate,
+        "open_to_close_pct": mean, "with_gap_pct": mean, "before_stop": [{"r": r, **reached} for r in (1, 2, 3)],
+    }  # fmt: skip
+    page = tmp_path / "gaps.html"
+    document = {"from": "2005-01-03", "to": "2018-03-16", "n": 10_796, "min_gap_pct": 4.0, "groups": [group]}
+    page.write_text(gaps_page(document), encoding="utf-8")
+    with chromium(tmp_path) as tab:
+        tab.size(1280, 1600)
+        tab.go(page.as_uri())
+        tab.wait_for("document.documentElement.dataset.drawn === 'yes'", timeout_s=60)
+        wide, seen = (
+            tab.value(f"document.querySelector('.scroll').{each}Width") for each in ("scroll", "client")
+        )
+    assert wide <= seen

@@ -39,7 +39,7 @@ figure{margin:0 0 1rem}figcaption{color:var(--dim);font-size:.88rem}.chart{width
 .scroll{overflow:auto;max-height:36rem;border:1px solid var(--rule);border-radius:6px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.88rem}
 th{position:sticky;top:0;background:var(--wash);text-align:left}
-th,td{padding:.25rem .6rem;border-bottom:1px solid var(--rule);white-space:nowrap}td.wide{white-space:normal}
+th,td{padding:.25rem .4rem;border-bottom:1px solid var(--rule);white-space:nowrap}:is(td.wide,th){white-space:normal}
 """
     + "".join(f".r{place} :is(th,td):nth-child({place})," for place in range(1, 31))
     + """
