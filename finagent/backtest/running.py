@@ -315,7 +315,9 @@ def refuse_empty(dataset: Dataset, sessions: Sequence[Session], bars: Bars) -> N
     if len(known) == len(sessions) and any(not _without_bars(dataset, each, bars) for each in known):
         return
     what = "minute bars" if bars is Bars.MINUTE else "bars"
-    raise _unstored(sessions, (dataset.sessions[0].date, dataset.sessions[-1].date), what, bool(known))
+    raise _unstored(
+        sessions, (dataset.sessions[0].date, dataset.sessions[-1].date), what, 0 < len(known) < len(sessions)
+    )
 
 
 def refuse_unstored(stored: tuple[str, str] | None, sessions: Sequence[Session]) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from finagent.backtest.errors import BacktestError
 from finagent.backtest.going_on import Standing
-from finagent.backtest.running import Engine, Result, run_backtest, trades_hash
+from finagent.backtest.running import Bars, Engine, Result, run_backtest, trades_hash
 from tests.conformance.made_up import MadeUp
 from tests.conformance.trading import DAY, FREE, NEXT_DAY, lines
 from tests.kernel.test_engine import LATER, three_days
@@ -91,3 +92,10 @@ def test_a_kernel_that_met_too_large_a_product_is_not_asked_again(tmp_path: Path
     found, _ = run(tmp_path, keeper)
     assert list(found.ledger.tallies) == [DAY]
     assert trades_hash(found.ledger) == trades_hash(whole.ledger)
+
+
+def test_a_range_within_the_store_that_has_no_bars_lacks_them_for_all_of_it(tmp_path: Path) -> None:
+    """Every session is known, none has a minute."""
+    dataset = three_days().dataset(tmp_path)
+    with pytest.raises(BacktestError, match=r"there are no minute bars for it$"):
+        run_backtest(dataset, FREE, lines, dataset.between(DAY, LATER), bars=Bars.MINUTE)
