@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def test_a_thousand_trials_killed_at_random_end_the_same(home: Path, tmp_path: P
     """Thirteen years, a thousand sets, five times killed at moments that chance chooses, then left alone."""
     asked = ("--from", "2005-01-03", "--to", "2018-02-15", "--bars", "daily", *VARIED, "--trials", "1000")
     asked = (*asked, "--seed", str(seed))
+    began_s = time.perf_counter()
     undisturbed = document(home, *asked)
+    took_s = time.perf_counter() - began_s
     folder = Path(undisturbed["folder"])
     whole = (folder / "trials.jsonl").read_bytes()
     folder.rename(tmp_path / "undisturbed")
@@ -101,7 +104,7 @@ def test_a_thousand_trials_killed_at_random_end_the_same(home: Path, tmp_path: P
     for _ in range(5):
         process = begun(home, *asked)
         try:
-            process.communicate(timeout=chance.uniform(3, 12))
+            process.communicate(timeout=chance.uniform(0.1, 0.8) * took_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
