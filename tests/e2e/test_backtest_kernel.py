@@ -97,7 +97,7 @@ MORE_ON_MINUTES = (
     Case("micro", MINUTES, {f"{SCAN}MIN_GAP_PCT": "2", f"{RISK}PROFILE": "micro"}, 10),
     Case("both ways", MINUTES, MANY, 80),
     Case("faded", MINUTES, {**MANY, f"{SCAN}STYLE": "fade"}, 80),
-    Case("tight, along the path", MINUTES, {**MANY, **TIGHT, f"{EXECUTION}AMBIGUITY": "path"}, 150),
+    Case("tight, along the path", MINUTES, {**MANY, **TIGHT, f"{EXECUTION}AMBIGUITY": "path"}, 100),
     Case("bold", MINUTES, {f"{SCAN}MIN_GAP_PCT": "2", **TIGHT, **BOLD}, 10),
     Case("hardly any volume", MINUTES, {**MANY, **TIGHT, f"{EXECUTION}PARTICIPATION_PCT": "0.005"}, 50),
     Case("days of both kinds", ("2018-01-02", "2018-03-16"), MANY, 150),

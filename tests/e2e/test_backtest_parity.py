@@ -87,7 +87,13 @@ MORE = (
     Case(
         "VWAP pull-back, target first",
         MINUTES,
-        {**STRUCTURE, f"{PLANNING}STRUCTURE_SETUP": "vwap_pullback", f"{EXECUTION}AMBIGUITY": "target_first"},
+        {
+            **STRUCTURE,
+            GAP: "0.5",
+            f"{SCAN}MIN_RVOL": "0",
+            f"{PLANNING}STRUCTURE_SETUP": "vwap_pullback",
+            f"{EXECUTION}AMBIGUITY": "target_first",
+        },
         1,
     ),
     Case(
