@@ -12,6 +12,7 @@ from finagent.backtest import entering, leaving
 from finagent.backtest.agenda import Task, new_task
 from finagent.backtest.desk import Desk
 from finagent.backtest.ledger import PlanRow
+from finagent.backtest.parameters import Parameters
 from finagent.backtest.venue import VenueEvent, VenueMinute
 from finagent.domain.costs import CostRules
 from finagent.domain.market import MINUTE_MS, Bar, DailyBar, new_bar
@@ -26,7 +27,7 @@ SCAN = "open"
 
 def play_day(desk: Desk) -> None:
     """One session on its daily bars, from the scan of its open to the close."""
-    desk.entry_slippage_e6 = desk.rules.open_slippage_e6
+    desk.entry_slippage_e6 = _at_open(desk.rules).slippage_bound_e6
     scan_line = next(
         (line for line in desk.lines.scans if line.kind == "plan" and line.at_ms > desk.session.open_ms), None
     )
@@ -71,17 +72,21 @@ def _date_back(desk: Desk) -> None:
         row.plan = replace(row.plan, decided_at_ms=open_ms, entry_from_ms=open_ms)
 
 
+def _at_open(rules: Parameters) -> CostRules:
+    """What an entry costs at an open that only daily bars tell."""
+    return replace(rules.costs, slippage_e6=rules.open_slippage_e6, open_multiplier=1)
+
+
 def _leave(desk: Desk) -> None:
     """The open, the day, the close."""
     session, costs = desk.session, desk.rules.costs
-    at_open = replace(costs, slippage_e6=desk.rules.open_slippage_e6, open_multiplier=1)
     watched = desk.ledger.watched()
     bars = {symbol: bar for symbol, bar in desk.day_bars.items() if symbol in watched}
     prints = {
         symbol: new_bar(bar.start_ms, bar.open_e4, bar.open_e4, bar.open_e4, bar.open_e4, bar.volume)
         for symbol, bar in bars.items()
     }
-    _tell(desk, prints, at_open, session.open_ms)
+    _tell(desk, prints, _at_open(desk.rules), session.open_ms)
     after_ms = session.open_ms + costs.open_minutes * MINUTE_MS
     days = {symbol: replace(bar, start_ms=after_ms) for symbol, bar in bars.items()}
     _tell(desk, days, costs, session.close_ms)

@@ -72,4 +72,4 @@ class Parameters:
     @property
     def slippage_bound_e6(self) -> int:
         """The most that an entry may slip, for sizing."""
-        return self.costs.slippage_e6 * self.costs.open_multiplier
+        return self.costs.slippage_bound_e6

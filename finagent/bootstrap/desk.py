@@ -24,7 +24,6 @@ def risk_desk(
     borrow: Borrow | None,
 ) -> RiskDesk:
     """The desk; without a broker to ask (``borrow``) the instrument data say what is easy to borrow."""
-    costs = rules.cost_rules(settings)
 
     async def by_data(symbol: str) -> bool | None:
         instrument = world.market.instrument(symbol)
@@ -36,7 +35,7 @@ def risk_desk(
         world.calendar,
         clock,
         profile,
-        costs.slippage_e6 * costs.open_multiplier,
+        rules.cost_rules(settings).slippage_bound_e6,
         schedule.is_no_trade,
         tuple(sorted(settings.universe.exclude)),
         borrow or by_data,

@@ -107,6 +107,8 @@ def cost_rules(settings: Settings) -> CostRules:
     e = settings.execution
     return CostRules(
         slippage_e6=bps_e6(e.slippage_bps),
+        slippage_range_e6=percent_e6(e.slippage_range_pct),
+        slippage_impact_e6=bps_e6(e.slippage_impact_bps),
         participation_e6=percent_e6(e.participation_pct),
         close_penalty_e6=bps_e6(e.close_penalty_bps),
         commission_per_share_e8=scaled(e.commission_per_share, MONEY_SCALE),

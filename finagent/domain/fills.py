@@ -17,6 +17,7 @@ The rules, in the order in which a bar is played:
    a stop entry its target; else only the close is proof.
 5. All fills of a symbol in a bar share ``participation_e6`` of its volume in whole lots, in the order above;
    orders that ignore participation fill whole and use it up. A triggered stop left over is a market order.
+   Where slippage goes by range and size too, each fill concedes by its own share of the bar's volume.
 6. Exit legs of one entry share its open position: a fill of one shrinks the others, and the first exit fill
    or trigger cancels what is left of the entry.
 7. In the session's last bar every exit still open fills at its close less the close penalty
@@ -27,7 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from finagent.domain.costs import CostRules, fees_e8, penalised_price_e4, slipped_price_e4
+from finagent.domain.costs import CostRules, conceded_e16, fees_e8, penalised_price_e4, slipped_price_e4
 from finagent.domain.market import MINUTE_MS, Bar, Instrument, Session, Side
 from finagent.domain.money import RATIO_SCALE, SHARE_E4
 from finagent.domain.orders import OrderState, OrderType
@@ -207,11 +208,9 @@ class _Book:
 
     def _fill_at_open(self, order: WorkingOrder) -> None:
         order_id, open_e4 = order.client_order_id, self._bar.open_e4
-        if order.type is OrderType.LIMIT:
-            self._fill(order_id, open_e4, open_e4, self._bar.start_ms, None)
-        else:
+        if order.type is not OrderType.LIMIT:
             self._trigger(order_id)
-            self._fill(order_id, open_e4, self._slipped(order.side, open_e4), self._bar.start_ms, None)
+        self._fill(order_id, open_e4, self._bar.start_ms, None)
 
     def _is_reached(self, order: WorkingOrder) -> bool:
         """Whether the bar's range touches an order's level; what was triggered before has had its turn."""
@@ -270,26 +269,19 @@ class _Book:
         is_sure = [self._is_sure(leg, entry) for leg in legs]
         if all(is_sure) and len(stops) in (0, len(legs)):
             return None
-        prices = [self._level_price(leg)[1] for leg in legs]
+        prices = [self._price(leg, _level_e4(leg), self._allowed_e4(leg)) for leg in legs]
         if not any(is_sure):
             prices.append(self._bar.close_e4)
         best, worst = (max(prices), min(prices)) if legs[0].side is Side.SELL else (min(prices), max(prices))
         return _Bounds(best, worst)
 
-    def _level_price(self, order: WorkingOrder) -> tuple[int, int]:
-        level_e4 = _level_e4(order)
-        if order.type is OrderType.LIMIT:
-            return level_e4, level_e4
-        return level_e4, self._slipped(order.side, level_e4)
-
     def _fill_at_level(self, order_id: str, bounds: _Bounds | None) -> bool:
         order = self._order(order_id)
         if not self._takes_part(order):
             return False
-        reference_e4, price_e4 = self._level_price(order)
         if order.type is OrderType.STOP:
             self._trigger(order_id)
-        return self._fill(order_id, reference_e4, price_e4, self._bar.end_ms, bounds)
+        return self._fill(order_id, _level_e4(order), self._bar.end_ms, bounds)
 
     def _trigger(self, order_id: str) -> None:
         order = self._order(order_id)
@@ -306,16 +298,18 @@ class _Book:
             price_e4 = penalised_price_e4(self._rules, side=order.side, close_e4=close_e4, tick_e4=tick_e4)
             self._book_fill(order, quantity_e4, close_e4, price_e4, self._bar.end_ms, None, is_forced=True)
 
-    def _fill(
-        self, order_id: str, reference_e4: int, price_e4: int, at_ms: int, bounds: _Bounds | None
-    ) -> bool:
+    def _allowed_e4(self, order: WorkingOrder) -> int:
+        """What the minute's volume still allows an order."""
+        quantity_e4 = fillable_e4(self.orders, order)
+        return quantity_e4 if order.ignores_participation else min(quantity_e4, self._budget_e4)
+
+    def _fill(self, order_id: str, reference_e4: int, at_ms: int, bounds: _Bounds | None) -> bool:
         """Fill what the minute's volume allows; False when that is nothing."""
         order = self._order(order_id)
-        quantity_e4 = fillable_e4(self.orders, order)
-        if not order.ignores_participation:
-            quantity_e4 = min(quantity_e4, self._budget_e4)
+        quantity_e4 = self._allowed_e4(order)
         if quantity_e4 <= 0:
             return False
+        price_e4 = self._price(order, reference_e4, quantity_e4)
         self._budget_e4 = max(self._budget_e4 - quantity_e4, 0)
         self._book_fill(order, quantity_e4, reference_e4, price_e4, at_ms, bounds)
         return True
@@ -376,14 +370,26 @@ class _Book:
             self.orders[self._index[leg.parent_id]] = entry
             shrink(self.orders, leg.parent_id, "oco")
 
-    def _slipped(self, side: Side, reference_e4: int) -> int:
+    def _price(self, order: WorkingOrder, reference_e4: int, quantity_e4: int) -> int:
+        """What a fill of so much pays at a reference price: a limit that price, all else slippage too."""
+        if order.type is OrderType.LIMIT:
+            return reference_e4
+        bar = self._bar
+        conceded = conceded_e16(
+            self._rules,
+            reference_e4=reference_e4,
+            range_e4=bar.high_e4 - bar.low_e4,
+            quantity_e4=quantity_e4,
+            volume=bar.volume,
+        )
         return slipped_price_e4(
             self._rules,
-            side=side,
+            side=order.side,
             reference_e4=reference_e4,
             minutes_since_open=(self._bar.start_ms - self._session.open_ms) // MINUTE_MS,
             spread_e4=self._spread_e4,
             tick_e4=self._instrument.tick_e4(reference_e4),
+            conceded_e16=conceded,
         )
 
 

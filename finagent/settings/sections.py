@@ -177,6 +177,8 @@ class Execution(Section):
     exits: Literal["attached", "separate", "alpaca"] = "attached"
     entry_ttl_s: Annotated[int, Field(ge=60, le=7200)] = 300
     slippage_bps: Annotated[Decimal, Field(ge=0, le=500, decimal_places=2)] = Decimal("5")
+    slippage_range_pct: Percent = Decimal("0")
+    slippage_impact_bps: Annotated[Decimal, Field(ge=0, le=500, decimal_places=2)] = Decimal("0")
     participation_pct: PositivePercent = Decimal("5")
     close_penalty_bps: BasisPoints = Decimal("50")
     commission_per_share: Annotated[Decimal, Field(ge=0, le=1, decimal_places=6)] = Decimal("0")

@@ -52,6 +52,22 @@ def test_entry_pays_for_the_open_that_nobody_knew(tmp_path: Path) -> None:
     assert found.fills[0][1] == 190
 
 
+def test_slippage_by_range_and_impact_is_of_the_day(tmp_path: Path) -> None:
+    """The stop pays a tenth of the range of 6: 103 - 5 bps - 0.60 = 102.3485; open and close are one print, 105.21 and
+    106.94. With 200 bps for the whole day's volume and 100 for the open an entry is sized at 105 + 100 bps + 44.73 bps,
+    187 shares, and pays 0.004325 of the 200 bps: 106.05 + 0.0091.
+    """
+    rules = Parameters(costs=CostRules(slippage_range_e6=100_000, has_regulatory_fees=False))
+    stopped = play(one_day(105, 108, 102, 107), tmp_path / "stop", rules)
+    assert [fill[2] for fill in stopped.fills] == ["105.21", "102.34"]
+    closed = play(one_day(105, 108, 104, 107), tmp_path / "close", rules)
+    assert [fill[2] for fill in closed.fills] == ["105.21", "106.94"]
+    costs = CostRules(slippage_impact_e6=20_000, has_regulatory_fees=False)
+    rules = Parameters(costs=costs, open_slippage_e6=10_000)
+    found = play(one_day(105, 108, 104, 107), tmp_path / "impact", rules)
+    assert found.fills[0] == ("entry", 187, "106.06", "09:30")
+
+
 def test_excursions_are_cut_at_the_exit(tmp_path: Path) -> None:
     """Stopped at 103: what the day did below is not the trade's; the high of 108 is its bound."""
     found = play(one_day(105, 108, 99, 107), tmp_path, COSTLESS)

@@ -138,6 +138,75 @@ def test_half_the_quoted_spread_where_there_is_a_quote(tmp_path: Path) -> None:
     assert found.fills[0][2] == "105.30"
 
 
+RANGE = replace(FREE, costs=CostRules(slippage_range_e6=100_000, has_regulatory_fees=False))
+"""The usual slippage, and a tenth of the bar's range."""
+IMPACT = replace(
+    FREE,
+    costs=CostRules(slippage_e6=0, slippage_impact_e6=10_000, has_regulatory_fees=False, close_penalty_e6=0),
+)
+"""100 bps for a bar's whole volume alone."""
+WIDE = ("09:31", 105, 106, 104, 105)
+
+
+def test_slippage_by_the_range_of_the_bar(tmp_path: Path) -> None:
+    """105 + 15 bps + 0.20 = 105.3575; the stop in a bar from 104 to 102: 103 - 5 bps - 0.20 = 102.7485; through a gap,
+    in a bar from 96 to 94: 95 - 5 bps - 0.20 = 94.7525; the target is 111.
+    """
+    stopped = play(with_bars(market(), WIDE, ("09:40", 104, 104, 102, 103)), tmp_path / "stop", RANGE)
+    assert stopped.fills == [("entry", 190, "105.36", "09:31"), ("stop", 190, "102.74", "09:41")]
+    jumped = play(with_bars(market(), WIDE, ("09:40", 95, 96, 94, 95)), tmp_path / "gap", RANGE)
+    assert jumped.fills[-1] == ("stop", 190, "94.75", "09:40")
+    reached = play(with_bars(market(), WIDE, ("09:40", 110, 112, 110, 111)), tmp_path / "target", RANGE)
+    assert reached.fills[-1] == ("target-1", 190, "111.00", "09:41")
+
+
+def test_slippage_by_range_comes_on_top_of_the_quoted_spread(tmp_path: Path) -> None:
+    """105 + 3 x 0.10 + 0.20."""
+    stored = with_bars(market(), WIDE, ("09:40", 110, 112, 110, 111))
+    stored.quote(DAY, "AAA", "09:30", "104.90", "105.10")
+    assert play(stored, tmp_path, RANGE).fills[0][2] == "105.50"
+
+
+@pytest.mark.parametrize(
+    ("ambiguity", "leg", "price"),
+    [(Ambiguity.STOP_FIRST, "stop", "102.00"), (Ambiguity.TARGET_FIRST, "target-1", "111.00")],
+)
+def test_range_counts_in_the_bounds_of_an_ambiguous_bar(
+    tmp_path: Path, ambiguity: Ambiguity, leg: str, price: str
+) -> None:
+    """From 102 to 112: the stop at 103 - 1.00, so between -3 and +6 a share, whichever is played."""
+    costs = replace(FREE.costs, slippage_range_e6=100_000)
+    stored = with_bars(market(), ("09:40", 105, 112, 102, 106))
+    found = play(stored, tmp_path, replace(FREE, costs=costs, ambiguity=ambiguity))
+    assert found.fills[-1] == (leg, 190, price, "09:41")
+    assert bounds_e8(found.ledger) == (190 * 6 * 10**8, -190 * 3 * 10**8)
+
+
+def test_slippage_by_the_share_of_the_volume(tmp_path: Path) -> None:
+    """190 of 19,000 shares are 1 %, whose root is a tenth: 105 + 10 bps = 105.105; 103 - 10 bps = 102.897."""
+    stored = market()
+    stored.minute_bar(DAY, "AAA", "09:31", 105, 105, 105, 105, 19_000)
+    stored.minute_bar(DAY, "AAA", "09:40", 104, 104, 102, 103, 19_000)
+    found = play(stored, tmp_path, IMPACT)
+    assert found.fills == [("entry", 190, "105.11", "09:31"), ("stop", 190, "102.89", "09:41")]
+
+
+def test_each_part_of_an_order_concedes_by_its_own_share(tmp_path: Path) -> None:
+    """50 of 1,000: 100 bps x 0.223607 of 105 are 0.2348; the last 40: a fifth of 100 bps, 0.21."""
+    stored = until_close(market(), 105, first="09:35")
+    for at in ("09:31", "09:32", "09:33", "09:34"):
+        stored.minute_bar(DAY, "AAA", at, 105, 105, 105, 105, 1_000)
+    entries = [fill for fill in play(stored, tmp_path, IMPACT).fills if fill[0] == "entry"]
+    assert [fill[1:3] for fill in entries] == [(50, "105.24"), (50, "105.24"), (50, "105.24"), (40, "105.21")]
+
+
+def test_sizing_reckons_with_the_impact_of_the_most_that_a_minute_gives(tmp_path: Path) -> None:
+    """15 bps + 100 bps x 0.223607: 20,000 at 105 x 1.003737 = 105.3924 are 189 shares; a range has no bound."""
+    costs = CostRules(slippage_impact_e6=10_000, slippage_range_e6=100_000, has_regulatory_fees=False)
+    found = play(with_bars(market()), tmp_path, replace(FREE, costs=costs))
+    assert found.fills[0][1] == 189
+
+
 def test_partial_fills_share_a_minute_s_volume(tmp_path: Path) -> None:
     """5 % of 1,000 shares a minute: 50 at 105, 50, 50, then the last 40; one position, one trade."""
     stored = until_close(market(), 105, first="09:40")

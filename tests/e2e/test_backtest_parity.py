@@ -77,6 +77,12 @@ MORE = (
         },
         10,
     ),
+    Case(
+        "slippage by range and participation",
+        MINUTES,
+        {GAP: "2", **TIGHT, f"{EXECUTION}SLIPPAGE_RANGE_PCT": "10", f"{EXECUTION}SLIPPAGE_IMPACT_BPS": "100"},
+        20,
+    ),
     Case("breakers", MINUTES, {GAP: "2", **TIGHT, f"{RISK}MAX_LOSSES_IN_A_ROW": "2"}, 10),
     Case(
         "first pull-back, along the path",

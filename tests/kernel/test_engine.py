@@ -202,6 +202,8 @@ def test_a_run_mixes_both_engines(tmp_path: Path) -> None:
     [
         (replace(FREE, planning=PlanningRules(classic_entry=Setup.OPENING_RANGE_BREAK)), "classic_entry"),
         (replace(FREE, planning=PlanningRules(preset="structure")), "preset"),
+        (replace(FREE, costs=replace(FREE.costs, slippage_range_e6=1)), "slippage_range_pct"),
+        (replace(FREE, costs=replace(FREE.costs, slippage_impact_e6=1)), "slippage_impact_bps"),
         (replace(FREE, buying_power_e6=500_000), "buying power"),
         (replace(FREE, top=5_000), "scan.top"),
         (replace(FREE, start_equity_e8=2**60), "start_equity_e8"),

@@ -120,6 +120,17 @@ def test_every_shock_on_minutes(tmp_path: Path) -> None:
     assert found["missing_days"].words == "no session is played on days"
 
 
+def test_slippage_by_the_range_is_doubled_too(tmp_path: Path) -> None:
+    """A tenth of the two dollars of the stop's bar: 0.20 a share, then 0.40 and 0.80; a dollar an order on top."""
+    rules = replace(FREE, costs=replace(FREE.costs, slippage_range_e6=100_000))
+    base = base_of(stopped_on_minutes(), tmp_path, rules)
+    assert gains_of(base).tolist() == [-418 * E8]
+    found = shocked(base, tmp_path / "altered")
+    gained = {name: int(each.played.gains_e8.sum()) for name, each in found.items() if each.played}
+    assert (gained["slippage_x2"], gained["slippage_x4"]) == (-456 * E8, -532 * E8)
+    assert gained["all_costs"] == -458 * E8
+
+
 def test_every_shock_on_days(tmp_path: Path) -> None:
     """The second day's stop is filled at the day's worst price instead; slippage is paid at both ends."""
     rules = replace(

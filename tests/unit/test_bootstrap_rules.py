@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from finagent.bootstrap import rules
+from finagent.bootstrap.runs import result_id
 from finagent.domain.fills import Ambiguity
 from finagent.domain.risk import micro_profile, standard_profile
 from finagent.domain.steps import PRIORITY, Step
@@ -159,6 +160,18 @@ def test_ratios_and_prices_are_exact() -> None:
     assert (weights.volatility_e6, weights.catalyst_e6) == (400_000, 300_000)
     costs = rules.cost_rules(of(execution={"slippage_bps": "2.5", "commission_per_share": "0.005"}))
     assert (costs.slippage_e6, costs.commission_per_share_e8) == (250, 500_000)
+    assert (costs.slippage_range_e6, costs.slippage_impact_e6) == (0, 0)
+    costs = rules.cost_rules(of(execution={"slippage_range_pct": "10.5", "slippage_impact_bps": "100"}))
+    assert (costs.slippage_range_e6, costs.slippage_impact_e6) == (105_000, 10_000)
+
+
+def test_each_term_of_slippage_names_another_run() -> None:
+    given: tuple[dict[str, str], ...] = ({}, {"slippage_range_pct": "1"}, {"slippage_impact_bps": "1"})
+    found = [
+        result_id(of(execution=each), data_id="d", first="2018-02-16", last="2018-02-16", at=None)
+        for each in given
+    ]
+    assert len(set(found)) == 3
 
 
 def test_more_places_than_a_value_can_hold_are_refused() -> None:

@@ -32,6 +32,8 @@ def undeclared(rules: Parameters) -> str:
     planning = rules.planning
     if planning.preset != "classic" or planning.entry_setup is not Setup.NEXT_OPEN:
         return "planning.preset and classic_entry: the kernel has classic with next_open"
+    if rules.costs.slippage_range_e6 or rules.costs.slippage_impact_e6:
+        return "execution.slippage_range_pct and slippage_impact_bps: the kernel has slippage_bps alone"
     if rules.buying_power_e6 < RATIO_SCALE:
         return "buying power below the equity"
     if not 0 <= rules.top <= MOST_TOP:

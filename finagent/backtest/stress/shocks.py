@@ -87,7 +87,12 @@ def _worse(rules: Parameters) -> Mapping[str, tuple[str, Parameters]]:
     costs = rules.costs
 
     def slipped(times: int) -> Parameters:
-        slippage = replace(costs, slippage_e6=costs.slippage_e6 * times)
+        slippage = replace(
+            costs,
+            slippage_e6=costs.slippage_e6 * times,
+            slippage_range_e6=costs.slippage_range_e6 * times,
+            slippage_impact_e6=costs.slippage_impact_e6 * times,
+        )
         return replace(rules, costs=slippage, open_slippage_e6=rules.open_slippage_e6 * times)
 
     dear = replace(
@@ -108,7 +113,12 @@ def _worse(rules: Parameters) -> Mapping[str, tuple[str, Parameters]]:
 
 
 def _both(slipped: Parameters, dear: CostRules) -> Parameters:
-    return replace(slipped, costs=replace(dear, slippage_e6=slipped.costs.slippage_e6))
+    costs = replace(
+        slipped.costs,
+        commission_per_share_e8=dear.commission_per_share_e8,
+        commission_min_e8=dear.commission_min_e8,
+    )
+    return replace(slipped, costs=costs)
 
 
 def _by_rules(base: Base, told: Told) -> Iterator[Shocked]:

@@ -45,6 +45,19 @@ def test_the_same_question_has_the_same_name_and_outcome(tmp_path: Path) -> None
     assert len({first.result_id, *(each.result_id for each in others)}) == 4
 
 
+def test_each_term_of_slippage_names_another_result(tmp_path: Path) -> None:
+    """Though nothing here moves with it: the same trades, other questions."""
+    costs = (
+        FREE.costs,
+        replace(FREE.costs, slippage_range_e6=1),
+        replace(FREE.costs, slippage_range_e6=2),
+        replace(FREE.costs, slippage_impact_e6=1),
+    )
+    stored = market()
+    found = [play(stored, tmp_path, replace(FREE, costs=each)).result.result_id for each in costs]
+    assert len(set(found)) == 4
+
+
 def test_the_outcome_sees_every_part(tmp_path: Path) -> None:
     """A decision, an order, a fill or a trade that is another one makes another hash."""
     ledger = play(two_days(), tmp_path).ledger

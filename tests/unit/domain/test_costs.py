@@ -12,11 +12,13 @@ from finagent.domain.costs import (
     TAF_E8,
     CostRules,
     commission_e8,
+    conceded_e16,
     fees_e8,
     penalised_price_e4,
     sec_fee_e8,
     slipped_price_e4,
     taf_e8,
+    volume_root_e6,
 )
 from finagent.domain.errors import SettingsValueError
 from finagent.domain.market import Side
@@ -79,6 +81,80 @@ def test_slipped_price_is_the_nearest_grid_price_not_better_than_exact(side, cen
     exact = price + side.sign * exact_slip
     assert got % 100 == 0
     assert 0 <= side.sign * (got - exact) < 100 or got == 100
+
+
+def conceded(quantity: int, **rules: int) -> int:
+    """By so many shares at 100 dollars, in a bar of 10,000 shares from 99 to 101."""
+    return conceded_e16(
+        CostRules(**rules),
+        reference_e4=1_000_000,
+        range_e4=20_000,
+        quantity_e4=quantity * SHARE,
+        volume=10_000,
+    )
+
+
+def test_range_and_impact_are_off_unless_asked_for():
+    assert conceded(100) == 0
+
+
+def test_a_tenth_of_the_bars_range_is_conceded():
+    assert conceded(100, slippage_range_e6=100_000) == 2_000 * 10**12
+
+
+def test_impact_grows_with_the_square_root_of_the_share():
+    # 100 bps of 100 dollars for the whole volume: a tenth of it for 1 %, a half for 25 %, no more than all of it
+    taken = [conceded(shares, slippage_impact_e6=10_000) for shares in (100, 2_500, 10_000, 40_000)]
+    assert taken == [1_000 * 10**12, 5_000 * 10**12, 10_000 * 10**12, 10_000 * 10**12]
+
+
+def test_both_come_on_top_and_are_rounded_once_against_the_trader():
+    # 100 + 0.05 + 0.00001 by the terms: 100.06 and 99.94; the first minutes multiply only the basis points
+    def price(side: Side, minute: int, spread: int | None = None) -> int:
+        return slipped_price_e4(
+            CostRules(),
+            side=side,
+            reference_e4=1_000_000,
+            minutes_since_open=minute,
+            spread_e4=spread,
+            tick_e4=100,
+            conceded_e16=10**11,
+        )
+
+    assert (price(Side.BUY, 10), price(Side.SELL, 10)) == (1_000_600, 999_400)
+    assert price(Side.BUY, 0) == 1_001_600
+    assert price(Side.BUY, 10, spread=400) == 1_000_300
+
+
+@given(quantity=st.integers(1, 10**12), volume=st.integers(0, 10**14))
+def test_root_of_a_share_is_the_least_millionth_not_below_it(quantity, volume):
+    root = volume_root_e6(quantity, volume)
+    share = min(Fraction(quantity, max(volume, 1)), 1)
+    assert (root - 1) ** 2 < share * 10**12 <= root**2
+    assert volume_root_e6(0, volume + 1) == 0
+
+
+@given(
+    share=st.integers(0, 100_000),
+    impact=st.integers(0, 50_000),
+    minute=st.integers(0, 9),
+    volume=st.integers(1, 10**6),
+)
+def test_no_entry_without_quote_and_range_slips_beyond_its_bound(share, impact, minute, volume):
+    rules = CostRules(participation_e6=share, slippage_impact_e6=impact)
+    quantity = volume * SHARE * share // 10**6
+    more = conceded_e16(rules, reference_e4=10**6, range_e4=0, quantity_e4=quantity, volume=volume)
+    price = slipped_price_e4(
+        rules,
+        side=Side.BUY,
+        reference_e4=10**6,
+        minutes_since_open=minute,
+        spread_e4=None,
+        tick_e4=1,
+        conceded_e16=more,
+    )
+    assert price <= 10**6 + rules.slippage_bound_e6
+    assert CostRules().slippage_bound_e6 == 1_500
 
 
 def test_forced_close_pays_the_stated_penalty():
@@ -153,6 +229,9 @@ def test_fees_of_a_sale_are_whole_cents_and_at_most_a_cent_a_part_above_exact(qu
         {"open_multiplier": 0},
         {"close_penalty_e6": 1_000_000},
         {"slippage_e6": 400_000},
+        {"slippage_range_e6": -1},
+        {"slippage_impact_e6": -1},
+        {"slippage_impact_e6": 998_500},
         {"commission_max_e6": -1},
     ],
 )
