@@ -377,7 +377,7 @@ class SimulatedWorld:
     def sleep(self, for_ms: int) -> bool:
         """Stop the machine with all its timers; the world goes on."""
         process = self.process
-        if process is None:
+        if process is None or self._is_asleep:
             return False
         self.trace.say(self.now_ms, "machine", f"sleeps {for_ms} ms")
         self._is_asleep = True

@@ -274,10 +274,11 @@ class ReconcileService:
     ) -> None:
         """A change that two looks and the account's money agree on is a person's; until then it is a difference.
 
-        The money has to agree at the market's prices and at what ours cost: either alone may be far off.
+        The money has to agree at the market's prices, and at what ours cost where the market's is far from it: either
+        alone may be far off.
         """
         marks_e4 = await self._marks(own, broker, shares) if shares else {}
-        by_cost_e4 = {**marks_e4, **_costs(own), **_brokers_marks(broker)}
+        by_cost_e4 = {**marks_e4, **_implausible(marks_e4, _costs(own)), **_brokers_marks(broker)}
         believed = believable(broker, shares, marks_e4) & believable(broker, shares, by_cost_e4)
         external = {each.symbol: each for each in own.external}
         for found in shares:
@@ -457,6 +458,15 @@ def _costs(own: OwnLook) -> dict[str, int]:
     """What a share of ours cost, in 1e-4, by symbol."""
     return {
         held.plan.symbol: entry_price_e4(held.position) for held in own.positions if has_entry(held.position)
+    }
+
+
+def _implausible(marks_e4: Mapping[str, int], costs_e4: Mapping[str, int]) -> dict[str, int]:
+    """The costs of which the market's price is less than half or more than twice: a slip of a digit, no gap."""
+    return {
+        symbol: cost_e4
+        for symbol, cost_e4 in costs_e4.items()
+        if not cost_e4 <= 2 * marks_e4.get(symbol, 0) <= 4 * cost_e4
     }
 
 

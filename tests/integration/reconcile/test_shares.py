@@ -138,6 +138,22 @@ async def test_empty_list_beside_a_price_ten_times_too_high_is_not_believed(home
         assert await stage.journal("manual") == []
 
 
+async def test_part_sold_by_hand_is_believed_though_the_price_has_left_what_it_cost(home: Path) -> None:
+    """Found in the simulated world (seed 5876): a broker without marks, and a fifth gained over night."""
+    async with AppStage(home) as stage:
+        stage.market.day("AAA", DAY, {"09:40": (120, 120, 120, 120)})
+        await stage.until("09:33")
+        await stage.tell()
+        shares = await stage.shares()
+        stage.app.has_marks = False
+        await stage.until("09:42")
+        stage.app.price_e4 = 1_200_000
+        stage.app.by_hand("AAA", Side.SELL, 10)
+        await stage.confirmed("sold")
+        assert await stage.shares() == shares - 10
+        assert await stage.gate() is None
+
+
 async def test_shares_bought_by_hand_are_external_and_ours_stay_ours(home: Path) -> None:
     async with AppStage(home) as stage:
         shares = await stage.bought()
