@@ -2,14 +2,13 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
+from finagent.backtest.cells import Cell
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.errors import CheckFailedError
 from finagent.backtest.ledger import Ledger
 from finagent.backtest.parameters import Lines, Parameters
-from finagent.backtest.reference import Run
-from finagent.backtest.stretches import Cell
 
 
 def check(
@@ -29,10 +28,8 @@ def check(
     chosen = random.Random(seed).sample(range(len(cells)), min(count, len(cells)))
     for cell in (cells[number] for number in sorted(chosen)):
         date = cell.session.date
-        run = Run.begin(dataset, replace(rules, start_equity_e8=cell.equity_e8))
-        run.ledger.carry_sales(cell.sold_before)
-        run.play(cell.session, lines(cell.session), use_minutes=cell.has_minutes)
-        _compare(date, dict(facts(ledger, date)), dict(facts(run.ledger, date)))
+        again = cell.played(dataset, rules, lines)
+        _compare(date, dict(facts(ledger, date)), dict(facts(again, date)))
     return len(chosen)
 
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from finagent.backtest.agenda import Agenda
+from finagent.backtest.cells import Cell
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.ledger import Ledger
 from finagent.backtest.parameters import Parameters
 from finagent.backtest.reference import Run
-from finagent.backtest.stretches import Cell, Stretches
+from finagent.backtest.stretches import Stretches
 from finagent.backtest.venue import Venue
 
 

@@ -6,21 +6,20 @@ The files of the dataset are mapped copy-on-write: what is altered is a page in 
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
 
+from finagent.backtest.cells import SETTLING, Cell
 from finagent.backtest.columns import SUFFIX
 from finagent.backtest.dataset import ABSENT, OHLCV, QUOTE, DailyMatrix, Dataset, MinuteRows, QuoteRows
 from finagent.backtest.errors import LookAheadError
 from finagent.backtest.ledger import Ledger
 from finagent.backtest.market import Flags
 from finagent.backtest.parameters import Lines, Parameters
-from finagent.backtest.reference import Run
 from finagent.backtest.source import Ints
-from finagent.backtest.stretches import SETTLING
 from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.orders import ENTRY_LEG
 
@@ -32,16 +31,6 @@ LATER_MS = 30 * 86_400_000
 DECISIONS = ("scan", "score", "plan", "no_plan", "risk", "approved")
 """What daily bars decide at the open, beside the entries; the rest is what the day became."""
 Told = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A session of a result with the account that it began with."""
-
-    session: Session
-    has_minutes: bool
-    equity_e8: int
-    sold_before: Mapping[str, int]
 
 
 def check_lookahead(
@@ -65,7 +54,7 @@ def check_lookahead(
     for number, cell in enumerate((cells[place] for place in chosen), 1):
         if told is not None:
             told(cell.session.date, number, len(chosen))
-        truth = _played(dataset, rules, lines, cell)
+        truth = cell.played(dataset, rules, lines)
         for at_ms in _instants(truth, cell, chance):
             future = with_other_future(dataset, cell.session, at_ms, seed=chance.getrandbits(32))
             _compare(cell, at_ms, truth, _other(future, rules, lines, cell, at_ms))
@@ -89,16 +78,9 @@ def _cells(dataset: Dataset, ledger: Ledger) -> list[Cell]:
     return found
 
 
-def _played(dataset: Dataset, rules: Parameters, lines: Lines, cell: Cell) -> Ledger:
-    run = Run.begin(dataset, replace(rules, start_equity_e8=cell.equity_e8))
-    run.ledger.carry_sales(cell.sold_before)
-    run.play(cell.session, lines(cell.session), use_minutes=cell.has_minutes)
-    return run.ledger
-
-
 def _other(dataset: Dataset, rules: Parameters, lines: Lines, cell: Cell, at_ms: int) -> Ledger:
     try:
-        return _played(dataset, rules, lines, cell)
+        return cell.played(dataset, rules, lines)
     except Exception as error:  # whatever a rule does with these data: it did not with those that it had
         what = f"a rule fails: {type(error).__name__}: {error}"
         raise LookAheadError(f"{_when(cell, at_ms)} with another future behind it, {what}") from error

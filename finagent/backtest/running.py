@@ -220,11 +220,8 @@ def result_id(
     schedule: JsonData = None,
 ) -> str:
     """16 hex digits over code version, data, parameters, schedule and engine: the same ask has the same name."""
-    dates, asked = [session.date for session in sessions], asdict(rules)
-    for name in ("slippage_range_e6", "slippage_impact_e6"):
-        if not asked["costs"][name]:
-            del asked["costs"][name]  # as before there was one: results of then keep their names
-    parts = [version, dataset.dataset_id, asked, dates, bars.value, engine.value, schedule]
+    dates = [session.date for session in sessions]
+    parts = [version, dataset.dataset_id, asdict(rules), dates, bars.value, engine.value, schedule]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

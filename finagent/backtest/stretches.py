@@ -1,12 +1,11 @@
 """Stretches of sessions that the kernel plays within a run of the reference engine."""
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from finagent.backtest.candidates import CandidateMonth, Told, find_or_build_month
+from finagent.backtest.cells import SETTLING, Cell
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.errors import BacktestError
 from finagent.backtest.ledger import DayRow, Tally
@@ -18,34 +17,6 @@ from finagent.domain.market import Session
 if TYPE_CHECKING:  # the kernel is loaded where a session is given to it
     from finagent.backtest.kernel.engine import Played
     from finagent.backtest.kernel.gathering import Asked, Tables
-
-SETTLING = 3
-"""Sales of more sessions before have settled."""
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Nothing is looked for meanwhile: rows that all stay, hundreds of thousands of them, would be looked at again and
-    again.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A session that the kernel played, with the account it began with: enough to play it again."""
-
-    session: Session
-    has_minutes: bool
-    equity_e8: int
-    sold_before: Mapping[str, int]
-    """By date what the sales of the last sessions before brought."""
 
 
 @dataclass(slots=True, eq=False)
@@ -94,8 +65,7 @@ class Stretches:
             return 0
         if how == c.NOT_ITS_OWN:
             return self._played_before(run, able, recent, int(played.states[0, c.STOPPED]))
-        with _no_garbage():
-            self._tell(run, able, tables, recent, played, equity_e8)
+        self._tell(run, able, tables, recent, played, equity_e8)
         return len(able)
 
     def _tell(

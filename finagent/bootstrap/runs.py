@@ -45,9 +45,6 @@ class RunPlan:
 def result_id(settings: Settings, *, data_id: str, first: str, last: str, at: str | None) -> str:
     """16 hex digits over code version, data, parameters, seed and claim policy."""
     document = settings.model_dump(mode="json", include=set(IDENTITY_SECTIONS))
-    for name in ("slippage_range_pct", "slippage_impact_bps"):
-        if not getattr(settings.execution, name):
-            del document["execution"][name]  # as before there was one: runs of then keep their names
     schedule = rules.schedule_rules(settings)
     document["no_trade_days"] = list(schedule.no_trade_days)
     document["no_trade_windows"] = [list(window) for window in schedule.no_trade_windows]

@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from finagent.backtest.search.measures import MEASURES, Requirement
-from finagent.backtest.search.space import Dimension, Values, set_key, space_size, unseen
+from finagent.backtest.search.space import Dimension, SetKey, Values, set_key, space_size, unseen
 from finagent.backtest.search.trials import State, Trial
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import Trial as Asked
 
-Key = tuple[tuple[str, str], ...]
 POPULATION = 50
 """Sets of a generation of NSGA-II, as its authors and Optuna have it at most."""
 LEAST_POPULATION = 8
@@ -52,9 +51,9 @@ class Evolving:
         population = max(LEAST_POPULATION, min(POPULATION, trials // GENERATIONS))
         self.batch = population if method == "nsga2" else TPE_BATCH
         self._space, self._objectives, self._requirements = space, objectives, requirements
-        self._asked: dict[Key, list[Asked]] = {}
+        self._asked: dict[SetKey, list[Asked]] = {}
         """Those that wait for the outcome of a set: the first, and who asked for the same meanwhile."""
-        self._known: dict[Key, Trial] = {}
+        self._known: dict[SetKey, Trial] = {}
         self._random = Random(seed)
         self._axes: dict[str, BaseDistribution] = {
             each.name: optuna.distributions.IntDistribution(0, len(each.texts) - 1)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from finagent.backtest.search.space import Dimension, Values, grid_values, set_key, unseen
+from finagent.backtest.search.space import Dimension, SetKey, Values, grid_values, set_key, unseen
 from finagent.backtest.search.trials import Trial
 
 METHODS = ("grid", "sobol", "nsga2", "tpe")
@@ -59,7 +59,7 @@ class Sobol:
 
         power = max(0, (trials - 1).bit_length())
         points = qmc.Sobol(len(space), scramble=True, rng=seed)
-        found: dict[tuple[tuple[str, str], ...], Values] = {}
+        found: dict[SetKey, Values] = {}
         for number in range(SPARE):
             for point in points.random(1 << power) if number else points.random_base2(power):
                 values = _on_grid(space, point.tolist())

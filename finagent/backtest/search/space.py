@@ -9,6 +9,8 @@ from finagent.backtest.errors import BacktestError
 
 Values = Mapping[str, str]
 """By setting the value as it is written in settings.yaml."""
+SetKey = tuple[tuple[str, str], ...]
+"""A set by which it is found again: of one space, in its order."""
 Read = Callable[[str, str], object]
 """The value of a setting as it is typed; raises where the name or the value is none."""
 FINE = 1_000
@@ -122,12 +124,12 @@ def space_size(space: Sequence[Dimension]) -> int:
     return prod(len(each.texts) for each in space)
 
 
-def set_key(values: Values) -> tuple[tuple[str, str], ...]:
+def set_key(values: Values) -> SetKey:
     """By which two sets of one space are the same."""
     return tuple(values.items())
 
 
-def unseen(space: Sequence[Dimension], seen: Container[tuple[tuple[str, str], ...]], start: int) -> Values:
+def unseen(space: Sequence[Dimension], seen: Container[SetKey], start: int) -> Values:
     """The first set at or after a number of the grid that was not seen; there has to be one."""
     size = space_size(space)
     numbers = ((start + step) % size for step in range(size))
