@@ -80,9 +80,8 @@ def stress(
     """
     started_ms = SystemTicker().monotonic_ms()
     told = _counted(progress)
-    told("base")
     with refused():
-        base, source = _base(settings, home, request, workers)
+        base, source = _base(settings, home, request, workers, told)
         with scratch(home / DATASETS, "stress") as folder:
             shocked = list(shocks(base, seed=request.seed, folder=folder, told=told))
         told("paths")
@@ -105,7 +104,9 @@ def _counted(progress: Progress | None) -> Callable[[str], None]:
     return told
 
 
-def _base(settings: Settings, home: Path, request: Request, workers: int) -> tuple[Base, Document]:
+def _base(
+    settings: Settings, home: Path, request: Request, workers: int, told: Callable[[str], None]
+) -> tuple[Base, Document]:
     """What is stressed, played once."""
     from finagent.adapters.vendors.calendar import load_calendar
     from finagent.backtest.building import find_or_build
@@ -113,6 +114,7 @@ def _base(settings: Settings, home: Path, request: Request, workers: int) -> tup
 
     rules.checked(settings)
     asked, values, source = _source(settings, home, request)
+    told("base")
     calendar = load_calendar(home)
     sessions = chosen_sessions(calendar, asked.first, asked.last)
     bars = Bars(asked.bars)

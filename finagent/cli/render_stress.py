@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from finagent.backtest.pages.stress import few_sessions
 from finagent.cli.fields import flag, number, rows, section, text, words
 from finagent.cli.page import Column, Page
 from finagent.cli.render_optimize import measure
@@ -25,6 +26,7 @@ def stressed(document: Document, page: Page) -> str:
             "Paths are made of the sessions that were tested: a loss that never came in them comes in none of these.",
             "yellow",
         ),
+        page.paragraph(few_sessions(number(document, "sessions")), "yellow"),
         page.paragraph(f"Assumed: {'; '.join(words(document, 'assumptions')) or 'nothing'}.", "yellow"),
         _summary(document, page),
     ]

@@ -101,3 +101,10 @@ def test_a_mistake_is_one_line_with_its_mend(
     error = json.loads(printed.out)["error"]
     assert words in error["message"]
     assert error["hint"]
+
+
+def test_unknown_id_is_all_that_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No step is told before it is known what to stress."""
+    assert run(["--home", str(home), "stress", "abc"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no result abc" in line

@@ -1,5 +1,6 @@
 """A stress test as a page: what each shock costs, where paths end and how deep they fall, the worst stretches."""
 
+from decimal import Decimal
 from itertools import pairwise
 
 from finagent.backtest.pages import shell
@@ -15,7 +16,7 @@ WARNING = (
 SHOCKED = ("return", "max_drawdown", "sharpe", "trades")
 
 
-def few_sessions(sessions: float | None) -> str:
+def few_sessions(sessions: float | Decimal | None) -> str:
     """A warning where paths are made of too few sessions to mean anything; empty where they are not."""
     if sessions is None or sessions >= FEW_SESSIONS:
         return ""
