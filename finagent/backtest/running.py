@@ -297,8 +297,10 @@ def _without_bars(dataset: Dataset, session: Session, bars: Bars) -> str:
 
 
 def refuse_unknown(stored: Collection[str], symbols: Sequence[str] | None) -> None:
-    """BacktestError for a symbol that is none of those that are stored."""
+    """BacktestError for a symbol that is none of those that are stored, NothingStoredError where none is."""
     known = frozenset(stored)
+    if symbols and not known:
+        raise NothingStoredError
     for symbol in symbols or ():
         if symbol not in known:
             near = get_close_matches(symbol, sorted(known), n=3, cutoff=0.0)

@@ -16,8 +16,8 @@ REDACTED = "***"
 MIN_SECRET_CHARS = 6
 MAX_FILE_BYTES = 20_000_000
 KEPT_FILES = 5
-TALKATIVE = ("httpx", "httpcore", "websockets")
-"""Libraries with a line for each request, or at debug each frame, the keys in it."""
+TALKATIVE = ("httpx", "httpcore", "websockets", "aiosqlite")
+"""Libraries with a line for each request, or at debug each frame, the keys in it, or each statement twice."""
 _PATTERN = re.compile(
     r"(?i)((?:token|secret|password|passwd|api[_-]?key|authorization|bearer|signature)"
     r"(?:\\?[\"'])?\s*[=:]\s*(?:\\?[\"'])?(?:bearer\s+)?)([^\s\"'\\,;&}]+)"

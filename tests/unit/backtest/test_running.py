@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from finagent.backtest.errors import BacktestError, DatasetChangedError
+from finagent.backtest.errors import BacktestError, DatasetChangedError, NothingStoredError
 from finagent.backtest.parameters import DayLines
 from finagent.backtest.running import (
     Bars,
@@ -15,6 +15,7 @@ from finagent.backtest.running import (
     journal_rows,
     order_rows,
     outcome_of,
+    refuse_unknown,
     run_backtest,
 )
 from finagent.bootstrap.backtest_report import FOLDER, keep, report
@@ -97,6 +98,13 @@ def test_an_unknown_symbol_is_named_with_its_neighbours(tmp_path: Path) -> None:
     with pytest.raises(BacktestError, match="no symbol AAB among the 1") as caught:
         play(two_days(), tmp_path, replace(FREE, symbols=("AAB",)))
     assert caught.value.hint == "the nearest are AAA"
+
+
+def test_no_symbol_is_unknown_where_nothing_is_stored() -> None:
+    """What is missing is an import, not a letter."""
+    refuse_unknown((), None)
+    with pytest.raises(NothingStoredError, match="there are no stored bars"):
+        refuse_unknown((), ("AAB",))
 
 
 def test_sessions_without_bars_are_refused(tmp_path: Path) -> None:

@@ -47,6 +47,15 @@ def test_line_is_json_with_event_fields_and_bound_ids(log_file: Path) -> None:
     assert str(first["at"]).endswith("Z")
 
 
+@pytest.mark.parametrize("library", ["httpx", "aiosqlite"])
+def test_talkative_libraries_are_quiet_at_debug(log_file: Path, library: str) -> None:
+    """Their line for each request or statement would bury ours."""
+    set_up_logs(SecretKeeper(), level="DEBUG", folder=log_file.parent, stderr=False)
+    logging.getLogger(library).debug("executing %s", "SELECT 1")
+    logging.getLogger("finagent.test").debug("ours")
+    assert [line["event"] for line in lines(log_file)] == ["ours"]
+
+
 def test_copy_of_the_message_for_terminals_is_left_out(log_file: Path) -> None:
     """uvicorn gives each message twice; the second one holds colour codes."""
     extra = {"color_message": "Started process [\x1b[36m%d\x1b[0m]", "side": "buy"}
