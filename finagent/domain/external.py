@@ -35,6 +35,13 @@ def attribute(ours_e4: int, external_e4: int, theirs_e4: int) -> tuple[int, int]
     return left_e4, theirs_e4 - left_e4
 
 
+def attribute_in_turn(ours_e4: int, external_e4: int, changes_e4: Iterable[int]) -> tuple[int, int]:
+    """Whose the shares are after a person's executions one by one, signed: sold and bought back, they are external."""
+    for change_e4 in changes_e4:
+        ours_e4, external_e4 = attribute(ours_e4, external_e4, ours_e4 + external_e4 + change_e4)
+    return ours_e4, external_e4
+
+
 def unseen(holdings: Iterable[ExternalHolding]) -> tuple[ExternalHolding, ...]:
     """Holdings that wait for acknowledgement and block entries until then, by symbol."""
     waiting = (each for each in holdings if not each.is_acknowledged)

@@ -6,8 +6,9 @@ from enum import StrEnum
 from itertools import combinations
 
 from finagent.domain.book import OpenPosition, StoredOrder
-from finagent.domain.external import ExternalHolding, attribute
+from finagent.domain.external import ExternalHolding, attribute_in_turn
 from finagent.domain.legs import ENTRY
+from finagent.domain.manual import PART
 from finagent.domain.orders import (
     TERMINAL_ORDER_STATES,
     BrokerAccount,
@@ -206,7 +207,8 @@ def compare_shares(own: OwnLook, broker: BrokerLook, orders: OrderFindings) -> t
         outside_e4, theirs_e4 = external.get(symbol, 0), theirs.get(symbol, 0)
         if ours_e4 + outside_e4 == theirs_e4:
             continue
-        left_e4, rest_e4 = attribute(ours_e4, outside_e4, theirs_e4)
+        changes_e4 = _by_hand(own, broker, symbol, theirs_e4 - ours_e4 - outside_e4)
+        left_e4, rest_e4 = attribute_in_turn(ours_e4, outside_e4, changes_e4)
         found.append(
             ShareFinding(
                 symbol=symbol,
@@ -220,6 +222,27 @@ def compare_shares(own: OwnLook, broker: BrokerLook, orders: OrderFindings) -> t
             )
         )
     return tuple(found)
+
+
+def _by_hand(own: OwnLook, broker: BrokerLook, symbol: str, change_e4: int) -> tuple[int, ...]:
+    """The last executions of a person that add up to a change, signed, oldest first; else the change as one.
+
+    Taken are those since ours was opened that no fill of ours has recorded: what a person sold of ours and then bought
+    is not ours, which the sum alone cannot tell.
+    """
+    since_ms = min(
+        (each.position.opened_at_ms or 0 for each in own.positions if each.plan.symbol == symbol), default=0
+    )
+    found: tuple[int, ...] = ()
+    listed = {fill.execution_id: fill for fill in broker.fills}
+    for fill in sorted(listed.values(), key=lambda each: (each.at_ms, each.execution_id), reverse=True):
+        is_known = fill.execution_id in own.executions or fill.execution_id + PART in own.executions
+        if fill.symbol != symbol or fill.at_ms < since_ms or is_known or is_ours(fill.client_order_id):
+            continue
+        found = (fill.side.sign * fill.quantity_e4, *found)
+        if sum(found) == change_e4:
+            return found
+    return (change_e4,)
 
 
 def believable(

@@ -37,11 +37,12 @@ CONTRACT = ServiceContract(
 MOST_EXITS = 20
 MOST_LOOKS = 20
 """So many tries of one job that the broker did not answer (half a minute or more) make an order unknown."""
-MOST_BUSY_STOPS = 3
+MOST_BUSY_STOPS = 5
 AGAIN_MS = 1_000
 LONGEST_AGAIN_MS = 15_000
+COMPARE_AGAIN_MS = 10_000
 BUSY = ("insufficient_quantity",)
-"""Refusals that say no more than that the shares are not free yet."""
+"""Refusals that say that the shares are not free yet, or are not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +305,8 @@ class SenderService:
         for each in (order, *legs):
             tx.put(_moved(each, OrderState.REJECTED, reason))
         tx.put(Journalled(kind="rejected", ref=order.intent.client_order_id, data={"reason": reason}))
+        if order.intent.leg != ENTRY and error.reason in BUSY:
+            self._compare_soon(order, tx)
         if order.intent.leg == ENTRY:
             _end_plan(order, PlanState.CANCELLED, f"rejected: {reason}", tx)
         elif (
@@ -327,6 +330,15 @@ class SenderService:
                 break
             refused += 1
         return reason in BUSY and refused < MOST_BUSY_STOPS
+
+    def _compare_soon(self, order: StoredOrder, tx: Tx) -> None:
+        """An exit for more than the broker has free may mean a sale by hand: what is left stays bare until it is seen.
+
+        One comparison in so many seconds, however often the exit is asked again.
+        """
+        payload: dict[str, JsonValue] = {"session": order.session, "reason": "refused"}
+        key = f"{order.intent.plan_id}/refused@{self.clock.now_ms() // COMPARE_AGAIN_MS}"
+        tx.enqueue(NewJob(Step.RECONCILE, payload, idem_key=key))
 
     def _leave_at_market(self, order: StoredOrder, tx: Tx) -> None:
         """No stop can rest where this one was meant to: the position leaves at once."""

@@ -16,7 +16,7 @@ ENOUGH = 200
 """Seeds in which every kind of fault comes to strike."""
 ONCE_BROKEN = (
     203, 221, 259, 270, 276, 313, 345, 449, 488, 532, 549, 675, 978, 1308, 1809, 1893, 2198, 2203, 2291, 2306, 2428,
-    2582, 3143, 3647, 3670, 3901, 3906, 3942, 4063, 6299,
+    2582, 3143, 3647, 3670, 3901, 3906, 3942, 4063, 5798, 5876, 6299,
 )  # fmt: skip
 """Seeds beyond the first that showed something; regressions/README.md tells what."""
 

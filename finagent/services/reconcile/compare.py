@@ -168,6 +168,8 @@ class ReconcileService:
             if is_ours(order.client_order_id) and order.client_order_id not in closing
         }
         fills = [fill for date in dates for fill in await self.broker.fills(session=date)]
+        executions = [fill.execution_id for fill in fills]
+        executions += [fill.execution_id + PART for fill in fills if not is_ours(fill.client_order_id)]
         broker = BrokerLook(
             orders={
                 **{
@@ -185,7 +187,7 @@ class ReconcileService:
         }
         own = OwnLook(
             orders={**live, **{order_id: order for order_id, order in known.items() if order is not None}},
-            executions=await self.store.recorded([fill.execution_id for fill in fills]),
+            executions=await self.store.recorded(executions),
             positions=await self.store.open_positions(),
             external=await self.store.external(),
         )

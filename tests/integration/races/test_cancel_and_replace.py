@@ -292,7 +292,7 @@ async def test_stop_refused_again_and_again_leaves_at_the_market(home: Path) -> 
     async with OutsideStage(home) as stage:
         stage.market.day("AAA", DAY)
         await stage.until("09:31")
-        stage.broker.line += [OrderRejectedError("insufficient_quantity", "0 free")] * 4
+        stage.broker.line += [OrderRejectedError("insufficient_quantity", "0 free")] * 6
         stage.broker.fill(stage.broker.the("entry"))
         await stage.hear()
         await stage.wait(10)

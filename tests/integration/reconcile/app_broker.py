@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from finagent.domain.legs import ENTRY
 from finagent.domain.market import Side
 from finagent.domain.orders import (
     TERMINAL_ORDER_STATES,
@@ -16,7 +17,13 @@ from finagent.domain.orders import (
     OrderState,
     OrderType,
 )
-from finagent.ports import Clock, DuplicateClientOrderIdError, OutcomeUnknownError, RetryError
+from finagent.ports import (
+    Clock,
+    DuplicateClientOrderIdError,
+    OrderRejectedError,
+    OutcomeUnknownError,
+    RetryError,
+)
 from finagent.simulation.orders import as_order
 
 CASH_E8 = 100_000 * 10**8
@@ -24,8 +31,9 @@ CASH_E8 = 100_000 * 10**8
 
 @dataclass
 class AppBroker:
-    """Market orders fill at once at ``price_e4``, others rest; ``by_hand`` and ``cancel_by_hand`` are the person's.
+    """Market orders fill at once at ``price_e4``, others rest; an exit for more than is held is refused.
 
+    ``by_hand`` and ``cancel_by_hand`` are the person's.
     ``empty_lists`` is how many times the list of positions comes back empty with status 200; ``is_silent`` lists no
     execution made by hand; without ``has_marks`` positions carry no prices; no order fills by itself of ``resting``.
     While it ``is_deaf`` an order is under way and nobody answers: it never arrives, or it does when a test says so.
@@ -61,6 +69,8 @@ class AppBroker:
         first = intents[0]
         if first.client_order_id in self.known:
             raise DuplicateClientOrderIdError(first.client_order_id)
+        if first.leg != ENTRY and first.quantity_e4 > -first.side.sign * self.held().get(first.symbol, 0):
+            raise OrderRejectedError("insufficient_quantity", f"{first.quantity_e4} asked")
         self.submitted += [each.client_order_id for each in intents]
         if self.is_deaf:
             self.under_way[first.client_order_id] = first

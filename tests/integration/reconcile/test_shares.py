@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+from finagent.domain.broker_event import ended_payload
 from finagent.domain.market import Side
+from finagent.domain.orders import OrderState
+from finagent.domain.steps import Step
+from finagent.ports import NewJob
 from tests.integration.reconcile.stage import AppStage
 from tests.integration.services.world import DAY
 
@@ -87,6 +91,38 @@ async def test_sale_by_hand_is_believed_beside_shares_that_nobody_disputes(home:
         await stage.confirmed("b")
         assert await stage.shares() == 0
         assert await stage.states() == {"AAA": "closed manual"}
+
+
+async def test_what_a_person_buys_back_before_the_agent_looks_is_not_ours(home: Path) -> None:
+    """Found in the simulated world (seed 5876): by the sum alone ten of ours were left, and were sold."""
+    async with AppStage(home) as stage:
+        shares = await stage.bought()
+        sale = stage.app.by_hand("AAA", Side.SELL, shares - 20)
+        stage.app.by_hand("AAA", Side.BUY, 10)
+        await stage.confirmed("a")
+        assert await stage.shares() == 20
+        ((_, data),) = await stage.journal("manual")
+        assert json.loads(data)["executions"] == [sale.execution_id]
+        assert await stage.found() == [("external", "AAA")]
+        (external,) = await stage.engine.store.external()
+        assert (external.symbol, external.quantity_e4) == ("AAA", 100_000)
+
+
+async def test_part_sold_by_hand_is_seen_as_soon_as_a_stop_for_all_is_refused(home: Path) -> None:
+    """Found in the simulated world (seed 5798): until the next comparison by the clock the rest stood bare."""
+    async with AppStage(home, is_attached=False) as stage:
+        shares = await stage.bought()
+        stage.app.cancel_by_hand((await stage.orders())["stop-1"].intent.client_order_id)
+        stage.app.by_hand("AAA", Side.SELL, 10)
+        plan_id = (await stage.plan()).plan.plan_id
+        ended = ended_payload(
+            (await stage.orders())["stop-1"].intent.client_order_id, OrderState.CANCELLED, "", filled_e4=0
+        )
+        await stage.publish(NewJob(Step.BROKER_EVENT, dict(ended), idem_key="ended", key=plan_id))
+        await stage.later(6)
+        assert await stage.shares() == shares - 10
+        (stop,) = [each for each in (await stage.orders()).values() if each.state is OrderState.ACCEPTED]
+        assert (stop.intent.leg, stop.intent.quantity_e4) == ("stop", (shares - 10) * 10_000)
 
 
 async def test_part_sold_by_hand_shrinks_the_position(home: Path) -> None:

@@ -3,7 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finagent.domain.external import ExternalHolding, attribute, external_intent, is_external_id, unseen
+from finagent.domain.external import (
+    ExternalHolding,
+    attribute,
+    attribute_in_turn,
+    external_intent,
+    is_external_id,
+    unseen,
+)
 from finagent.domain.market import Side
 from finagent.domain.orders import OrderIntent, Scope
 
@@ -35,6 +42,21 @@ def test_a_sale_takes_the_persons_own_shares_first() -> None:
     assert attribute(-100, 0, -40) == (-40, 0)
     assert attribute(-100, 0, 10) == (0, 10)
     assert attribute(0, 50, 80) == (0, 80)
+
+
+@given(shares, shares, st.lists(shares))
+def test_parts_after_several_changes_add_up_too(ours: int, external: int, changes: list[int]) -> None:
+    left, rest = attribute_in_turn(ours, external, changes)
+    assert left + rest == ours + external + sum(changes)
+    assert left * ours >= 0
+    assert abs(left) <= abs(ours)
+
+
+def test_what_was_sold_and_bought_back_is_external() -> None:
+    assert attribute_in_turn(100, 0, [-90, 10]) == (10, 10)
+    assert attribute_in_turn(100, 0, [10, -90]) == (20, 0)
+    assert attribute_in_turn(-100, 0, [100, -40]) == (0, -40)
+    assert attribute_in_turn(100, 5, []) == (100, 5)
 
 
 def test_holding_is_seen_as_long_as_it_is_not_larger_or_on_another_side() -> None:

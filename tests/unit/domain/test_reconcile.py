@@ -146,6 +146,27 @@ def test_shares_sold_by_hand_are_a_reduction_of_ours() -> None:
     assert found.difference.detail == "journal 1000000, broker 400000 (1e-4 shares)"
 
 
+def test_shares_sold_by_hand_and_bought_back_are_external() -> None:
+    """The executions by time tell it, as far as no fill of ours has one and they add up to the change."""
+    hand = [
+        execution("hand-0", name="x0", side=Side.SELL, quantity_e4=500_000, at_ms=5),
+        execution("hand-1", name="x1", side=Side.SELL, quantity_e4=700_000, at_ms=20),
+        execution("hand-2", name="x2", side=Side.BUY, quantity_e4=100_000, at_ms=30),
+        execution("hand-3", "GE", name="x3", side=Side.BUY, quantity_e4=100_000, at_ms=40),
+    ]
+
+    def found(left_e4: int, *known: str) -> tuple[int, int]:
+        own = ours(positions=[holding(PLAN)], executions=known)
+        (each,) = compare_shares(own, theirs(fills=hand, held={"WMT": left_e4, "GE": 0}), NOTHING)
+        return each.ours_e4, each.external_e4
+
+    assert found(400_000) == (300_000, 100_000)
+    assert found(300_000) == (300_000, 0)
+    assert found(1_100_000) == (SHARES_E4, 100_000)
+    assert found(400_000, "x1") == (400_000, 0)
+    assert found(400_000, "x1/part") == (400_000, 0)
+
+
 def test_shares_of_nobody_are_external() -> None:
     ours_too, other = shares({"WMT": SHARES_E4 + 5, "ZZZ": 9})
     assert (ours_too.symbol, ours_too.external_e4, ours_too.reduction_e4) == ("WMT", 5, 0)
