@@ -1,9 +1,10 @@
 """A session of daily bars alone: the open is assumed known, entries slip from it, the day is one bar.
 
 The order of events: entries at the open with ``open_slippage_e6``; then the whole day as one bar, in which the
-ambiguity rule decides between stop and target; what is left leaves at the close with the usual slippage. Rules that
-act while a position is open (break-even, trailing, time stop, limits of the day) need minutes and do not act here.
-Excursions are bounds: what the day reached, cut at the price of an exit on that side.
+ambiguity rule decides between stop and target, asking the stored minutes where it is ``MINUTES``; what is left leaves
+at the close with the usual slippage. Rules that act while a position is open (break-even, trailing, time stop, limits
+of the day) need minutes and do not act here. Excursions are bounds: what the day reached, cut at the price of an exit
+on that side.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,10 +12,12 @@ from collections.abc import Iterable, Mapping
 from finagent.backtest import entering, leaving
 from finagent.backtest.agenda import Task, new_task
 from finagent.backtest.desk import Desk
+from finagent.backtest.drilling import bars_inside, until
 from finagent.backtest.ledger import PlanRow
 from finagent.backtest.parameters import Parameters
 from finagent.backtest.venue import VenueEvent, VenueMinute
 from finagent.domain.costs import CostRules
+from finagent.domain.fills import Ambiguity
 from finagent.domain.market import MINUTE_MS, Bar, DailyBar, new_bar
 from finagent.domain.plan import PlanState
 from finagent.domain.positions import ExitReason
@@ -89,7 +92,7 @@ def _leave(desk: Desk) -> None:
     _tell(desk, prints, _at_open(desk.rules), session.open_ms)
     after_ms = session.open_ms + costs.open_minutes * MINUTE_MS
     days = {symbol: replace(bar, start_ms=after_ms) for symbol, bar in bars.items()}
-    _tell(desk, days, costs, session.close_ms)
+    _tell(desk, days, costs, session.close_ms, inside=_inside(desk, days))
     desk.now_ms = session.close_ms - MINUTE_MS
     for held in desk.ledger.open_positions():
         plan_id = held.plan.plan_id
@@ -104,8 +107,21 @@ def _leave(desk: Desk) -> None:
     _work(desk)
 
 
+def _inside(desk: Desk, symbols: Iterable[str]) -> dict[str, tuple[Bar, ...]]:
+    """The minutes that tell the order of a day's events, where the rule asks them."""
+    if desk.rules.ambiguity is not Ambiguity.MINUTES:
+        return {}
+    return {symbol: bars_inside(desk.dataset, desk.market.row, symbol) for symbol in symbols}
+
+
 def _tell(
-    desk: Desk, bars: Mapping[str, Bar], costs: CostRules, at_ms: int, *, is_last: bool = False
+    desk: Desk,
+    bars: Mapping[str, Bar],
+    costs: CostRules,
+    at_ms: int,
+    *,
+    is_last: bool = False,
+    inside: Mapping[str, tuple[Bar, ...]] | None = None,
 ) -> None:
     """Play one bar a symbol; whatever fills in it fills at an instant that daily bars know: the open or the close."""
     desk.now_ms = at_ms
@@ -117,6 +133,7 @@ def _tell(
         halted=frozenset(),
         is_last_bar=is_last,
         costs=costs,
+        inside=inside,
     )
     for event in desk.venue.match(minute):
         told = event
@@ -124,17 +141,21 @@ def _tell(
             told = replace(event, fill=replace(event.fill, at_ms=at_ms))
         key = event.execution_id or f"{event.client_order_id}:{event.state.value}"
         desk.agenda.add(new_task(step=Step.BROKER_EVENT, event=told), key, now_ms=at_ms)
-        _cut(desk, told)
+        _cut(desk, told, inside)
     _work(desk)
 
 
-def _cut(desk: Desk, event: VenueEvent) -> None:
-    """After an exit the day says nothing more of the position: its bar ends at that price on that side."""
+def _cut(desk: Desk, event: VenueEvent, inside: Mapping[str, tuple[Bar, ...]] | None) -> None:
+    """After an exit the day says nothing more of the position: its bar ends at that price on that side, and where
+    minutes told the exit, with that minute.
+    """
     order = desk.ledger.orders[event.client_order_id]
     if event.fill is None or order.intent.parent_id is None:
         return
     symbol, price_e4 = order.intent.symbol, event.fill.price_e4
     bar = desk.day_bars[symbol]
+    if inside and event.fill.drilled_ms is not None:
+        bar = until(bar, inside[symbol], event.fill.drilled_ms)
     if price_e4 < bar.open_e4:
         bar = replace(bar, low_e4=max(bar.low_e4, price_e4))
     else:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import takewhile
 
 from finagent.backtest.dataset import ABSENT, Dataset
+from finagent.backtest.drilling import Drilled, drilled
 from finagent.backtest.errors import BacktestError, NothingStoredError
 from finagent.backtest.going_on import Keeper, Standing
 from finagent.backtest.ledger import DayRow, Ledger
@@ -64,6 +65,8 @@ class Result:
     """Sessions of the kernel that the reference played again, with the same result."""
     looked_ahead: int = 0
     """Sessions played again with other futures, of which no decision changed."""
+    drilled: Drilled | None = None
+    """What the minutes decided of daily bars; None where they were not asked."""
 
 
 def run_backtest(
@@ -133,6 +136,7 @@ def run_backtest(
         failure=failure,
         checked=checked,
         looked_ahead=looked_ahead,
+        drilled=drilled(dataset, rules, run.ledger),
     )
 
 
@@ -256,12 +260,15 @@ def order_rows(ledger: Ledger) -> Iterator[JsonData]:
 
 
 def fill_rows(ledger: Ledger) -> Iterator[JsonData]:
-    """Fills as they were booked, with the bounds where a bar did not tell the order of its events."""
+    """Fills as they were booked, with the bounds where a bar did not tell the order of its events, or the minute that
+    told it.
+    """
     for row in ledger.fills:
         bounds = {"best_e4": row.model.best_e4, "worst_e4": row.model.worst_e4}
         yield {
             **_fields(row.fill),
             **bounds,
+            **({} if row.model.drilled_ms is None else {"drilled_at_ms": row.model.drilled_ms}),
             "leg": row.leg,
             "reason": None if row.reason is None else row.reason.value,
         }

@@ -29,6 +29,7 @@ from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.backtest.scratch import scratch
 from finagent.backtest.source import Ints
+from finagent.domain.fills import Ambiguity
 from finagent.domain.market import Session
 
 MOST_BYTES = 4 << 30
@@ -116,8 +117,9 @@ class _Group:
 
     @property
     def rules(self) -> Parameters:
-        """Rules that find the candidates of all of them."""
-        return _widened(self.sets[0], min(each.gap.min_gap_e6 for each in self.sets))
+        """Rules that find the candidates of all of them, with the minutes inside their days where one asks for them."""
+        asking = next((each for each in self.sets if each.ambiguity is Ambiguity.MINUTES), self.sets[0])
+        return _widened(asking, min(each.gap.min_gap_e6 for each in self.sets))
 
 
 def _asked(dataset: Dataset, lines: Lines, sessions: Sequence[Session], bars: Bars) -> list[Asked]:

@@ -69,6 +69,8 @@ class VenueMinute:
     is_last_bar: bool
     costs: CostRules | None = None
     """Other costs than the run's, where only daily bars are known."""
+    inside: Mapping[str, Sequence[Bar]] | None = None
+    """The minutes inside a daily bar, where they are to tell the order of its events."""
 
 
 class Venue:
@@ -190,6 +192,7 @@ class Venue:
                 spread_e4=minute.spreads_e4.get(symbol),
                 is_last_bar=minute.is_last_bar,
                 ambiguity=self._rules.ambiguity,
+                inside=minute.inside.get(symbol, ()) if minute.inside else (),
             )
         if not minute.is_last_bar:
             return MatchResult((), tuple(orders))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
+from finagent.backtest.pages.reading import exchange_time
 from finagent.bootstrap.backtest_report import summary_of
 from finagent.context import Document, Json
 
@@ -133,6 +134,9 @@ def _causes(
             f"left by {ours.get('exit_reason')} at {ours.get('exit_price')} in A,"
             f" by {theirs.get('exit_reason')} at {theirs.get('exit_price')} in B"
         )
+    if "drilled" in changed:
+        minutes = [exchange_time(row, "drilled", session) or "none" for row in (ours, theirs)]
+        yield f"of the day's minutes {minutes[0]} decided in A, {minutes[1]} in B"
     if "quantity" in changed:
         before = (a.equity.get(session), b.equity.get(session))
         if before[0] != before[1]:

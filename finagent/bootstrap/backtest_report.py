@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
 
 from finagent.adapters.sqlite.views_orders import trade_document
+from finagent.adapters.sqlite.views_values import instant
 from finagent.backtest.ledger import DayRow, FillRow, Ledger
 from finagent.backtest.metrics import course_of, drawdowns, figures
 from finagent.backtest.pages.result import result_page
@@ -35,6 +37,10 @@ LONG = ("sessions", "trades")
 OPEN_ASSUMED = "open assumed known"
 BORROW_ASSUMED = "borrow assumed"
 EXITS_ATTACHED = "exits attached to the entry, as the paper venue takes them"
+MINUTE_STOP_FIRST = "stop first where a minute bar holds stop and target"
+DRILLED = (
+    "daily bars with stop and target drilled into their minutes where these tell the order, else stop first"
+)
 
 
 def report(result: Result, *, bars: Bars, elapsed_ms: int, at: str | None = None) -> Document:
@@ -64,7 +70,8 @@ def report(result: Result, *, bars: Bars, elapsed_ms: int, at: str | None = None
         "assumptions": [*assumptions(result, at)],
         "unplayed": [_unplayed(each) for each in unplayed(ledger, result.rules)],
         "sessions": _sessions(ledger),
-        "trades": [trade_document(trade) for trade in trades],
+        "drilled": None if result.drilled is None else asdict(result.drilled),
+        "trades": [_trade(trade, ledger) for trade in trades],
         "totals": _totals(ledger, trades),
         "metrics": {**figures(ledger)},
         "drawdowns": [{**each} for each in drawdowns(course_of(ledger))],
@@ -113,7 +120,16 @@ def assumptions(result: Result, at: str | None = None) -> list[str]:
     named = ((OPEN_ASSUMED, has_daily), (BORROW_ASSUMED, is_borrowed), (EXITS_ATTACHED, True))
     unseen = [each.words for each in unplayed(ledger, result.rules)]
     daily = sum(not day.has_minutes and not day.skipped for day in ledger.days)
-    return [*(name for name, is_true in named if is_true), *scanned_at(at, daily), *unseen]
+    stated = [name for name, is_true in named if is_true]
+    return [*stated, *scanned_at(at, daily), *unseen, *_drilled(result, daily)]
+
+
+def _drilled(result: Result, daily: int) -> list[str]:
+    """Where minutes were asked about ambiguous bars: what they decided, and that a minute bar has none inside."""
+    if result.drilled is None:
+        return []
+    has_minutes = any(day.has_minutes and not day.skipped for day in result.ledger.days)
+    return [*([result.drilled.words] if daily else []), *([MINUTE_STOP_FIRST] if has_minutes else [])]
 
 
 def scanned_at(at: str | None, daily: int) -> list[str]:
@@ -161,6 +177,13 @@ def _session(day: DayRow, counts: Mapping[str, Counter[str]], pnl: Counter[str])
         "flat": day.is_flat,
         "held_over": [*day.held_over],
     }
+
+
+def _trade(trade: Trade, ledger: Ledger) -> Json:
+    """A trade, with the minute that decided an ambiguous daily bar where one did."""
+    minutes = [fill.model.drilled_ms for fill in ledger.fills_of(trade.plan_id)]
+    told = [minute for minute in minutes if minute is not None]
+    return {**trade_document(trade), **({"drilled": instant(told[0])} if told else {})}
 
 
 def _totals(ledger: Ledger, trades: Sequence[Trade]) -> Json:

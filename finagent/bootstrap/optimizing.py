@@ -18,7 +18,13 @@ from finagent.backtest.search.trials import Journal, Trial
 from finagent.backtest.search.walking import Window, walk, windows
 from finagent.backtest.unplayed import as_daily, has_minutes, names, needs_minutes, refuse_unanswerable
 from finagent.bootstrap import rules
-from finagent.bootstrap.backtest_report import EXITS_ATTACHED, OPEN_ASSUMED, scanned_at
+from finagent.bootstrap.backtest_report import (
+    DRILLED,
+    EXITS_ATTACHED,
+    MINUTE_STOP_FIRST,
+    OPEN_ASSUMED,
+    scanned_at,
+)
 from finagent.bootstrap.backtests import DATASETS, day_lines, parameters, refuse_unheard, refused
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.studies import Study, asked, held
@@ -26,6 +32,7 @@ from finagent.bootstrap.study_report import keep, report
 from finagent.bootstrap.walk_forward import Walked, walk_document, walked
 from finagent.context import Document, SurfaceError
 from finagent.domain.errors import SettingsValueError
+from finagent.domain.fills import Ambiguity
 from finagent.domain.market import Session
 from finagent.runtime.clock import SystemTicker
 from finagent.settings import Settings, SettingsError
@@ -314,6 +321,9 @@ def _assumed(question: Asked) -> Iterator[str]:
         if unseen:
             yield f"not played on daily bars: {', '.join(unseen)}"
     yield EXITS_ATTACHED
+    if question.base.ambiguity is Ambiguity.MINUTES:
+        yield from [DRILLED] if daily else []
+        yield from [MINUTE_STOP_FIRST] if daily < len(question.sessions) else []
 
 
 def _as_document(request: Request, study_id: str) -> Document:

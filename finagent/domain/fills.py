@@ -10,7 +10,10 @@ The rules, in the order in which a bar is played:
    that open too.
 3. Inside the bar, exits before entries: a touched stop fills at its price with slippage, a touched limit at
    its price. Where a group's stop and target are both touched, ``Ambiguity`` decides, and every fill is
-   marked with the best and worst exit price that the bar allows.
+   marked with the best and worst exit price that the bar allows. Where the minutes inside the bar are given
+   and hold every level that it touched, they decide: the legs fill minute by minute, at the minute's open
+   where that is beyond the level, and only what one minute touches on both sides is doubtful (stop first).
+   Slippage and volume stay the bar's own.
 4. Legs armed by an entry inside the bar: a level that was surely reached after the entry fills; a stop that
    may have been reached fills too; a target that only may have been reached does not (with ``TARGET_FIRST``
    it does). What is sure follows from the way the entry was reached: behind a limit entry its stop, behind
@@ -37,11 +40,15 @@ from finagent.domain.working_orders import WorkingOrder, expire, fillable_e4, gr
 
 
 class Ambiguity(StrEnum):
-    """Which comes first when a bar reaches stop and target; ``PATH`` plays open, high, low, close."""
+    """Which comes first when a bar reaches stop and target; ``PATH`` plays open, high, low, close.
+
+    ``MINUTES`` asks the minutes inside a longer bar; without them it is the stop.
+    """
 
     STOP_FIRST = "stop_first"
     TARGET_FIRST = "target_first"
     PATH = "path"
+    MINUTES = "minutes"
 
 
 @quick
@@ -51,6 +58,7 @@ class ModelFill:
 
     Where the bar does not tell the order of events, ``best_e4`` and ``worst_e4`` bound the exit price (the
     close stands for "still open"); an entry is marked when its target may have been reached without a fill.
+    ``drilled_ms`` is the start of the minute inside the bar that told the order instead.
     """
 
     client_order_id: str
@@ -65,6 +73,7 @@ class ModelFill:
     best_e4: int | None = None
     worst_e4: int | None = None
     is_forced_close: bool = False
+    drilled_ms: int | None = None
 
 
 _model_fill = maker(ModelFill)
@@ -98,9 +107,14 @@ def match_symbol(
     spread_e4: int | None = None,
     is_last_bar: bool = False,
     ambiguity: Ambiguity = Ambiguity.STOP_FIRST,
+    inside: Sequence[Bar] = (),
 ) -> MatchResult:
-    """Play one symbol's orders against one bar by the rules at the top of this file; a pure function."""
-    book = _Book(orders, bar, session, instrument, rules, spread_e4, ambiguity)
+    """Play one symbol's orders against one bar by the rules at the top of this file; a pure function.
+
+    ``inside`` are the minutes of a longer bar in order, at least each that made a new high or low; none where they
+    are not known, or not those of the bar.
+    """
+    book = _Book(orders, bar, session, instrument, rules, spread_e4, ambiguity, inside)
     book.play_open()
     book.play_inside()
     if is_last_bar:
@@ -133,6 +147,7 @@ class _Book:
         rules: CostRules,
         spread_e4: int | None,
         ambiguity: Ambiguity,
+        inside: Sequence[Bar] = (),
     ) -> None:
         self.orders = list(orders)
         self.fills: list[ModelFill] = []
@@ -146,6 +161,7 @@ class _Book:
         self._rules = rules
         self._spread_e4 = spread_e4
         self._ambiguity = ambiguity
+        self._inside = inside
         cap_e4 = bar.volume * SHARE_E4 * rules.participation_e6 // RATIO_SCALE
         self._budget_e4 = cap_e4 // instrument.lot_e4 * instrument.lot_e4
 
@@ -216,7 +232,7 @@ class _Book:
         """Whether the bar's range touches an order's level; what was triggered before has had its turn."""
         if order.type is OrderType.MARKET or order.is_triggered:
             return False
-        return _is_at_or_beyond(order, self._bar.high_e4) or _is_at_or_beyond(order, self._bar.low_e4)
+        return _is_touched(order, self._bar)
 
     def _play_group(self, parent_id: str, *, entry: WorkingOrder | None) -> None:
         """Exits of one group inside the bar; ``entry`` is given when it was filled inside this bar."""
@@ -229,6 +245,9 @@ class _Book:
         if not legs:
             return
         bounds = self._bounds(legs, entry)
+        if bounds is not None and entry is None and self._holds_all(legs):
+            self._play_minutes(legs)
+            return
         before = len(self.fills)
         for leg in self._in_order(legs, entry):
             self._fill_at_level(leg.client_order_id, bounds)
@@ -236,6 +255,30 @@ class _Book:
             self.fills[-1] = replace(
                 self.fills[-1], is_ambiguous=True, best_e4=bounds.best_e4, worst_e4=bounds.worst_e4
             )
+
+    def _holds_all(self, legs: list[WorkingOrder]) -> bool:
+        """Whether the minutes inside the bar reach every level that it reached: else nobody knows when that was."""
+        return all(any(_is_touched(leg, minute) for minute in self._inside) for leg in legs)
+
+    def _play_minutes(self, legs: list[WorkingOrder]) -> None:
+        """The touched legs of a group as the minutes inside the bar reach them."""
+        for minute in self._inside:
+            touched = [leg for leg in legs if _is_touched(leg, minute)]
+            for leg in touched:
+                if _is_at_or_beyond(leg, minute.open_e4):
+                    self._fill_drilled(leg.client_order_id, minute.open_e4, minute, None)
+            left = [leg for leg in touched if self._takes_part(self._order(leg.client_order_id))]
+            bounds = self._bounds(left, None)
+            for leg in self._in_order(left, None):
+                self._fill_drilled(leg.client_order_id, _level_e4(leg), minute, bounds)
+
+    def _fill_drilled(self, order_id: str, reference_e4: int, minute: Bar, bounds: _Bounds | None) -> None:
+        """Fill a leg where a minute inside the bar reached it; marked with it, or as doubtful."""
+        if not self._takes_part(self._order(order_id)):
+            return
+        self._trigger(order_id)
+        if self._fill(order_id, reference_e4, self._bar.end_ms, bounds) and bounds is None:
+            self.fills[-1] = replace(self.fills[-1], drilled_ms=minute.start_ms)
 
     def _is_sure(self, leg: WorkingOrder, entry: WorkingOrder | None) -> bool:
         """Whether a touched level was surely touched while its leg was armed."""
@@ -250,7 +293,7 @@ class _Book:
         targets = [leg for leg in legs if leg.type is OrderType.LIMIT]
         if self._ambiguity is Ambiguity.TARGET_FIRST:
             return targets + stops
-        if self._ambiguity is Ambiguity.STOP_FIRST:
+        if self._ambiguity is not Ambiguity.PATH:
             return stops + [leg for leg in targets if self._is_sure(leg, entry)]
         return self._along_path(legs, entry)
 
@@ -398,6 +441,11 @@ def _level_e4(order: WorkingOrder) -> int:
     if level_e4 is None:
         raise ValueError(f"order {order.client_order_id} is a {order.type} order without its price")
     return level_e4
+
+
+def _is_touched(order: WorkingOrder, bar: Bar) -> bool:
+    """Whether a bar's range touches an order's level."""
+    return _is_at_or_beyond(order, bar.high_e4) or _is_at_or_beyond(order, bar.low_e4)
 
 
 def _is_at_or_beyond(order: WorkingOrder, price_e4: int) -> bool:

@@ -185,7 +185,7 @@ class Execution(Section):
     commission_min: Annotated[Decimal, Field(ge=0, le=100, decimal_places=6)] = Decimal("0")
     commission_max_pct: PositivePercent | None = None
     regulatory_fees: bool = True
-    ambiguity: Literal["stop_first", "target_first", "path"] = "stop_first"
+    ambiguity: Literal["stop_first", "target_first", "path", "minutes"] = "stop_first"
 
 
 class ScanLine(Section):

@@ -101,9 +101,7 @@ DAILY_MUTANTS = {
         "filling", "return ambiguity == c.TARGET_FIRST", "return ambiguity == c.STOP_FIRST"
     ),
     "the path backwards": Mutant("filling", "return high >= target and high > stop", "return False"),
-    "bounds of a short upside down": Mutant(
-        "filling", "else (is_ambiguous, low, high)", "else (is_ambiguous, high, low)"
-    ),
+    "bounds of a short upside down": Mutant("filling", "else (doubt, low, high,", "else (doubt, high, low,"),
     "a target reached is passed": Mutant(
         "filling", "highest >= plan[c.P_TARGET]", "highest > plan[c.P_TARGET]"
     ),
@@ -276,5 +274,37 @@ MINUTE_MUTANTS = {
         "minutes",
         "plan[c.P_MARK] = bar[c.B_CLOSE]\n            if",
         "plan[c.P_MARK] = row[c.LAST_PRICE]\n            if",
+    ),
+}
+
+
+DRILL_MUTANTS = {
+    "no minute is asked": Mutant("filling", "p[c.AMBIGUITY] == c.BY_MINUTES:", "p[c.AMBIGUITY] < 0:"),
+    "the last minute at the stop": Mutant("filling", "if stopped < 0 and (low <= stop", "if (low <= stop"),
+    "one level is enough": Mutant(
+        "filling",
+        "    if stopped < 0 or reached < 0:\n",
+        "    stopped = reached if stopped < 0 else stopped\n"
+        "    reached = stopped if reached < 0 else reached\n    if stopped < 0:\n",
+    ),
+    "a minute with both is the stop's": Mutant(
+        "filling",
+        "if stopped == reached and not is_target and not is_stop:",
+        "if stopped == reached and False:",
+    ),
+    "a minute with both is never told by its open": Mutant(
+        "filling", "if stopped == reached and not is_target and not is_stop:", "if stopped == reached:"
+    ),
+    "a gap within the day fills at the stop": Mutant(
+        "filling", "min(opened, stop) if is_long else max(opened, stop)", "stop"
+    ),
+    "a gap within the day fills at the target": Mutant(
+        "filling", "max(opened, target) if is_long else min(opened, target)", "target"
+    ),
+    "a drilled stop slips by nothing": Mutant(
+        "filling", "leg, price = c.STOP_LEG, slipped(not is_long, level, p[c.SLIPPAGE])", "leg = c.STOP_LEG"
+    ),
+    "what is drilled stays doubtful": Mutant(
+        "filling", "doubt, leg, price, reference = c.DRILLED,", "doubt, leg, price, reference = c.DOUBTFUL,"
     ),
 }

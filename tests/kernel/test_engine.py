@@ -271,7 +271,7 @@ def test_the_check_refuses_a_kernel_that_differs(tmp_path: Path, monkeypatch: py
 
     def dear(*tables: Any) -> None:
         written(*tables)
-        tables[11][0][c.F_FEES] += 1
+        tables[12][0][c.F_FEES] += 1
 
     monkeypatch.setattr(engine, "play", dear)
     with pytest.raises(

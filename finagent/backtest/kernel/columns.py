@@ -20,6 +20,8 @@ OPEN, HIGH, LOW, CLOSE, VOLUME = range(17, 22)
 AGE, BEFORE, BAR_FIRST, BAR_LAST, HIGHEST = range(17, 22)
 """On minutes instead: age of the last price in ms, the symbol's row in the session's scan before (OFF: none), its bars,
 and the highest price in them, negative where it is halted at the close."""
+DRILL_FIRST, DRILL_LAST = 22, 23
+"""On daily bars: the minutes inside the bar among the bars, where they are to tell the order of its events."""
 LOOKS_FIRST, LOOKS_GAP = 22, 27
 """Places in the second look among all that were scanned, the best 0: five keys, then the size of the gap."""
 ROW_WIDTH = 28
@@ -62,7 +64,7 @@ CHOOSING = (*range(MIN_PRICE, W_LIQUIDITY + 1), ALLOWS_SHORTS)
 """What decides whom a set chooses, beside its least gap."""
 SHARED = (*range(1, IS_ALIKE),)
 """All but the least gap."""
-STOP_FIRST, TARGET_FIRST, ALONG_PATH = range(3)
+STOP_FIRST, TARGET_FIRST, ALONG_PATH, BY_MINUTES = range(4)
 
 # ---------------------------------------------------------------- what a set's account has come to
 EQUITY, SOLD_BEFORE, SOLD_EARLIER, PLANS_KEPT, FILLS_KEPT, IS_BEYOND, STOPPED = range(7)
@@ -116,7 +118,9 @@ KEPT_WIDTH = 7
     F_PLAN, F_PHASE, F_LEG, F_QUANTITY, F_PRICE, F_REFERENCE, F_FEES, F_AMBIGUOUS, F_BEST, F_WORST, F_MINUTE,
     F_GENERATION, F_REASON,
 ) = range(13)  # fmt: skip
-"""``F_PHASE`` says when in the day it was booked: on minutes the minute that had ended then."""
+"""``F_PHASE`` says when in the day it was booked: on minutes the minute that had ended then. ``F_AMBIGUOUS`` is
+``DRILLED`` where the minute ``F_MINUTE`` inside a daily bar told the order."""
+UNDOUBTED, DOUBTFUL, DRILLED = range(3)
 FILL_WIDTH = 13
 AT_OPEN, IN_DAY, AT_CLOSE = range(3)
 ENTRY_LEG, STOP_LEG, TARGET_LEG, EXIT_LEG = range(4)

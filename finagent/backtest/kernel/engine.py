@@ -30,7 +30,7 @@ class Played:
     fills: Ints
 
 
-TABLES = (10, 13)
+TABLES = (11, 13)
 """How many the functions for daily bars and for minutes take."""
 SOME_ROWS, MANY_ROWS = 5_000, 1_000_000
 """From so many candidates times sets on, machine code is worth its loading, and its making."""
@@ -153,6 +153,7 @@ def _called(given: tuple[Ints, ...], is_by_day: bool, is_loaded: bool, is_made: 
                 last,
                 days,
                 rows,
+                bars,
                 sets,
                 states,
                 gains,

@@ -7,12 +7,14 @@ import numpy as np
 
 from finagent.backtest.candidates import CandidateMonth
 from finagent.backtest.dataset import Dataset
+from finagent.backtest.drilling import minutes_inside
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.minute_tables import Line, MinuteTables
 from finagent.backtest.kernel.tables import beyond, candidate_rows, day_rows, wanted_symbols
 from finagent.backtest.market import Flags
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.source import Ints
+from finagent.domain.fills import Ambiguity
 from finagent.domain.market import Session
 
 Months = Mapping[tuple[str, int | None], CandidateMonth]
@@ -105,5 +107,23 @@ def gather(
         names += [line.name for line in each.lines]
     played = [(each.session, each.lines is not None) for each in asked[: len(spans)]]
     days = day_rows(dataset, played, spans, lines, sold_before)
+    bars = minutes.bars()
+    if rules.ambiguity is Ambiguity.MINUTES:
+        bars = _with_minutes_inside(dataset, rows, edges, daily[:place], bars)
     every = np.concatenate([rows, minutes.rows(len(rows))])
-    return Tables(days, every, minutes.lines(len(rows)), minutes.bars(), tuple(names)), len(spans)
+    return Tables(days, every, minutes.lines(len(rows)), bars, tuple(names)), len(spans)
+
+
+def _with_minutes_inside(
+    dataset: Dataset, rows: Ints, edges: Ints, sessions: Sequence[Session], bars: Ints
+) -> Ints:
+    """The bars, and behind them the minutes inside each candidate's day, written into its row where there are some."""
+    parts, count = [bars], len(bars)
+    for place, session in enumerate(sessions):
+        row = dataset.rows[session.date]
+        for candidate in rows[edges[place] : edges[place + 1]] if dataset.has_minutes(row) else ():
+            inside, _ = minutes_inside(dataset, row, int(candidate[c.SYMBOL]))
+            candidate[[c.DRILL_FIRST, c.DRILL_LAST]] = count, count + len(inside)
+            parts.append(inside)
+            count += len(inside)
+    return np.concatenate(parts)

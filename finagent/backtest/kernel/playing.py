@@ -30,6 +30,7 @@ def play(
     last: int,
     days: list[list[int]],
     rows: list[list[int]],
+    bars: list[list[int]],
     sets: list[list[int]],
     states: list[list[int]],
     gains: list[list[int]],
@@ -69,7 +70,18 @@ def play(
                     count = _choose(ranked, rows, p, tally, plans, ranks, family)
                     if count > 0 and day[c.IS_NO_TRADE] == 0:
                         gained, sold = _play_day(
-                            number, day, rows, p, state, tally, plans, ranks[c.R_CHOSEN], count, kept, fills
+                            number,
+                            day,
+                            rows,
+                            bars,
+                            p,
+                            state,
+                            tally,
+                            plans,
+                            ranks[c.R_CHOSEN],
+                            count,
+                            kept,
+                            fills,
                         )
                 if state[c.IS_BEYOND] > 0:
                     state[c.STOPPED] = number
@@ -139,6 +151,7 @@ def _play_day(
     number: int,
     day: list[int],
     rows: list[list[int]],
+    bars: list[list[int]],
     p: list[int],
     state: list[int],
     tally: list[int],
@@ -164,7 +177,7 @@ def _play_day(
         if plan[c.P_STATE] == c.EXECUTED:
             write_down(number, plan, state, kept)
             if plan[c.P_QUANTITY] != plan[c.D_PLAYED] or len(fills) > 0:
-                _carry(plan, rows[plan[c.P_ROW]], day, p, state, tally, fills)
+                _carry(plan, rows[plan[c.P_ROW]], bars, day, p, state, tally, fills)
             else:
                 _carry_alike(plan, tally)
             gained, sold = gained + plan[c.D_GAINED], sold + plan[c.D_SOLD]
@@ -332,6 +345,7 @@ def _execute(
 def _carry(
     plan: list[int],
     row: list[int],
+    bars: list[list[int]],
     day: list[int],
     p: list[int],
     state: list[int],
@@ -348,7 +362,7 @@ def _carry(
         return
     fees, filled, orders = tally[c.FEES], tally[c.FILLS], tally[c.ORDERS]
     trades, wins, ambiguous = tally[c.TRADES], tally[c.WINS], tally[c.AMBIGUOUS]
-    plan[c.D_GAINED], plan[c.D_SOLD] = carry(plan, row, day, p, state, tally, fills)
+    plan[c.D_GAINED], plan[c.D_SOLD] = carry(plan, row, bars, day, p, state, tally, fills)
     plan[c.D_PLAYED] = quantity
     plan[c.D_FEES], plan[c.D_FILLS] = tally[c.FEES] - fees, tally[c.FILLS] - filled
     plan[c.D_ORDERS], plan[c.D_TRADES] = tally[c.ORDERS] - orders, tally[c.TRADES] - trades

@@ -22,7 +22,7 @@ from finagent.domain.setups import Setup
 SETTLING = 2
 """Sales of at most so many sessions before have not settled."""
 MOST_TOP = 1_000
-AMBIGUITIES = (Ambiguity.STOP_FIRST, Ambiguity.TARGET_FIRST, Ambiguity.PATH)
+AMBIGUITIES = (Ambiguity.STOP_FIRST, Ambiguity.TARGET_FIRST, Ambiguity.PATH, Ambiguity.MINUTES)
 _SEC_DATES = [date for date, _ in SEC_CENTS_PER_MILLION]
 _TAF_DATES = [date for date, _, _ in TAF_E8]
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from finagent.backtest.drilling import until
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.engine import Played
 from finagent.backtest.kernel.gathering import Tables
@@ -73,7 +74,9 @@ def told_days(
             bars = _minutes(tables, row, own, session)
             days[number].append(_carried(plan, own, session, scope, MINUTE_REASONS, bars))
         else:
-            days[number].append(_carried(plan, own, session, scope, REASONS, (_day(row, own, session),)))
+            inside = _bars(tables, row[c.DRILL_FIRST], row[c.DRILL_LAST], session)
+            day = _day(row, own, inside, session)
+            days[number].append(_carried(plan, own, session, scope, REASONS, (day,)))
     return (_told(day, scope) for day in days)
 
 
@@ -117,12 +120,19 @@ def _carried(
     return _Carried(plan, tuple(rows), tuple(fill[c.F_PHASE] for fill in fills), bars)
 
 
-def _day(row: list[int], fills: Sequence[list[int]], session: Session) -> Bar:
+def _day(row: list[int], fills: Sequence[list[int]], inside: Sequence[Bar], session: Session) -> Bar:
     bar = Bar(session.open_ms, row[c.OPEN], row[c.HIGH], row[c.LOW], row[c.CLOSE], row[c.VOLUME])
     for fill in fills:
         if fill[c.F_LEG] in (c.STOP_LEG, c.TARGET_LEG):
+            if fill[c.F_AMBIGUOUS] == c.DRILLED:
+                bar = until(bar, inside, session.open_ms + fill[c.F_MINUTE] * MINUTE_MS)
             bar = _cut(bar, fill[c.F_PRICE])
     return bar
+
+
+def _bars(tables: Tables, first: int, last: int, session: Session) -> tuple[Bar, ...]:
+    rows = tables.bars[first:last].tolist()
+    return tuple(Bar(session.open_ms + bar[c.B_MINUTE] * MINUTE_MS, *bar[c.B_OPEN :]) for bar in rows)
 
 
 def _minutes(tables: Tables, row: list[int], fills: Sequence[list[int]], session: Session) -> tuple[Bar, ...]:
@@ -157,7 +167,7 @@ def _fill_row(
     else:
         own_id, reason = order_id(plan, name, fill[c.F_GENERATION], scope), reasons[fill[c.F_REASON]]
         at_ms = session.open_ms + fill[c.F_MINUTE] * MINUTE_MS
-    is_ambiguous = bool(fill[c.F_AMBIGUOUS])
+    is_ambiguous, is_drilled = fill[c.F_AMBIGUOUS] == c.DOUBTFUL, fill[c.F_AMBIGUOUS] == c.DRILLED
     model = ModelFill(
         client_order_id=own_id,
         symbol=plan.symbol,
@@ -171,6 +181,7 @@ def _fill_row(
         best_e4=fill[c.F_BEST] if is_ambiguous else None,
         worst_e4=fill[c.F_WORST] if is_ambiguous else None,
         is_forced_close=reason is ExitReason.CLOSE_FORCED,
+        drilled_ms=session.open_ms + fill[c.F_MINUTE] * MINUTE_MS if is_drilled else None,
     )
     told = broker_fill(model, f"{own_id}:{number}")
     return FillRow(told, plan.plan_id, plan.session, name, reason, model)

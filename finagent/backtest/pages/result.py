@@ -286,8 +286,17 @@ def _trade(row: Row) -> list[object]:
         _multiple(number(row, "mfe_r")),
         text(row, "fees"),
         painted(_money(pnl, signed=True), pnl),
-        "ambiguous" if row.get("ambiguous") is True else "",
+        _note(row),
     ]
+
+
+def _note(row: Row) -> str:
+    """Whether a bar left the trade in doubt, or which minute decided it."""
+    if row.get("ambiguous") is True:
+        return "ambiguous"
+    return (
+        f"by its minute {exchange_time(row, 'drilled', text(row, 'session'))}" if row.get("drilled") else ""
+    )
 
 
 def _asked(document: Row) -> Html:
