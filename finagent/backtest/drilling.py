@@ -120,5 +120,10 @@ def _why(dataset: Dataset, fill: FillRow) -> str:
     """How a bar was decided, or why its minutes did not."""
     if not fill.model.is_ambiguous:
         return "decided"
-    row, symbol = dataset.rows[fill.session], dataset.numbers[fill.fill.symbol]
-    return minutes_inside(dataset, row, symbol)[1] or "one_minute"
+    inside, why = minutes_inside(dataset, dataset.rows[fill.session], dataset.numbers[fill.fill.symbol])
+    if why:
+        return why
+    stop_e4, target_e4 = fill.model.reference_e4, fill.model.best_e4
+    high_e4, low_e4 = int(inside[:, 2].max()), int(inside[:, 3].min())
+    holds_both = all(low_e4 <= level <= high_e4 for level in (stop_e4, target_e4) if level is not None)
+    return "one_minute" if holds_both else "incomplete"  # a level may lie on the tick that no minute has

@@ -146,6 +146,14 @@ def test_a_low_that_may_be_the_opening_auction_is_in_no_minute(tmp_path: Path) -
     assert found.trade.is_ambiguous
 
 
+def test_a_level_on_the_tick_that_no_minute_has_is_not_reached_by_them(tmp_path: Path) -> None:
+    """The day's low is the stop itself, 103; its minutes end at 103.01."""
+    stored = day(OPEN, UP, ("14:00", 104, 104, "103.01", 104), row=(105, 112, 103, 106))
+    found = both(stored, tmp_path)
+    assert found.trade.is_ambiguous
+    assert counted(found) == Drilled(bars=1, incomplete=1)
+
+
 def test_minutes_of_a_half_day_end_with_it(tmp_path: Path) -> None:
     """Bars after 13:00 are no regular ones."""
     found = both(day(OPEN, UP, ("12:59", 104, 104, 102, 104), half=True), tmp_path / "inside")

@@ -18,6 +18,7 @@ from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
 from finagent.backtest.running import Bars, Engine, run_backtest, trades_hash
 from finagent.backtest.source import Halt
 from finagent.backtest.sweeping import Swept, sweep
+from finagent.domain.fills import Ambiguity
 from finagent.domain.gap import GapStyle
 from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.planning_rules import PlanningRules
@@ -277,3 +278,22 @@ def test_a_minute_beyond_the_integers_is_the_references(tmp_path: Path) -> None:
     dataset = stored.dataset(tmp_path)
     found = run_backtest(dataset, LATE, lines, dataset.between(DAY, LATER), engine=Engine.KERNEL)
     assert sorted(found.ledger.tallies) == [DAY, LATER]
+
+
+def test_sets_that_ask_the_minutes_and_sets_that_do_not(tmp_path: Path) -> None:
+    """Each what the reference makes of it, for any number of workers: one group shares candidates, not the rule."""
+    stored = three_days()
+    stored.daily_bar(DAY, "AAA", 105, 112, 102, 107, 10_000_000)
+    for at, price in (("09:30", 105), ("11:00", 112), ("14:00", 102)):
+        stored.minute_bar(DAY, "AAA", at, price, price, price, price, 100)
+    dataset = stored.dataset(tmp_path)
+    sessions = dataset.between(DAY, LATER)
+    sets = [replace(FREE, ambiguity=each) for each in (*Ambiguity, Ambiguity.STOP_FIRST)]
+    found = [sweep(dataset, sets, lines, sessions, workers=each, check=4) for each in (1, 2)]
+    assert found[0].sweep_hash == found[1].sweep_hash
+    for number, rules in enumerate(sets):
+        trades = run_backtest(dataset, rules, lines, sessions, bars=Bars.DAILY).ledger.trades
+        gained = [sum(t.pnl_e8 for t in trades if t.session == each.date) for each in sessions]
+        assert found[0].gains_e8[number].tolist() == gained
+    by_minutes = found[0].gains_e8[list(Ambiguity).index(Ambiguity.MINUTES)]
+    assert by_minutes[0] > found[0].gains_e8[0][0]
