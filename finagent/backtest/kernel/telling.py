@@ -8,6 +8,7 @@ from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.engine import Played
 from finagent.backtest.kernel.gathering import Tables
 from finagent.backtest.ledger import FillRow, broker_fill
+from finagent.backtest.source import Ints
 from finagent.domain.fills import ModelFill
 from finagent.domain.legs import ENTRY, EXIT, STOP, entry_side, exit_side, order_id
 from finagent.domain.market import MINUTE_MS, Bar, Direction, Session
@@ -74,8 +75,7 @@ def told_days(
             bars = _minutes(tables, row, own, session)
             days[number].append(_carried(plan, own, session, scope, MINUTE_REASONS, bars))
         else:
-            inside = _bars(tables, row[c.DRILL_FIRST], row[c.DRILL_LAST], session)
-            day = _day(row, own, inside, session)
+            day = _day(tables, row, own, session)
             days[number].append(_carried(plan, own, session, scope, REASONS, (day,)))
     return (_told(day, scope) for day in days)
 
@@ -120,19 +120,21 @@ def _carried(
     return _Carried(plan, tuple(rows), tuple(fill[c.F_PHASE] for fill in fills), bars)
 
 
-def _day(row: list[int], fills: Sequence[list[int]], inside: Sequence[Bar], session: Session) -> Bar:
+def _day(tables: Tables, row: list[int], fills: Sequence[list[int]], session: Session) -> Bar:
     bar = Bar(session.open_ms, row[c.OPEN], row[c.HIGH], row[c.LOW], row[c.CLOSE], row[c.VOLUME])
     for fill in fills:
         if fill[c.F_LEG] in (c.STOP_LEG, c.TARGET_LEG):
             if fill[c.F_AMBIGUOUS] == c.DRILLED:
+                inside = _bars(tables.bars[row[c.DRILL_FIRST] : row[c.DRILL_LAST]], session)
                 bar = until(bar, inside, session.open_ms + fill[c.F_MINUTE] * MINUTE_MS)
             bar = _cut(bar, fill[c.F_PRICE])
     return bar
 
 
-def _bars(tables: Tables, first: int, last: int, session: Session) -> tuple[Bar, ...]:
-    rows = tables.bars[first:last].tolist()
-    return tuple(Bar(session.open_ms + bar[c.B_MINUTE] * MINUTE_MS, *bar[c.B_OPEN :]) for bar in rows)
+def _bars(rows: Ints, session: Session) -> tuple[Bar, ...]:
+    return tuple(
+        Bar(session.open_ms + bar[c.B_MINUTE] * MINUTE_MS, *bar[c.B_OPEN :]) for bar in rows.tolist()
+    )
 
 
 def _minutes(tables: Tables, row: list[int], fills: Sequence[list[int]], session: Session) -> tuple[Bar, ...]:
@@ -141,8 +143,7 @@ def _minutes(tables: Tables, row: list[int], fills: Sequence[list[int]], session
         return ()
     first, last = fills[0][c.F_MINUTE], fills[-1][c.F_MINUTE]
     own = tables.bars[row[c.BAR_FIRST] : row[c.BAR_LAST]]
-    held = own[(own[:, c.B_MINUTE] >= first) & (own[:, c.B_MINUTE] < last)].tolist()
-    return tuple(Bar(session.open_ms + bar[c.B_MINUTE] * MINUTE_MS, *bar[c.B_OPEN :]) for bar in held)
+    return _bars(own[(own[:, c.B_MINUTE] >= first) & (own[:, c.B_MINUTE] < last)], session)
 
 
 def _cut(bar: Bar, price_e4: int) -> Bar:
