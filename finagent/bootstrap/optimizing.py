@@ -321,9 +321,17 @@ def _assumed(question: Asked) -> Iterator[str]:
         if unseen:
             yield f"not played on daily bars: {', '.join(unseen)}"
     yield EXITS_ATTACHED
-    if question.base.ambiguity is Ambiguity.MINUTES:
+    if _asks_minutes(question):
         yield from [DRILLED] if daily else []
         yield from [MINUTE_STOP_FIRST] if daily < len(question.sessions) else []
+
+
+def _asks_minutes(question: Asked) -> bool:
+    """Whether some trial asks the minutes about an ambiguous daily bar."""
+    varied = [
+        text for each in question.search.space if each.name == "execution.ambiguity" for text in each.texts
+    ]
+    return Ambiguity.MINUTES in (varied or [question.base.ambiguity])
 
 
 def _as_document(request: Request, study_id: str) -> Document:

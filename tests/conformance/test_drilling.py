@@ -129,9 +129,11 @@ def test_what_they_do_not_tell_stays_stop_first_and_counted(
 
 
 def test_the_mismatch_is_measured_as_everywhere_else(tmp_path: Path) -> None:
-    """By the minutes' open: 11.66 away is no more than a tenth of 116.66; 11.70 is more than one of 116.70 (above)."""
-    stored = day(("09:30", "116.66", 117, 105, 110), UP, DOWN, row=(105, 117, 102, 106))
-    assert both(stored, tmp_path).fills[1][:3] == ("target-1", 190, "111.00")
+    """By the minutes' open: 108 and 120 are 12 apart, a tenth of 120 and no more; target 3 R of 2 above 108."""
+    stored = day(
+        ("09:30", 120, 120, 108, 110), ("14:00", 106, 106, 105, 106), row=(108, 120, 105, 106)
+    )  # fmt: skip
+    assert both(stored, tmp_path).fills[1][:3] == ("target-1", 185, "114.00")
 
 
 def test_a_closing_auction_has_its_place_behind_the_minutes(tmp_path: Path) -> None:

@@ -230,6 +230,29 @@ def test_what_daily_bars_cannot_answer_is_refused_or_told(
     assert told.document("backtest", *SPAN)["totals"]["trades"] > 0
 
 
+def test_a_rule_that_asks_minutes_is_told_by_every_verb(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backtest in numbers, a study in words, also where only some of its sets ask; stress as the backtest."""
+    daily = (*SPAN, "--bars", "daily")
+    asked = "daily bars with stop and target drilled into their minutes where these tell the order, else stop first"
+    grid = ("--method", "grid", "--workers", "1", "--param")
+    varied = told.document("optimize", *daily, *grid, "execution.ambiguity=stop_first,minutes")
+    assert varied["assumptions"][-1] == asked
+    plain = told.document("optimize", *SPAN, *grid, "scan.top=1:2")
+    monkeypatch.setenv("FINAGENT__EXECUTION__AMBIGUITY", "minutes")
+    found = told.document("backtest", *daily)
+    assert found["assumptions"][-1].startswith(
+        f"drilled {found['drilled']['decided']} of {found['drilled']['bars']} "
+    )
+    assert (
+        told.document("stress", *daily, "--paths", "100", "--workers", "1")["assumptions"]
+        == found["assumptions"]
+    )
+    study = told.document("optimize", *SPAN, *grid, "scan.top=1:2")
+    assert [*plain["assumptions"], "stop first where a minute bar holds stop and target"] == study[
+        "assumptions"
+    ]
+
+
 def test_another_time_of_the_scan_is_another_result_and_is_stressed_as_it_was_asked(told: Told) -> None:
     """Neither takes the other's place, and what is stressed are the same symbols, scanned at the same time."""
     plain = told.document("backtest", *SPAN)
