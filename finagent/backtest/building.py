@@ -19,6 +19,7 @@ from finagent.backtest.dataset import (
     LIST,
     OHLCV,
     QUOTE,
+    SUM_SESSIONS,
     TIMINGS,
     Dataset,
     open_dataset,
@@ -30,8 +31,6 @@ from finagent.domain.market import MINUTE_MS, Session
 from finagent.domain.money import MAX_INT64
 from finagent.ports import CalendarPort
 
-SUM_SESSIONS = 20
-"""Dollar volume is summed over so many sessions: the largest sum that a rule makes of daily bars."""
 TYPICAL = 3
 """VWAP sums three prices of each bar."""
 

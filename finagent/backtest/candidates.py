@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import finagent.domain
-from finagent.backtest import market, scanning
+from finagent.backtest import averages, market, scanning
 from finagent.backtest.columns import ColumnWriter
 from finagent.backtest.dataset import ABSENT, Dataset
 from finagent.backtest.errors import DatasetChangedError
@@ -240,4 +240,4 @@ def _rules_id() -> str:
 
 def _rule_files() -> Sequence[Path]:
     domain = sorted(Path(str(finagent.domain.__file__)).parent.glob("*.py"))
-    return [*domain, *(Path(str(module.__file__)) for module in (market, scanning)), Path(__file__)]
+    return [*domain, *(Path(str(module.__file__)) for module in (averages, market, scanning)), Path(__file__)]

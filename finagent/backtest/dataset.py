@@ -17,6 +17,8 @@ IDENTITY = "dataset_id"
 FORMAT = 1
 ABSENT = -1
 """Volume of a symbol that has no daily bar in a session."""
+SUM_SESSIONS = 20
+"""Dollar volume is summed over so many sessions: the largest sum that a rule makes of daily bars."""
 TIMINGS = (None, "bmo", "amc")
 OHLCV = ("open", "high", "low", "close", "volume")
 QUOTE = ("bid", "ask", "bid_size", "ask_size")

@@ -114,8 +114,18 @@ class SessionMarket:
     """The session's number among those with quotes, -1 without."""
     universe: Flags
     """Symbols with a daily bar in the ten sessions before."""
+    first_row: int = field(init=False)
+    """The first of the 60 sessions before."""
+    oldest_date: str = field(init=False)
+    """Actions before it are not looked at."""
     _days: dict[str, SymbolDay] = field(default_factory=dict)
     _ends: list[int] | None = None
+    _measured: list[int] | None = None
+
+    def __post_init__(self) -> None:
+        self.first_row = max(0, self.row - HISTORY_SESSIONS)
+        is_cut = self.row >= HISTORY_SESSIONS
+        self.oldest_date = self.dataset.sessions[self.first_row].date if is_cut else ""
 
     @property
     def minute_row(self) -> int:
@@ -197,15 +207,17 @@ class SessionMarket:
         if symbols and as_of_ms >= self.session.open_ms + MINUTE_MS:
             rows = zip(*self._values((daily.open_e4, daily.volume), self.row, symbols), strict=True)
             opens = [None if volume == ABSENT else open_e4 for open_e4, volume in rows]
+        actions = self.dataset.actions_on.get(self.session.date, {})
+        halted = self.dataset.halted(symbols, as_of_ms)
         return [
             new_snapshot(
                 instrument=instrument_of(symbol),
                 previous=previous,
-                action=self.action(symbol),
+                action=actions.get(symbol),
                 official_open_e4=open_e4,
                 minutes=self.bars(symbol, as_of_ms) if self.has_minutes else (),
-                quote=self.quote(symbol, as_of_ms),
-                is_halted=self.dataset.is_halted(symbol, as_of_ms),
+                quote=self.quote(symbol, as_of_ms) if self.quote_row >= 0 else None,
+                is_halted=symbol in halted,
             )
             for symbol, previous, open_e4 in zip(
                 symbols, self.daily_bars(symbols, self.row - 1), opens, strict=True
@@ -214,41 +226,34 @@ class SessionMarket:
 
     def history(self, symbol: str, as_of_ms: int, *, most_bars: int) -> History:
         """The symbol's newest daily bars of the 60 sessions before, with actions and volumes for RVOL."""
-        ((columns, rest),) = self.histories([symbol], as_of_ms, most_bars=most_bars)
-        return replace(rest, bars=tuple(columns[place] for place in range(len(columns))))
+        (columns,) = self.past_bars([symbol], most_bars)
+        return replace(
+            self.past_volumes(symbol, as_of_ms),
+            bars=tuple(columns[place] for place in range(len(columns))),
+            actions=self.past_actions(symbol),
+        )
 
-    def histories(
-        self, symbols: Sequence[str], as_of_ms: int, *, most_bars: int
-    ) -> list[tuple[DailyBars, History]]:
-        """The same of several symbols, in their order, with the bars by column and read at once for all of them."""
-        dataset = self.dataset
-        first = max(0, self.row - HISTORY_SESSIONS)
-        since = dataset.sessions[first].date if self.row >= HISTORY_SESSIONS else ""
-        measured = self._measured_rows(first)
-        since_open_ms = as_of_ms - self.session.open_ms
-        numbers = [dataset.numbers[symbol] for symbol in symbols]
-        found = []
-        for symbol, number, bars in zip(
-            symbols, numbers, self._daily_bars(numbers, first, most_bars), strict=True
-        ):
-            actions = dataset.actions.get(symbol, ())  # one a date, in order
-            if actions:
-                start = bisect_left(actions, since, key=_ex_session)
-                actions = actions[start : bisect_right(actions, self.session.date, start, key=_ex_session)]
-            if not actions and not measured:
-                found.append((bars, NO_HISTORY))
-                continue
-            rest = new_history(
-                actions=actions,
-                volumes_to_now=self._volumes(number, measured, since_open_ms),
-                premarket_volumes=self._premarket_volumes(number, measured, since_open_ms),
-            )
-            found.append((bars, rest))
-        return found
+    def past_actions(self, symbol: str) -> tuple[CorporateAction, ...]:
+        """The symbol's actions of the 60 sessions before and of this one, in order, one a date."""
+        actions = self.dataset.actions.get(symbol, ())
+        start = bisect_left(actions, self.oldest_date, key=_ex_session)
+        return actions[start : bisect_right(actions, self.session.date, start, key=_ex_session)]
 
-    def _daily_bars(self, numbers: list[int], first: int, most_bars: int) -> list[DailyBars]:
+    def past_volumes(self, symbol: str, as_of_ms: int) -> History:
+        """A history of volumes alone: of the 60 sessions before, up to the same time of day, for RVOL."""
+        measured = self._measured_rows()
+        if not measured:
+            return NO_HISTORY
+        number, since_open_ms = self.dataset.numbers[symbol], as_of_ms - self.session.open_ms
+        return new_history(
+            volumes_to_now=self._volumes(number, measured, since_open_ms),
+            premarket_volumes=self._premarket_volumes(number, measured, since_open_ms),
+        )
+
+    def past_bars(self, symbols: Sequence[str], most_bars: int) -> list[DailyBars]:
         """The newest bars of each symbol; those of the newest rows do where none is missing among them."""
-        daily, sessions = self.dataset.daily, self.dataset.sessions
+        daily, sessions, first = self.dataset.daily, self.dataset.sessions, self.first_row
+        numbers = [self.dataset.numbers[symbol] for symbol in symbols]
         columns = (daily.open_e4, daily.high_e4, daily.low_e4, daily.close_e4, daily.volume)
         newest = max(first, self.row - most_bars)
         dates = [session.date for session in sessions[newest : self.row]]
@@ -264,14 +269,14 @@ class SessionMarket:
             found.append(new_daily_bars([sessions[row].date for row in rows], *own))
         return found
 
-    def _measured_rows(self, first: int) -> list[int]:
+    def _measured_rows(self) -> list[int]:
         """The last 20 earlier sessions with minute bars among the 60, oldest first."""
-        if not self.has_minutes:
-            # Without minutes of today there is no volume to compare with.
+        if not self.has_minutes:  # without minutes of today there is no volume to compare with
             return []
-        rows_of = self.dataset.minutes.rows_of[first : self.row]
-        found: list[int] = (np.flatnonzero(rows_of >= 0)[-VOLUME_SESSIONS:] + first).tolist()
-        return found
+        if self._measured is None:
+            rows_of = self.dataset.minutes.rows_of[self.first_row : self.row]
+            self._measured = (np.flatnonzero(rows_of >= 0)[-VOLUME_SESSIONS:] + self.first_row).tolist()
+        return self._measured
 
     def _volumes(self, number: int, measured: list[int], since_open_ms: int) -> tuple[int, ...]:
         """Shares traded from the open to the same time of day."""

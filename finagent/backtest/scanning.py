@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from finagent.backtest.averages import averages_by_column, sessions_needed
 from finagent.backtest.dataset import ABSENT
-from finagent.backtest.market import FEED, Flags, SessionMarket
+from finagent.backtest.market import FEED, NO_HISTORY, Flags, SessionMarket
 from finagent.backtest.source import Ints
 from finagent.domain.gap import Candidate, DataIssue, Dropped, GapRules, Measured
-from finagent.domain.gap_filters import screen
+from finagent.domain.gap_filters import averages_of, screen
 from finagent.domain.gap_measure import measure
 from finagent.domain.gap_scan import rank, second_look_rank
 from finagent.domain.market import MINUTE_MS
@@ -17,8 +18,6 @@ from finagent.domain.money import RATIO_SCALE
 from finagent.domain.scoring import ScoredCandidate, ScoreWeights, rank_scored, score
 
 DAY_MS = 86_400_000
-LEAST_BARS = 2
-"""The short-sale restriction looks at two sessions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +106,7 @@ def score_candidates(
 def _judged(
     market: SessionMarket, symbols: Sequence[str], as_of_ms: int, rules: GapRules
 ) -> Iterator[Candidate | Dropped | DataIssue]:
-    """What the domain says of each symbol; histories are read of those alone whose gap is large enough."""
+    """What the domain says of each symbol; the past is read of those alone whose gap is large enough."""
     measured: list[Measured] = []
     for snapshot in market.snapshots(symbols, as_of_ms):
         outcome = measure(
@@ -121,10 +120,14 @@ def _judged(
             measured.append(outcome)
         else:
             yield outcome
-    most_bars = max(rules.adv_sessions, rules.atr_sessions + 1, LEAST_BARS)
-    histories = market.histories([each.symbol for each in measured], as_of_ms, most_bars=most_bars)
-    for each, (columns, history) in zip(measured, histories, strict=True):
-        yield screen(each, history, rules=rules, feed=FEED, columns=columns)
+    known = averages_by_column(market, [each.symbol for each in measured], rules)
+    others = [each.symbol for each, averages in zip(measured, known, strict=True) if averages is None]
+    bars = dict(zip(others, market.past_bars(others, sessions_needed(rules)), strict=True))
+    for each, averages in zip(measured, known, strict=True):
+        if averages is None:
+            averages = averages_of(each, bars[each.symbol], market.past_actions(each.symbol), rules)
+        history = market.past_volumes(each.symbol, as_of_ms) if market.has_minutes else NO_HISTORY
+        yield screen(each, history, rules=rules, feed=FEED, averages=averages)
 
 
 def _sort_out(
@@ -141,7 +144,7 @@ def _sort_out(
 
     def drop(reason: str, which: Flags) -> None:
         nonlocal left
-        count = int((left & which).sum())
+        count = int(np.count_nonzero(left & which))
         if count:
             dropped[reason] = dropped.get(reason, 0) + count
         left = left & ~which
@@ -150,7 +153,7 @@ def _sort_out(
     drop("excluded", _numbered(market, rules.exclude))
     if row == 0:
         drop("no_prev_close", left & ~special)
-        return _Sorted(int(universe.sum()), dropped, np.flatnonzero(left).tolist())
+        return _Sorted(int(np.count_nonzero(universe)), dropped, np.flatnonzero(left).tolist())
     previous = dataset.daily.close_e4[row - 1].astype(np.int64)
     ordinary = ~special
     drop("no_prev_close", ordinary & (dataset.daily.volume[row - 1] == ABSENT))
@@ -162,7 +165,7 @@ def _sort_out(
     is_clean &= ~has_official | ((official > 0) & (np.abs(official - indication) * 10 <= indication))
     is_small = np.abs(indication - previous) * RATIO_SCALE < rules.min_gap_e6 * previous
     drop("gap_below_min", is_clean & is_small)
-    return _Sorted(int(universe.sum()), dropped, np.flatnonzero(left).tolist())
+    return _Sorted(int(np.count_nonzero(universe)), dropped, np.flatnonzero(left).tolist())
 
 
 @dataclass(frozen=True, slots=True)

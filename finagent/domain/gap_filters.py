@@ -19,6 +19,7 @@ from finagent.domain.indicators import (
     average_shares,
     average_true_range,
     dollar_volume,
+    fell,
     relative_volume,
     short_restricted,
     volume_weighted_price,
@@ -34,19 +35,36 @@ from finagent.domain.money import (
 )
 from finagent.domain.rows import maker, quick
 
+_LONG, _SHORT, _GO, _PREMARKET = Direction.LONG, Direction.SHORT, GapStyle.GO, IndicationSource.PREMARKET
+
 
 @quick
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Averages:
+    """What the daily bars before a session come to on its basis, exactly; None where unknown."""
+
+    dollars: tuple[int, int] | None
+    """Close times volume in 1e-4 dollars summed, and over how many bars."""
+    adv_shares: int | None
+    atr: tuple[int, int] | None
+    """True ranges in 1e-4, as numerator and denominator."""
+    has_fallen: bool | None
+    """Whether the session before fell by 10 %, so that short sales are restricted in this one too."""
+
+
+new_averages = maker(Averages)
+
+
+@quick
+@dataclass(frozen=True, slots=True)
 class _Facts:
     """What the filters judge, exactly; None where unknown."""
 
-    dollars: tuple[int, int] | None
+    averages: Averages
     premarket_volume: int | None
     volume: int | None
     rvol: tuple[int, int] | None
     spread: tuple[int, int] | None
-    atr: tuple[int, int] | None
-    adv_shares: int | None
     is_short_restricted: bool | None
 
 
@@ -74,7 +92,7 @@ def screen(
     *,
     rules: GapRules,
     feed: str = "",
-    columns: DailyBars | None = None,
+    averages: Averages | None = None,
 ) -> Candidate | Dropped:
     """Apply the filters on volume, activity and spread, in that order, and complete the candidate.
 
@@ -82,9 +100,11 @@ def screen(
     so far (before the opening print: pre-market volume) over its mean at the same time of earlier sessions.
     Spread: (ask - bid) / mid of a valid quote. An unknown value is kept with the flag ``unknown_<filter>`` or
     dropped with that reason, as ``rules.keep_unknown`` says. Bars and actions of history that are not before
-    the session are ignored. ``columns`` are the history's bars where the caller has them so.
+    the session are ignored. ``averages`` are those of the history's bars where the caller has them already.
     """
-    facts = _gather(measured, history, DailyBars.of(history.bars) if columns is None else columns, rules)
+    if averages is None:
+        averages = averages_of(measured, DailyBars.of(history.bars), history.actions, rules)
+    facts = _gather(measured, history, averages, rules)
     unknown: list[str] = []
     for verdict in _verdicts(measured, facts, rules):
         if not verdict.is_known:
@@ -98,48 +118,58 @@ def screen(
     return _candidate(measured, facts, rules, tuple(unknown), feed)
 
 
-def _gather(measured: Measured, history: History, columns: DailyBars, rules: GapRules) -> _Facts:
-    session = measured.session.date
-    bars = columns.before(session)
-    actions: tuple[CorporateAction, ...] = history.actions
+def averages_of(
+    measured: Measured, columns: DailyBars, actions: tuple[CorporateAction, ...], rules: GapRules
+) -> Averages:
+    """The averages over those of some daily bars and actions that are before the session."""
+    session = measured.session
+    bars = columns.before(session.date)
     if actions:
-        actions = tuple(action for action in actions if action.ex_session < session)
+        actions = tuple(action for action in actions if action.ex_session < session.date)
     if measured.snapshot.action is not None:
         actions += (measured.snapshot.action,)
-    volume = sum([bar.volume for bar in measured.regular]) if measured.regular else None
-    premarket_volume = sum([bar.volume for bar in measured.premarket]) if measured.premarket else None
-    is_premarket = measured.indication_source is IndicationSource.PREMARKET
-    to_now = premarket_volume if is_premarket else volume
-    earlier = history.premarket_volumes if is_premarket else history.volumes_to_now
-    return _facts(
-        dollars=dollar_volume(bars, rules.adv_sessions),
-        premarket_volume=premarket_volume,
-        volume=volume,
-        rvol=None if to_now is None else relative_volume(to_now, earlier, rules.rvol_min_sessions),
-        spread=_spread(measured.snapshot.quote, measured.as_of_ms),
-        atr=average_true_range(bars, actions, rules.atr_sessions),
-        adv_shares=average_shares(bars, actions, rules.adv_sessions),
-        is_short_restricted=_restricted(measured, bars, actions),
+    last = bars if len(bars) and bars.sessions[-1] == session.previous else ()
+    return new_averages(
+        dollar_volume(bars, rules.adv_sessions),
+        average_shares(bars, actions, rules.adv_sessions),
+        average_true_range(bars, actions, rules.atr_sessions),
+        fell(last, actions),
     )
 
 
-def _restricted(measured: Measured, bars: DailyBars, actions: Sequence[CorporateAction]) -> bool | None:
+def _gather(measured: Measured, history: History, averages: Averages, rules: GapRules) -> _Facts:
+    volume = sum([bar.volume for bar in measured.regular]) if measured.regular else None
+    premarket_volume = sum([bar.volume for bar in measured.premarket]) if measured.premarket else None
+    is_premarket = measured.indication_source is _PREMARKET
+    to_now = premarket_volume if is_premarket else volume
+    earlier = history.premarket_volumes if is_premarket else history.volumes_to_now
+    return _facts(
+        averages,
+        premarket_volume,
+        volume,
+        None if to_now is None else relative_volume(to_now, earlier, rules.rvol_min_sessions),
+        _spread(measured.snapshot.quote, measured.as_of_ms),
+        _restricted(measured, averages),
+    )
+
+
+def _restricted(measured: Measured, averages: Averages) -> bool | None:
     """What the feed says of short sales, else what the bars tell."""
     told = measured.snapshot.is_short_restricted
     if told is not None:
         return told
-    known = bars if len(bars) and bars.sessions[-1] == measured.session.previous else ()
-    return short_restricted(
-        known, actions, _low(measured.regular), (measured.adjusted_numerator, measured.adjusted_denominator)
-    )
+    if not measured.regular:
+        return averages.has_fallen
+    previous = (measured.adjusted_numerator, measured.adjusted_denominator)
+    return short_restricted(averages.has_fallen, _low(measured.regular), previous)
 
 
-def _high(bars: Sequence[Bar]) -> int | None:
-    return max([bar.high_e4 for bar in bars]) if bars else None
+def _high(bars: Sequence[Bar]) -> int:
+    return max([bar.high_e4 for bar in bars])
 
 
-def _low(bars: Sequence[Bar]) -> int | None:
-    return min([bar.low_e4 for bar in bars]) if bars else None
+def _low(bars: Sequence[Bar]) -> int:
+    return min([bar.low_e4 for bar in bars])
 
 
 def _spread(quote: Quote | None, as_of_ms: int) -> tuple[int, int] | None:
@@ -152,7 +182,7 @@ def _spread(quote: Quote | None, as_of_ms: int) -> tuple[int, int] | None:
 def _verdicts(measured: Measured, facts: _Facts, rules: GapRules) -> tuple[_Verdict, ...]:
     """Each filter's word, in the order in which they refuse."""
     return (
-        _judge_adv(facts.dollars, rules),
+        _judge_adv(facts.averages.dollars, rules),
         _judge_premarket_volume(measured, facts, rules),
         _judge_rvol(facts.rvol, rules),
         _judge_spread(facts.spread, rules),
@@ -172,7 +202,7 @@ def _judge_adv(dollars: tuple[int, int] | None, rules: GapRules) -> _Verdict:
 def _judge_premarket_volume(measured: Measured, facts: _Facts, rules: GapRules) -> _Verdict:
     """Only judged while pre-market trading is all there is; its bars are known then, so the volume is."""
     volume = facts.premarket_volume or 0
-    is_premarket = measured.indication_source is IndicationSource.PREMARKET
+    is_premarket = measured.indication_source is _PREMARKET
     if not is_premarket or volume >= rules.min_premarket_volume:
         return _PASSED
     detail = f"{volume} pre-market shares are below {rules.min_premarket_volume}"
@@ -207,7 +237,7 @@ def _candidate(
     previous = measured.snapshot.previous
     is_up = measured.gap_e6 >= 0
     bars = measured.regular or measured.premarket
-    levels = _levels(measured)
+    levels, dollars, atr = _levels(measured), facts.averages.dollars, facts.averages.atr
     return new_candidate(
         instrument=measured.snapshot.instrument,
         session=measured.session.date,
@@ -217,15 +247,15 @@ def _candidate(
         indication_source=measured.indication_source,
         prev_close_e4=0 if previous is None else previous.close_e4,
         prev_close_adjusted_e8=div_half_even(numerator * PRICE_SCALE, denominator),
-        direction=Direction.LONG if is_up is (rules.style is GapStyle.GO) else Direction.SHORT,
+        direction=_LONG if is_up is (rules.style is _GO) else _SHORT,
         last_price_e4=bars[-1].close_e4 if bars else measured.indication_e4,
         volume=facts.volume,
         premarket_volume=facts.premarket_volume,
-        adv_usd=None if facts.dollars is None else facts.dollars[0] // (facts.dollars[1] * PRICE_SCALE),
-        adv_shares=facts.adv_shares,
+        adv_usd=None if dollars is None else dollars[0] // (dollars[1] * PRICE_SCALE),
+        adv_shares=facts.averages.adv_shares,
         rvol_e6=None if facts.rvol is None else facts.rvol[0] * RATIO_SCALE // facts.rvol[1],
-        atr_e4=None if facts.atr is None else div_half_even(*facts.atr),
-        atr_pct_e6=None if facts.atr is None else _percentage(facts.atr, numerator, denominator),
+        atr_e4=None if atr is None else div_half_even(*atr),
+        atr_pct_e6=None if atr is None else _percentage(atr, numerator, denominator),
         spread_e6=None if facts.spread is None else div_ceil(facts.spread[0] * RATIO_SCALE, facts.spread[1]),
         move_from_open_e6=_move_from_open(measured),
         is_short_restricted=facts.is_short_restricted,
@@ -254,21 +284,21 @@ def _levels(measured: Measured) -> Levels:
     """Prices of yesterday are put on today's basis by the session's action; all rounded half even to 1e-4."""
     numerator, denominator = measured.adjusted_numerator, measured.adjusted_denominator
     premarket, regular, previous = measured.premarket, measured.regular, measured.snapshot.previous
+    action = measured.snapshot.action
     return new_levels(
-        premarket_high_e4=_high(premarket),
-        premarket_low_e4=_low(premarket),
-        prev_high_e4=None if previous is None else _on_today(measured, previous.high_e4),
-        prev_low_e4=None if previous is None else _on_today(measured, previous.low_e4),
+        premarket_high_e4=_high(premarket) if premarket else None,
+        premarket_low_e4=_low(premarket) if premarket else None,
+        prev_high_e4=None if previous is None else _on_today(action, previous.high_e4),
+        prev_low_e4=None if previous is None else _on_today(action, previous.low_e4),
         half_gap_e4=div_half_even(measured.indication_e4 * denominator + numerator, 2 * denominator),
         gap_fill_e4=div_half_even(numerator, denominator),
         vwap_e4=volume_weighted_price(regular) if regular else None,
-        day_high_e4=_high(regular),
-        day_low_e4=_low(regular),
+        day_high_e4=_high(regular) if regular else None,
+        day_low_e4=_low(regular) if regular else None,
     )
 
 
-def _on_today(measured: Measured, price_e4: int) -> int | None:
-    action = measured.snapshot.action
+def _on_today(action: CorporateAction | None, price_e4: int) -> int | None:
     if action is None:
         return price_e4
     adjusted_e4 = div_half_even((price_e4 - action.dividend_e4) * RATIO_SCALE, action.split_ratio_e6)
@@ -296,6 +326,6 @@ def _flags(measured: Measured, levels: Levels, rules: GapRules, is_short_restric
         flags.append("ssr")
     if regular and measured.as_of_ms - regular[-1].end_ms > rules.max_indication_age_ms:
         flags.append("thin")
-    if measured.indication_source is IndicationSource.PREMARKET and snapshot.premarket_trades is None:
+    if measured.indication_source is _PREMARKET and snapshot.premarket_trades is None:
         flags.append("unknown_premarket_trades")
     return tuple(flags)

@@ -21,6 +21,7 @@ from finagent.domain.money import RATIO_SCALE, percent_text, price_text
 MARKET_SYMBOL = "SPY"
 
 _start_ms = attrgetter("start_ms")
+_PREMARKET, _OPEN = IndicationSource.PREMARKET, IndicationSource.OPEN
 
 
 class _Reading(NamedTuple):
@@ -213,7 +214,7 @@ def _indicate_by_day(snapshot: Snapshot, is_opened: bool) -> _Indication | Dropp
         )
     if snapshot.official_open_e4 is None:
         return Dropped(symbol, "no_print", "no opening print: the symbol has no bar in this session")
-    return _Indication(snapshot.official_open_e4, IndicationSource.OPEN)
+    return _Indication(snapshot.official_open_e4, _OPEN)
 
 
 def _check(
@@ -251,13 +252,13 @@ def _check(
 def _judge(
     snapshot: Snapshot, reading: _Reading, session: Session, as_of_ms: int, has_minutes: bool, rules: GapRules
 ) -> Measured | Dropped:
-    symbol, price_e4 = snapshot.instrument.symbol, reading.indication_e4
-    gap_e6 = reading.difference * RATIO_SCALE // reading.numerator
-    if abs(reading.difference) * RATIO_SCALE < rules.min_gap_e6 * reading.numerator:
+    symbol, price_e4, difference = snapshot.instrument.symbol, reading.indication_e4, reading.difference
+    gap_e6 = difference * RATIO_SCALE // reading.numerator
+    if abs(difference) * RATIO_SCALE < rules.min_gap_e6 * reading.numerator:
         detail = f"gap {percent_text(gap_e6)} % is below {percent_text(rules.min_gap_e6)} %"
         return Dropped(symbol, "gap_below_min", detail)
     premarket = snapshot.minutes[: reading.first_regular]
-    if reading.source is IndicationSource.PREMARKET:
+    if reading.source is _PREMARKET:
         thin = _thin(snapshot, premarket[-1], as_of_ms, rules)
         if thin is not None:
             return Dropped(symbol, "thin_premarket", thin)

@@ -32,18 +32,20 @@ def adjusted_close(previous_close_e4: int, action: CorporateAction | None) -> tu
 
 
 def short_restricted(
-    earlier: Sequence[DailyBar] | DailyBars,
-    actions: Sequence[CorporateAction],
-    today_low_e4: int | None,
-    previous: tuple[int, int],
+    has_fallen: bool | None, today_low_e4: int | None, previous: tuple[int, int]
 ) -> bool | None:
     """Whether a fall of 10 % restricts short sales, that session and the next (SEC Rule 201); None when unknown.
 
-    ``earlier`` ends with the previous session; ``previous`` is its close on today's basis as a fraction.
+    ``has_fallen`` is what the previous session did (``fell``), ``previous`` its close on today's basis as a fraction.
     """
     numerator, denominator = previous
     if today_low_e4 is not None and 10 * today_low_e4 * denominator <= 9 * numerator:
         return True
+    return has_fallen
+
+
+def fell(earlier: Sequence[DailyBar] | DailyBars, actions: Sequence[CorporateAction]) -> bool | None:
+    """Whether the last of some bars fell by 10 % from the close before it; None when unknown."""
     if len(earlier) < 2:
         return None
     last = earlier if isinstance(earlier, DailyBars) else DailyBars.of(earlier[-2:])

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from finagent.domain.gap import Candidate, Dropped, GapRules, GapStyle, Levels, Measured
-from finagent.domain.gap_filters import is_gap_filled, screen
+from finagent.domain.gap_filters import averages_of, is_gap_filled, screen
 from finagent.domain.gap_measure import measure
-from finagent.domain.market import MINUTE_MS, Direction, History, Snapshot
+from finagent.domain.market import MINUTE_MS, DailyBars, Direction, History, Snapshot
 from tests.unit.domain.market_builders import (
     FIRST_MINUTE_MS,
     OPEN_MS,
@@ -129,6 +129,13 @@ def test_history_from_the_session_on_is_ignored() -> None:
         ACTIVE, bars=(*ACTIVE.bars, later), actions=(action("50", 9_000_000, ex="2018-02-17"),)
     )
     assert screen(OPENED, polluted, rules=RULES) == screen(OPENED, ACTIVE, rules=RULES)
+
+
+def test_averages_that_are_known_stand_for_the_bars() -> None:
+    """Whoever has them by column gives no bars."""
+    known = averages_of(OPENED, DailyBars.of(ACTIVE.bars), ACTIVE.actions, RULES)
+    given = screen(OPENED, replace(ACTIVE, bars=(), actions=()), rules=RULES, averages=known)
+    assert given == screen(OPENED, ACTIVE, rules=RULES)
 
 
 # ---------------------------------------------------------------- what is told of a candidate
