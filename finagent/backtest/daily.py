@@ -8,13 +8,14 @@ on that side.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from finagent.backtest import entering, leaving
 from finagent.backtest.agenda import Task, new_task
 from finagent.backtest.desk import Desk
 from finagent.backtest.drilling import bars_inside, until
 from finagent.backtest.ledger import PlanRow
-from finagent.backtest.parameters import Parameters
+from finagent.backtest.market import new_last_price
 from finagent.backtest.venue import VenueEvent, VenueMinute
 from finagent.domain.costs import CostRules
 from finagent.domain.fills import Ambiguity
@@ -30,7 +31,7 @@ SCAN = "open"
 
 def play_day(desk: Desk) -> None:
     """One session on its daily bars, from the scan of its open to the close."""
-    desk.entry_slippage_e6 = _at_open(desk.rules).slippage_bound_e6
+    desk.entry_slippage_e6 = _at_open(desk.rules.costs, desk.rules.open_slippage_e6).slippage_bound_e6
     scan_line = next(
         (line for line in desk.lines.scans if line.kind == "plan" and line.at_ms > desk.session.open_ms), None
     )
@@ -50,13 +51,13 @@ def _enter(desk: Desk, tick: str) -> None:
     desk.now_ms = open_ms + MINUTE_MS
     entering.scan(desk, new_task(step=Step.SCAN, tick=tick, kind="plan"))
     _look(desk, desk.scored.get(tick, {}).keys() & desk.ledger.watched())
-    while (task := desk.agenda.take()) is not None:
-        if task.step is Step.PLAN:
-            _look(desk, task.names)
-            entering.plan(desk, task)
-            _date_back(desk)
-        elif task.step is not Step.PLAN_EXPIRY:
-            DAILY_STEPS[task.step](desk, task)
+    _work(desk)
+
+
+def _plan(desk: Desk, task: Task) -> None:
+    _look(desk, task.names)
+    entering.plan(desk, task)
+    _date_back(desk)
 
 
 def _look(desk: Desk, symbols: Iterable[str]) -> None:
@@ -65,6 +66,7 @@ def _look(desk: Desk, symbols: Iterable[str]) -> None:
     for symbol, bar in zip(named, desk.market.daily_bars(named, desk.market.row), strict=True):
         if bar is not None:
             desk.day_bars[symbol] = _as_bar(bar, desk.session.open_ms)
+            desk.day_prices[symbol] = new_last_price(bar.open_e4, desk.session.open_ms)
 
 
 def _date_back(desk: Desk) -> None:
@@ -75,9 +77,10 @@ def _date_back(desk: Desk) -> None:
         row.plan = replace(row.plan, decided_at_ms=open_ms, entry_from_ms=open_ms)
 
 
-def _at_open(rules: Parameters) -> CostRules:
+@lru_cache(maxsize=8)
+def _at_open(costs: CostRules, open_slippage_e6: int) -> CostRules:
     """What an entry costs at an open that only daily bars tell."""
-    return replace(rules.costs, slippage_e6=rules.open_slippage_e6, open_multiplier=1)
+    return replace(costs, slippage_e6=open_slippage_e6, open_multiplier=1)
 
 
 def _leave(desk: Desk) -> None:
@@ -89,7 +92,7 @@ def _leave(desk: Desk) -> None:
         symbol: new_bar(bar.start_ms, bar.open_e4, bar.open_e4, bar.open_e4, bar.open_e4, bar.volume)
         for symbol, bar in bars.items()
     }
-    _tell(desk, prints, _at_open(desk.rules), session.open_ms)
+    _tell(desk, prints, _at_open(costs, desk.rules.open_slippage_e6), session.open_ms)
     after_ms = session.open_ms + costs.open_minutes * MINUTE_MS
     days = {symbol: replace(bar, start_ms=after_ms) for symbol, bar in bars.items()}
     _tell(desk, days, costs, session.close_ms, inside=_inside(desk, days))
@@ -180,6 +183,7 @@ def _nothing(desk: Desk, task: Task) -> None:
 
 DAILY_STEPS = {
     Step.SCORE: entering.choose,
+    Step.PLAN: _plan,
     Step.RISK: entering.risk,
     Step.APPROVE: entering.approve,
     Step.EXECUTE: _execute,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from finagent.backtest.agenda import Agenda
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.ledger import Ledger
-from finagent.backtest.market import LastPrice, SessionMarket, new_last_price, open_session
+from finagent.backtest.market import LastPrice, SessionMarket, open_session
 from finagent.backtest.parameters import DayLines, Parameters
 from finagent.backtest.venue import Venue
 from finagent.domain.book import Book, Marked, OpenPosition, Reservation, account_of, marked, settlement_days
@@ -16,6 +16,7 @@ from finagent.domain.rows import replace
 from finagent.domain.scoring import ScoredCandidate
 from finagent.domain.shorts import UNKNOWN, ShortNow, is_restricted_now
 
+_LONG = Direction.LONG
 BID_AGE_MS = 60_000
 """An older bid says nothing of where a restricted short may be priced."""
 
@@ -40,25 +41,25 @@ class Desk:
     """What entries may slip beyond the usual."""
     day_bars: dict[str, Bar] = field(default_factory=dict)
     """Where only daily bars are known: the day of each symbol as one bar."""
+    day_prices: dict[str, LastPrice] = field(default_factory=dict)
+    """The opens of these bars."""
     _sums: tuple[tuple[OpenPosition, ...], tuple[Reservation, ...], dict[str, int], Marked] | None = None
     """What the account was last summed from, and the sums."""
 
     session: Session = field(init=False)
     """The session under way."""
+    _slippage_bound_e6: int = field(init=False)
     _unsettled_from: str = field(init=False)
     """The first session whose sales are not settled on the morning of this one."""
 
     def __post_init__(self) -> None:
-        self.session = self.market.session
+        self.session, self._slippage_bound_e6 = self.market.session, self.rules.slippage_bound_e6
         row = self.market.row - (settlement_days(self.session.date) - 1)
         self._unsettled_from = self.dataset.sessions[max(0, row)].date
 
     def last_price(self, symbol: str) -> LastPrice | None:
         """The newest price known now; of daily bars the open, which is assumed known."""
-        bar = self.day_bars.get(symbol)
-        if bar is not None:
-            return new_last_price(bar.open_e4, bar.start_ms)
-        return self.market.last_price(symbol, self.now_ms)
+        return self.day_prices.get(symbol) or self.market.last_price(symbol, self.now_ms)
 
     def account(self, *, without: str = "") -> AccountState:
         """The account marked at last prices; ``without`` leaves out one plan's own reservation."""
@@ -92,7 +93,7 @@ class Desk:
 
     def short_now(self, plan: Plan, price: LastPrice | None) -> ShortNow:
         """What is known of a short sale now: nothing of the borrow, the restriction, a fresh bid."""
-        if plan.direction is Direction.LONG:
+        if plan.direction is _LONG:
             return UNKNOWN
         bars = self.market.bars(plan.symbol, self.now_ms)
         lows = [bar.low_e4 for bar in bars if bar.start_ms >= self.session.open_ms]
@@ -117,7 +118,7 @@ class Desk:
             account,
             self.rules.profile,
             price_e4=price_e4,
-            slippage_bound_e6=max(self.rules.slippage_bound_e6, self.entry_slippage_e6),
+            slippage_bound_e6=max(self._slippage_bound_e6, self.entry_slippage_e6),
             now_ms=self.now_ms,
             short=self.short_now(plan, price),
         )

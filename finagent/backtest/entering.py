@@ -25,6 +25,7 @@ from finagent.domain.setups import Setup
 from finagent.domain.shorts import ShortRules
 from finagent.domain.steps import Step
 
+_LONG = Direction.LONG
 WAITING = (PlanState.APPROVED, PlanState.ARMED)
 ENTRY_LIFE_MS = 60_000
 """An entry that was not sent within this time is not sent any more; here it is always sent at once."""
@@ -41,9 +42,11 @@ def scan(desk: Desk, task: Task) -> None:
         symbols=desk.rules.symbols,
         is_second_look=task.kind == "second_look",
     )
-    desk.candidates |= {candidate.symbol for candidate in found.candidates}
+    symbols = [candidate.symbol for candidate in found.candidates]
+    desk.candidates.update(symbols)
     lines: list[JsonData] = [
-        {"symbol": c.symbol, "gap_e6": c.gap_e6, "indication_e4": c.indication_e4} for c in found.candidates
+        {"symbol": symbol, "gap_e6": c.gap_e6, "indication_e4": c.indication_e4}
+        for symbol, c in zip(symbols, found.candidates, strict=True)
     ]
     desk.ledger.tell(
         desk.now_ms,
@@ -64,7 +67,7 @@ def scan(desk: Desk, task: Task) -> None:
             lookback_days=desk.rules.lookback_days,
         )
         if task.kind == "second_look":
-            places = {candidate.symbol: place for place, candidate in enumerate(found.candidates)}
+            places = {symbol: place for place, symbol in enumerate(symbols)}
             scored = tuple(sorted(scored, key=lambda item: places[item.candidate.symbol]))
         desk.scored[task.tick] = {item.candidate.symbol: (rank, item) for rank, item in enumerate(scored, 1)}
         desk.agenda.add(replace(task, step=Step.SCORE), ref, now_ms=desk.now_ms)
@@ -72,21 +75,18 @@ def scan(desk: Desk, task: Task) -> None:
 
 def choose(desk: Desk, task: Task) -> None:
     """The best tradable candidates go on to planning; a watchlist goes no further."""
-    ranked = [item for _, item in desk.scored[task.tick].values()]
+    ranked = [(symbol, item) for symbol, (_, item) in desk.scored[task.tick].items()]
     chosen = _chosen(desk, ranked) if task.kind != "watchlist" else ()
     ref = f"{desk.session.date}/{task.tick}"
-    ranking: list[JsonData] = [{"symbol": s.candidate.symbol, "score_e6": s.score_e6} for s in ranked]
+    ranking: list[JsonData] = [{"symbol": symbol, "score_e6": item.score_e6} for symbol, item in ranked]
     desk.ledger.tell(desk.now_ms, "score", ref, ranking=ranking, chosen=list(chosen))
     if chosen:
         desk.agenda.add(new_task(step=Step.PLAN, tick=task.tick, names=chosen), ref, now_ms=desk.now_ms)
 
 
-def _chosen(desk: Desk, ranked: list[ScoredCandidate]) -> tuple[str, ...]:
-    tradable = [
-        item.candidate.symbol
-        for item in ranked
-        if desk.rules.profile.allow_shorts or item.candidate.direction is Direction.LONG
-    ]
+def _chosen(desk: Desk, ranked: list[tuple[str, ScoredCandidate]]) -> tuple[str, ...]:
+    allow_shorts = desk.rules.profile.allow_shorts
+    tradable = [symbol for symbol, item in ranked if allow_shorts or item.candidate.direction is _LONG]
     return tuple(tradable[: desk.rules.top])
 
 

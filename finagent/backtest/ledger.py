@@ -1,6 +1,6 @@
 """The ledger of one run: plans, orders, fills, positions, reservations, trades and decisions, all in memory."""
 
-from bisect import bisect_right
+from bisect import bisect_right, insort_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -32,6 +32,9 @@ ENTERED = (
     PlanState.CLOSED,
 )
 RECENT_MS = 60_000
+_ACCEPTED, _PARTIALLY_FILLED = OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED
+_FILLED, _REJECTED = OrderState.FILLED, OrderState.REJECTED
+_ARMED = PlanState.ARMED
 _created_at_ms = attrgetter("created_at_ms")
 
 
@@ -182,7 +185,7 @@ class Ledger:
                 entered[row.plan.plan_id] = row
             else:
                 del entered[row.plan.plan_id]
-        if state is PlanState.ARMED:
+        if state is _ARMED:
             self._armed[row.plan.plan_id] = row
         else:
             self._armed.pop(row.plan.plan_id, None)
@@ -227,7 +230,7 @@ class Ledger:
         """The committed will to send one order."""
         row = OrderRow(intent, session, now_ms)
         self.orders[intent.client_order_id] = self._live[intent.client_order_id] = row
-        self._orders_of.setdefault(intent.plan_id, []).append(row)
+        insort_right(self._orders_of.setdefault(intent.plan_id, []), row, key=_place)
         if intent.leg == ENTRY_LEG:
             self._entries.setdefault(session, []).append(row)
 
@@ -235,16 +238,17 @@ class Ledger:
         self, row: OrderRow, state: OrderState, *, now_ms: int, reason: str = "", accepted: bool = False
     ) -> None:
         """The order's next state; what has ended stays ended."""
-        if not row.is_live or row.state is state:
+        if row.state.is_terminal or row.state is state:
             return
-        if state is OrderState.ACCEPTED and row.state is OrderState.PARTIALLY_FILLED:
+        if state is _ACCEPTED and row.state is _PARTIALLY_FILLED:
             return
         row.state, row.reason = next_order_state(row.state, state), reason
-        if state is OrderState.REJECTED and row.intent.leg == ENTRY_LEG:
+        if state is _REJECTED and row.intent.leg == ENTRY_LEG:
             self._refused.add(row.session)
         if accepted and row.accepted_at_ms is None:
             row.accepted_at_ms = now_ms
-        self._end_if_over(row, now_ms)
+        if state.is_terminal:
+            self._end(row, now_ms)
 
     def fill_order(self, row: OrderRow, quantity_e4: int, *, at_ms: int, now_ms: int) -> None:
         """Add an execution to its order."""
@@ -252,28 +256,28 @@ class Ledger:
         if row.accepted_at_ms is None:
             row.accepted_at_ms = at_ms
         if row.filled_e4 >= row.intent.quantity_e4:
-            row.state = OrderState.FILLED
-        elif row.state in (OrderState.INTENT, OrderState.ACCEPTED):
-            row.state = OrderState.PARTIALLY_FILLED
-        self._end_if_over(row, now_ms)
+            row.state = _FILLED
+        elif row.state in (OrderState.INTENT, _ACCEPTED):
+            row.state = _PARTIALLY_FILLED
+        if row.state.is_terminal:
+            self._end(row, now_ms)
 
     def orders_of(self, plan_id: str) -> list[OrderRow]:
         """A plan's orders by creation, leg and generation."""
-        rows = self._orders_of.get(plan_id, [])
-        return sorted(rows, key=lambda row: (row.created_at_ms, row.intent.leg, row.intent.generation))
+        return self._orders_of.get(plan_id, [])[:]
 
     def is_entering(self, plan_id: str) -> bool:
         """Whether a plan's entry can still fill."""
-        return any(row.is_live and row.intent.leg == ENTRY_LEG for row in self._orders_of.get(plan_id, ()))
+        rows = self._orders_of.get(plan_id, ())
+        return any(row.intent.leg == ENTRY_LEG and row.is_live for row in rows)
 
     def live_orders(self) -> list[OrderRow]:
         """Orders that are not terminal, by creation and id."""
         return sorted(self._live.values(), key=lambda row: (row.created_at_ms, row.intent.client_order_id))
 
-    def _end_if_over(self, row: OrderRow, now_ms: int) -> None:
-        if not row.is_live:
-            row.ended_at_ms = now_ms
-            self._live.pop(row.intent.client_order_id, None)
+    def _end(self, row: OrderRow, now_ms: int) -> None:
+        row.ended_at_ms = now_ms
+        self._live.pop(row.intent.client_order_id, None)
 
     # ---------------------------------------------------------------- positions
     def add_fill(self, row: FillRow) -> int:
@@ -428,8 +432,10 @@ class Ledger:
 
     def orders_last_minute(self, session: str, *, now_ms: int) -> int:
         """Entries of the session that were made in the last minute."""
-        entries = self._entries.get(session, ())
-        return len(entries) - bisect_right(entries, now_ms - RECENT_MS, key=_created_at_ms)
+        entries, since_ms = self._entries.get(session, ()), now_ms - RECENT_MS
+        if not entries or entries[0].created_at_ms > since_ms:
+            return len(entries)
+        return len(entries) - bisect_right(entries, since_ms, key=_created_at_ms)
 
     def _rejected_in_a_row(self, session: str) -> int:
         """Entries refused by the venue since it last took one."""
@@ -444,6 +450,8 @@ class Ledger:
     def _losses_in_a_row(self, session: str) -> int:
         """Trades lost since the last that was not."""
         trades = self._ended_in.get(session, ())
+        if not trades:
+            return 0
         last_ms = max([trade.exit_at_ms for trade in trades if trade.pnl_e8 >= 0], default=0)
         return sum([trade.pnl_e8 < 0 and trade.exit_at_ms > last_ms for trade in trades])
 
@@ -454,6 +462,10 @@ class Ledger:
     def switch(self, **flags: bool | str | None) -> None:
         """Change halt flags."""
         self.control = replace(self.control, **flags)  # type: ignore[arg-type]  # names and types of Control
+
+
+def _place(row: OrderRow) -> tuple[int, str, int]:
+    return row.created_at_ms, row.intent.leg, row.intent.generation
 
 
 def broker_fill(model: ModelFill, execution_id: str) -> BrokerFill:

@@ -69,9 +69,10 @@ class Run:
         """One session from its first line to its last: on its minute bars, else on its daily bars alone."""
         market = open_session(self.dataset, session, use_minutes=use_minutes)
         # Of a day that is one bar no timer is left to the next, and nobody answers late.
+        is_as_it_is = market.has_minutes or not self.rules.approval_delay_ms
         desk = Desk(
             dataset=self.dataset,
-            rules=self.rules if market.has_minutes else replace(self.rules, approval_delay_ms=0),
+            rules=self.rules if is_as_it_is else replace(self.rules, approval_delay_ms=0),
             ledger=self.ledger,
             venue=self.venue,
             agenda=self.agenda if market.has_minutes else Agenda(),

@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from enum import StrEnum
 from itertools import takewhile
 
+import numpy as np
+
 from finagent.backtest.dataset import ABSENT, Dataset
 from finagent.backtest.drilling import Drilled, drilled
 from finagent.backtest.errors import BacktestError, NothingStoredError
@@ -194,13 +196,19 @@ def _play_all(
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No search for cycles meanwhile: a run makes many rows that stay, and none that point in a circle."""
+    """No search for cycles meanwhile: a run makes many rows that stay, and none that point in a circle.
+
+    Frozen for an instant they count among the oldest rows, and so are not all looked at as soon as searching is on.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -300,7 +308,7 @@ def _without_bars(dataset: Dataset, session: Session, bars: Bars) -> str:
         return ""
     if bars is Bars.MINUTE:
         return "no minute bars"
-    return "" if (dataset.daily.volume[row] != ABSENT).any() else "no bars"
+    return "" if np.count_nonzero(dataset.daily.volume[row] != ABSENT) else "no bars"
 
 
 def refuse_unknown(stored: Collection[str], symbols: Sequence[str] | None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from operator import itemgetter
 
 from finagent.backtest.market import instrument_of
 from finagent.backtest.parameters import Parameters
@@ -14,9 +14,14 @@ from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderState, OrderType
 from finagent.domain.rows import maker, quick, replace
 from finagent.domain.working_orders import WorkingOrder, cancel, expire, new_working_order, settle
 
+Place = tuple[str, str, int]
+"""Where an order's events stand among those of a minute: by symbol, leg and sequence."""
+_first = itemgetter(0)
 MOST_ID = 48
 NO_PRICE_E4 = 1 << 62
 """Beyond every price."""
+_LIMIT, _STOP, _BUY, _SELL = OrderType.LIMIT, OrderType.STOP, Side.BUY, Side.SELL
+_FILLED = OrderState.FILLED
 
 
 @dataclass(slots=True, eq=False)
@@ -86,8 +91,9 @@ class Venue:
         self._legs: dict[str, list[VenueOrder]] = {}
         self._quiet: dict[str, tuple[str, int, int]] = {}
         """By symbol ``_quiet_range`` of its open orders, where none has changed since it was reckoned."""
-        self._entries: dict[str, VenueOrder] = {}
-        """The open orders that are no exits."""
+        self._on_order: dict[str, int] = {}
+        """By open order that is no exit what it may still cost, and all of them together."""
+        self._on_order_e8 = 0
         self._unreported: list[VenueOrder] = []
         self._sequence = 0
 
@@ -210,23 +216,22 @@ class Venue:
         return force_close(orders, newest, session=minute.session, instrument=instrument, rules=costs)
 
     def _events(self, told: list[tuple[VenueOrder, ModelFill]]) -> list[VenueEvent]:
-        told.sort(key=lambda pair: _place(pair[0]))  # stable: the fills of one order keep their order
         ended = {each.order.client_order_id: each for each in self._unreported}
         self._unreported = []
-        events: list[tuple[tuple[str, str, int], VenueEvent]] = []
-        for row, pairs in groupby(told, key=lambda pair: pair[0]):
-            order_id = row.order.client_order_id
-            for _, fill in pairs:
-                row.fills += 1
-                self._book(fill)
-                event = _event(order_id, fill, f"{order_id}:{row.fills}", OrderState.FILLED, "")
-                events.append((_place(row), event))
+        placed = [(_place(row), row, fill) for row, fill in told]
+        placed.sort(key=_first)  # stable: the fills of one order keep their order
+        events: list[tuple[Place, VenueEvent]] = []
+        for place, row, fill in placed:
+            order_id = fill.client_order_id
+            row.fills += 1
+            self._book(fill)
+            events.append((place, _event(order_id, fill, f"{order_id}:{row.fills}", _FILLED, "")))
             if row.order.filled_e4 == row.asked_e4:
                 ended.pop(order_id, None)
         for order_id, row in ended.items():
             event = _event(order_id, None, "", row.order.state, row.order.reason)
             events.append((_place(row), event))
-        events.sort(key=lambda pair: pair[0])
+        events.sort(key=_first)
         return [event for _, event in events]
 
     def _book(self, fill: ModelFill) -> None:
@@ -239,12 +244,21 @@ class Venue:
     def _store(self, row: VenueOrder, after: WorkingOrder) -> None:
         row.order = after
         self._quiet.pop(after.symbol, None)
+        if not after.is_exit:
+            self._hold(row)
         if not after.is_open:
             self._open[after.symbol].pop(after.client_order_id, None)
-            self._entries.pop(after.client_order_id, None)
             if not self._open[after.symbol]:
                 del self._open[after.symbol]
             self._unreported.append(row)
+
+    def _hold(self, row: VenueOrder) -> None:
+        """Keep what an entry may still cost: what is left of it while it is open."""
+        order = row.order
+        cost_e8 = order.remaining_e4 * (row.reference_e4 or 0) if order.is_open else 0
+        self._on_order_e8 += cost_e8 - self._on_order.pop(order.client_order_id, 0)
+        if cost_e8:
+            self._on_order[order.client_order_id] = cost_e8
 
     def _settle(
         self, symbol: str, change: Callable[[Sequence[WorkingOrder]], tuple[WorkingOrder, ...]]
@@ -277,13 +291,13 @@ class Venue:
         self._quiet.pop(intent.symbol, None)
         self._open.setdefault(intent.symbol, {})[intent.client_order_id] = row
         if not order.is_exit:
-            self._entries[intent.client_order_id] = row
+            self._hold(row)
         if intent.parent_id is not None:
             self._legs.setdefault(intent.parent_id, []).append(row)
 
     def _armed_e4(self, parent_id: str | None) -> int:
         parent = None if parent_id is None else self.orders.get(parent_id)
-        if parent is None:
+        if parent is None or not parent.order.filled_e4:
             return 0
         legs = self._legs.get(parent.order.client_order_id, ())
         return parent.order.filled_e4 - sum(leg.order.filled_e4 for leg in legs)
@@ -328,7 +342,7 @@ class Venue:
         return f"insufficient_quantity: {head.quantity_e4} asked, {max(free_e4, 0)} free in 1e-4 shares"
 
     def _refuse_entry(self, head: OrderIntent, price_e4: int | None) -> str | None:
-        if head.side is Side.SELL:
+        if head.side is _SELL:
             if not self._rules.profile.allow_shorts:
                 return f"short_not_allowed: {head.symbol} is not held and the account takes no shorts"
             if head.quantity_e4 % SHARE_E4:
@@ -347,10 +361,7 @@ class Venue:
         held = [(each.quantity_e4, each.mark_e4) for each in holdings]
         equity_e8 = self.cash_e8 + sum(quantity * mark for quantity, mark in held)
         gross_e8 = sum(abs(quantity) * mark for quantity, mark in held)
-        on_order_e8 = sum(
-            [each.order.remaining_e4 * (each.reference_e4 or 0) for each in self._entries.values()]
-        )
-        return equity_e8 * self._rules.buying_power_e6 // RATIO_SCALE - gross_e8 - on_order_e8
+        return equity_e8 * self._rules.buying_power_e6 // RATIO_SCALE - gross_e8 - self._on_order_e8
 
 
 def _quiet_range(rows: Sequence[VenueOrder]) -> tuple[str, int, int]:
@@ -358,26 +369,28 @@ def _quiet_range(rows: Sequence[VenueOrder]) -> tuple[str, int, int]:
     low_e4, high_e4 = -NO_PRICE_E4, NO_PRICE_E4
     for row in rows:
         order = row.order
-        level_e4 = order.limit_e4 if order.type is OrderType.LIMIT else order.stop_e4
-        if order.type is OrderType.MARKET or order.is_triggered or level_e4 is None:
+        is_limit = order.type is _LIMIT
+        level_e4 = order.limit_e4 if is_limit else order.stop_e4
+        if level_e4 is None or order.is_triggered or order.type is OrderType.MARKET:
             low_e4 = NO_PRICE_E4
-        elif (order.type is OrderType.LIMIT) is (order.side is Side.BUY):
+        elif is_limit is (order.side is _BUY):
             low_e4 = max(low_e4, level_e4)
         else:
             high_e4 = min(high_e4, level_e4)
     return min([row.session for row in rows]), low_e4, high_e4
 
 
-def _place(row: VenueOrder) -> tuple[str, str, int]:
+def _place(row: VenueOrder) -> Place:
     return row.order.symbol, row.leg, row.order.sequence
 
 
 def _refuse_price(intent: OrderIntent) -> str | None:
-    if (intent.limit_e4 is not None) is not (intent.type is OrderType.LIMIT):
+    limit_e4, stop_e4 = intent.limit_e4, intent.stop_e4
+    if (limit_e4 is not None) is not (intent.type is _LIMIT):
         return "bad_price"
-    if (intent.stop_e4 is not None) is not (intent.type is OrderType.STOP):
+    if (stop_e4 is not None) is not (intent.type is _STOP):
         return "bad_price"
-    price_e4 = _own_price_e4(intent)
+    price_e4 = limit_e4 if limit_e4 is not None else stop_e4
     if price_e4 is None:
         return None
     if price_e4 <= 0:
@@ -388,7 +401,7 @@ def _refuse_price(intent: OrderIntent) -> str | None:
 def _refuse_side(intents: Sequence[OrderIntent], price_e4: int | None) -> str | None:
     """A stop must lie beyond the market, an attached leg beyond its entry; without a price none is judged."""
     head = intents[0]
-    if head.type is OrderType.STOP and _is_wrong_side(head, price_e4):
+    if head.type is _STOP and _is_wrong_side(head, price_e4):
         return f"stop_wrong_side: {_against(head, price_e4)}"
     base_e4 = _reference_e4(head, price_e4)
     wrong = next((leg for leg in intents[1:] if _is_wrong_side(leg, base_e4)), None)
@@ -404,7 +417,7 @@ def _is_wrong_side(intent: OrderIntent, base_e4: int | None) -> bool:
     price_e4 = _own_price_e4(intent)
     if base_e4 is None or price_e4 is None:
         return False
-    is_above = (intent.side is Side.SELL) is (intent.type is OrderType.LIMIT)
+    is_above = (intent.side is _SELL) is (intent.type is _LIMIT)
     return price_e4 <= base_e4 if is_above else price_e4 >= base_e4
 
 

@@ -264,11 +264,14 @@ def account_of(book: Book, sums: Marked, *, without: str = "") -> AccountState:
         worst_e8 -= own.worst_case_e8
         waiting -= without in sums.waiting
         sectors = tuple([part for part in sectors if part[0] != without]) if sectors else ()
-        entered = tuple([symbol for symbol in entered if symbol != own.symbol])
+        if own.symbol in entered:
+            place = entered.index(own.symbol)
+            entered = entered[:place] + entered[place + 1 :]
     realised_e8 = book.realised_e8 + sums.closed_e8
     equity_e8 = book.day_start_equity_e8 + realised_e8 + sums.open_e8
-    also = [symbol for symbol in book.recovered_symbols if symbol not in entered]
-    control = book.control
+    recovered, control = book.recovered_symbols, book.control
+    also = [symbol for symbol in recovered if symbol not in entered] if recovered else ()
+    foreign = book.unknown_symbols or book.external_symbols
     return new_account(
         equity_e8=equity_e8,
         day_start_equity_e8=book.day_start_equity_e8,
@@ -289,7 +292,7 @@ def account_of(book: Book, sums: Marked, *, without: str = "") -> AccountState:
         is_paused=control.is_paused,
         is_killed=control.is_killed,
         locked_symbols=control.locked_symbols,
-        blocked_symbols=tuple(sorted({*book.unknown_symbols, *book.external_symbols})),
+        blocked_symbols=tuple(sorted({*book.unknown_symbols, *book.external_symbols})) if foreign else (),
         entry_gate_reason=_gate(book),
         pause_reason=control.pause_reason,
     )

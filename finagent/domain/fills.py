@@ -38,6 +38,9 @@ from finagent.domain.orders import OrderState, OrderType
 from finagent.domain.rows import maker, quick, replace
 from finagent.domain.working_orders import WorkingOrder, expire, fillable_e4, groups, priority, settle, shrink
 
+_MARKET, _LIMIT, _STOP, _BUY = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, Side.BUY
+"""Asked for many times a bar: a member looked up in its class costs as much as ten comparisons (Python 3.11)."""
+
 
 class Ambiguity(StrEnum):
     """Which comes first when a bar reaches stop and target; ``PATH`` plays open, high, low, close.
@@ -176,7 +179,7 @@ class _Book:
     def _play_turn(self, *, is_exit: bool) -> None:
         """The orders that the open fills, in priority, each judged anew at its turn."""
         for order_id in self._turns[is_exit]:
-            order = self._order(order_id)
+            order = self.orders[self._index[order_id]]
             if self._is_due(order) and self._takes_part(order):
                 self._fill_at_open(order)
 
@@ -218,21 +221,21 @@ class _Book:
 
     def _is_due(self, order: WorkingOrder) -> bool:
         """Whether the open fills an order that takes part."""
-        if order.type is OrderType.MARKET or order.is_triggered:
+        if order.type is _MARKET or order.is_triggered:
             return True
         return _is_at_or_beyond(order, self._bar.open_e4)
 
     def _fill_at_open(self, order: WorkingOrder) -> None:
         order_id, open_e4 = order.client_order_id, self._bar.open_e4
-        if order.type is not OrderType.LIMIT:
+        if order.type is not _LIMIT:
             self._trigger(order_id)
         self._fill(order_id, open_e4, self._bar.start_ms, None)
 
     def _is_reached(self, order: WorkingOrder) -> bool:
         """Whether the bar's range touches an order's level; what was triggered before has had its turn."""
-        if order.type is OrderType.MARKET or order.is_triggered:
+        if order.type is _MARKET or order.is_triggered:
             return False
-        return _is_touched(order, self._bar)
+        return _is_within(order, self._bar.low_e4, self._bar.high_e4)
 
     def _play_group(self, parent_id: str, *, entry: WorkingOrder | None) -> None:
         """Exits of one group inside the bar; ``entry`` is given when it was filled inside this bar."""
@@ -285,12 +288,12 @@ class _Book:
         if entry is None or _is_at_or_beyond(leg, self._bar.close_e4):
             return True
         # A limit entry is reached from the target's side, a stop entry from the stop's side.
-        return (leg.type is OrderType.STOP) is (entry.type is OrderType.LIMIT)
+        return (leg.type is _STOP) is (entry.type is _LIMIT)
 
     def _in_order(self, legs: list[WorkingOrder], entry: WorkingOrder | None) -> list[WorkingOrder]:
         """The legs that fill, in the order in which the ambiguity rule plays them."""
-        stops = [leg for leg in legs if leg.type is OrderType.STOP]
-        targets = [leg for leg in legs if leg.type is OrderType.LIMIT]
+        stops = [leg for leg in legs if leg.type is _STOP]
+        targets = [leg for leg in legs if leg.type is _LIMIT]
         if self._ambiguity is Ambiguity.TARGET_FIRST:
             return targets + stops
         if self._ambiguity is not Ambiguity.PATH:
@@ -299,7 +302,7 @@ class _Book:
 
     def _along_path(self, legs: list[WorkingOrder], entry: WorkingOrder | None) -> list[WorkingOrder]:
         points = [self._bar.high_e4, self._bar.low_e4, self._bar.close_e4]
-        if entry is not None and (entry.side is Side.BUY) is (entry.type is OrderType.LIMIT):
+        if entry is not None and (entry.side is _BUY) is (entry.type is _LIMIT):
             points = points[1:]  # a level below the open is reached on the way from the high to the low
         played: list[WorkingOrder] = []
         for point in points:
@@ -308,7 +311,7 @@ class _Book:
 
     def _bounds(self, legs: list[WorkingOrder], entry: WorkingOrder | None) -> _Bounds | None:
         """None when the bar leaves no doubt about what happened to these touched legs."""
-        stops = [leg for leg in legs if leg.type is OrderType.STOP]
+        stops = [leg for leg in legs if leg.type is _STOP]
         is_sure = [self._is_sure(leg, entry) for leg in legs]
         if all(is_sure) and len(stops) in (0, len(legs)):
             return None
@@ -322,13 +325,13 @@ class _Book:
         order = self._order(order_id)
         if not self._takes_part(order):
             return False
-        if order.type is OrderType.STOP:
+        if order.type is _STOP:
             self._trigger(order_id)
         return self._fill(order_id, _level_e4(order), self._bar.end_ms, bounds)
 
     def _trigger(self, order_id: str) -> None:
         order = self._order(order_id)
-        if order.type is OrderType.STOP and not order.is_triggered:
+        if order.type is _STOP and not order.is_triggered:
             self.orders[self._index[order_id]] = replace(order, is_triggered=True)
             self._end_entry(order)
 
@@ -415,7 +418,7 @@ class _Book:
 
     def _price(self, order: WorkingOrder, reference_e4: int, quantity_e4: int) -> int:
         """What a fill of so much pays at a reference price: a limit that price, all else slippage too."""
-        if order.type is OrderType.LIMIT:
+        if order.type is _LIMIT:
             return reference_e4
         bar = self._bar
         conceded = conceded_e16(
@@ -437,7 +440,7 @@ class _Book:
 
 
 def _level_e4(order: WorkingOrder) -> int:
-    level_e4 = order.limit_e4 if order.type is OrderType.LIMIT else order.stop_e4
+    level_e4 = order.limit_e4 if order.type is _LIMIT else order.stop_e4
     if level_e4 is None:
         raise ValueError(f"order {order.client_order_id} is a {order.type} order without its price")
     return level_e4
@@ -445,12 +448,18 @@ def _level_e4(order: WorkingOrder) -> int:
 
 def _is_touched(order: WorkingOrder, bar: Bar) -> bool:
     """Whether a bar's range touches an order's level."""
-    return _is_at_or_beyond(order, bar.high_e4) or _is_at_or_beyond(order, bar.low_e4)
+    return _is_within(order, bar.low_e4, bar.high_e4)
 
 
 def _is_at_or_beyond(order: WorkingOrder, price_e4: int) -> bool:
-    """Whether a price touches an order's level: buy limits and sell stops from above, others from below."""
-    level_e4 = _level_e4(order)
-    if (order.type is OrderType.LIMIT) is (order.side is Side.BUY):
-        return price_e4 <= level_e4
-    return price_e4 >= level_e4
+    """Whether a price touches an order's level."""
+    return _is_within(order, price_e4, price_e4)
+
+
+def _is_within(order: WorkingOrder, low_e4: int, high_e4: int) -> bool:
+    """Whether prices from low to high do: buy limits and sell stops from above, others from below."""
+    is_limit = order.type is _LIMIT
+    level_e4 = order.limit_e4 if is_limit else order.stop_e4
+    if level_e4 is None:
+        level_e4 = _level_e4(order)
+    return low_e4 <= level_e4 if is_limit is (order.side is _BUY) else high_e4 >= level_e4

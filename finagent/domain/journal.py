@@ -40,6 +40,16 @@ def digest(*parts: JsonData) -> str:
     return hashlib.sha256(_list_text(parts).encode("ascii")).hexdigest()
 
 
+def beginning(*parts: JsonData) -> str:
+    """The text that the digests of many lists begin with, for ``digest_after``."""
+    return _list_text(parts)[:-1]
+
+
+def digest_after(begun: str, *parts: JsonData) -> str:
+    """The digest of a whole list, of whose first parts the text is known."""
+    return hashlib.sha256(f"{begun},{_list_text(parts)[1:]}".encode("ascii")).hexdigest()
+
+
 def _list_text(parts: Sequence[JsonData]) -> str:
     """``canonical_json``, quickly for texts and integers alone: what an identity is made of."""
     texts: list[str] = []

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import compress
 from typing import Protocol
 
 from finagent.domain.account import AccountState, capital_of, share_of
 from finagent.domain.money import RATIO_SCALE
 from finagent.domain.risk_profile import RiskProfile
 
+BREAKERS = ("orders_out", "rejected_orders", "losses_in_a_row")
 MOST_ORDERS_OUT = 0
 """Orders out equal intents in: not one order may be sent that nobody committed."""
 
@@ -97,12 +99,13 @@ def tier_of(loss_e8: int, account: DayFigures, profile: RiskProfile) -> str | No
 
 def breakers(account: DayFigures, profile: RiskProfile) -> tuple[str, ...]:
     """The breakers that stand open: what went wrong so often in a row that a person must look first."""
-    streaks = (
-        ("orders_out", account.orders_out, MOST_ORDERS_OUT + 1),
-        ("rejected_orders", account.rejected_in_a_row, profile.max_rejected_in_a_row),
-        ("losses_in_a_row", account.losses_in_a_row, profile.max_losses_in_a_row),
+    most_rejected, most_lost = profile.max_rejected_in_a_row, profile.max_losses_in_a_row
+    is_open = (
+        account.orders_out > MOST_ORDERS_OUT,
+        most_rejected is not None and account.rejected_in_a_row >= most_rejected,
+        most_lost is not None and account.losses_in_a_row >= most_lost,
     )
-    return tuple([name for name, count, most in streaks if most is not None and count >= most])
+    return tuple(compress(BREAKERS, is_open))
 
 
 def limits(account: AccountState, profile: RiskProfile) -> tuple[Limit, ...]:

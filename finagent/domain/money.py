@@ -23,6 +23,8 @@ def div_ceil(numerator: int, denominator: int) -> int:
 
 def div_half_even(numerator: int, denominator: int) -> int:
     """Integer quotient rounded to the nearest, ties to even; the denominator is positive."""
+    if denominator == 1:
+        return numerator
     quotient, remainder = divmod(numerator, denominator)
     twice = 2 * remainder
     if twice > denominator or (twice == denominator and quotient % 2 == 1):

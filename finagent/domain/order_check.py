@@ -1,6 +1,7 @@
 """The last look at an order before it may leave: whose it is, quantity, price, its age, halts, lot, grid and size."""
 
 from dataclasses import dataclass
+from itertools import compress
 
 from finagent.domain.account import share_of
 from finagent.domain.legs import entry_side, exit_side
@@ -16,6 +17,7 @@ MAX_QUANTITY_E4 = 10**9 * SHARE_E4
 """A billion shares: more is a mistake, whatever the limits say."""
 MAX_PRICE_E4 = 10**7 * PRICE_SCALE
 """Ten million a share, ten times the dearest stock there is."""
+_STOP = OrderType.STOP
 HALT_LOOK_MS = 20_000
 """Between two looks at an entry that waits for the end of a halt."""
 OF_A_HALT = frozenset({"halted", "stale_quote", "no_price"})
@@ -56,15 +58,15 @@ def order_check(
     reasons = _malformed(intent, plan)
     if intent.leg != ENTRY_LEG or reasons:
         return reasons
-    found = (
-        ("market_closed", not _is_market_open(plan, seen)),
-        ("halted", seen.is_halted),
-        ("stale_quote", seen.is_price_stale),
-        ("unknown_symbol", seen.instrument is None),
-        ("odd_lot", intent.quantity_e4 % max(plan.lot_e4, profile.lot_e4) != 0),
-        ("orders_per_minute", seen.orders_last_minute >= profile.max_orders_per_minute),
+    applies = (
+        not _is_market_open(plan, seen),
+        seen.is_halted,
+        seen.is_price_stale,
+        seen.instrument is None,
+        intent.quantity_e4 % max(plan.lot_e4, profile.lot_e4) != 0,
+        seen.orders_last_minute >= profile.max_orders_per_minute,
     )
-    reasons = tuple([name for name, is_true in found if is_true]) + _short(intent, plan, seen)
+    reasons = tuple(compress(_UNFIT, applies)) + _short(intent, plan, seen)
     if seen.last_price_e4 is None or seen.last_price_e4 <= 0:
         return (*reasons, "no_price")
     return reasons + _priced(intent, profile, seen, seen.last_price_e4)
@@ -92,19 +94,25 @@ def waits_for_halt(
     return plan.trigger_e4 is not None and plan.direction.sign * (price_e4 - plan.trigger_e4) < 0
 
 
+_MALFORMED = ("not_of_plan", "bad_quantity", "exceeds_plan", "bad_price")
+_UNFIT = ("market_closed", "halted", "stale_quote", "unknown_symbol", "odd_lot", "orders_per_minute")
+_PRICED = ("off_tick", "price_band", "order_notional", "fat_finger")
+"""What each look may find, in the order in which it looks."""
+
+
 def _malformed(intent: OrderIntent, plan: Plan) -> tuple[str, ...]:
     side = entry_side(plan) if intent.leg == ENTRY_LEG else exit_side(plan)
     own = (plan.plan_id, plan.symbol, side)
     price_e4 = _own_price_e4(intent)
     is_priced = price_e4 is not None and 0 < price_e4 <= MAX_PRICE_E4
     is_whole = 0 < intent.quantity_e4 <= MAX_QUANTITY_E4
-    found = (
-        ("not_of_plan", (intent.plan_id, intent.symbol, intent.side) != own),
-        ("bad_quantity", not is_whole),
-        ("exceeds_plan", is_whole and 0 < plan.quantity_e4 < intent.quantity_e4),
-        ("bad_price", intent.type is not OrderType.MARKET and not is_priced),
+    applies = (
+        (intent.plan_id, intent.symbol, intent.side) != own,
+        not is_whole,
+        is_whole and 0 < plan.quantity_e4 < intent.quantity_e4,
+        intent.type is not OrderType.MARKET and not is_priced,
     )
-    return tuple([name for name, is_true in found if is_true])
+    return tuple(compress(_MALFORMED, applies))
 
 
 def _is_market_open(plan: Plan, seen: Circumstances) -> bool:
@@ -143,14 +151,14 @@ def _priced(
     )
     cap_e8 = min([limit for limit in limits if limit is not None])
     order_cap_e8 = profile.max_order_notional_e8
-    found = (
-        ("off_tick", price_e4 is not None and price_e4 % instrument.tick_e4(price_e4) != 0),
-        ("price_band", profile.price_band_e6 is not None and away_e10 > last_price_e4 * band_e6),
-        ("order_notional", order_cap_e8 is not None and notional_e8 > order_cap_e8),
-        ("fat_finger", notional_e8 * RATIO_SCALE > cap_e8 * (RATIO_SCALE + band_e6)),
+    applies = (
+        price_e4 is not None and price_e4 % instrument.tick_e4(price_e4) != 0,
+        profile.price_band_e6 is not None and away_e10 > last_price_e4 * band_e6,
+        order_cap_e8 is not None and notional_e8 > order_cap_e8,
+        notional_e8 * RATIO_SCALE > cap_e8 * (RATIO_SCALE + band_e6),
     )
-    return tuple([name for name, is_true in found if is_true])
+    return tuple(compress(_PRICED, applies))
 
 
 def _own_price_e4(intent: OrderIntent) -> int | None:
-    return intent.stop_e4 if intent.type is OrderType.STOP else intent.limit_e4
+    return intent.stop_e4 if intent.type is _STOP else intent.limit_e4

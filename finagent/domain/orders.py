@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import cast
 
 from finagent.domain.errors import InvalidTransitionError
-from finagent.domain.journal import digest
+from finagent.domain.journal import beginning, digest, digest_after
 from finagent.domain.market import Side
 from finagent.domain.plain import plain
 from finagent.domain.rows import maker, quick
@@ -280,14 +280,27 @@ def client_order_id(
     The readable part is shortened where needed, the hash of all inputs never. The plan's version is no input:
     two versions of one plan share their entry's id, so that the broker itself refuses the second.
     """
-    mark = digest("order", *_scope(scope), session, scan_tick, symbol, leg, generation)[:16]
+    begun, readable = _begun(*_scope(scope), session, scan_tick, symbol)
+    mark = digest_after(begun, leg, generation)[:16]
+    return f"{readable}-{_readable_leg(leg)}-{abs(generation) % 1000}-{mark}"
+
+
+@lru_cache(maxsize=1024)
+def _begun(
+    generation: str, account: str, deployment: str, session: str, scan_tick: str, symbol: str
+) -> tuple[str, str]:
+    """What the ids of all orders of a scan tick's symbol begin with: the text that is hashed, and what is read."""
     day = _without("[^0-9]", session)[:8].rjust(8, "0")
     ticker = _without("[^A-Za-z0-9]", symbol)[:6] or "X"
-    readable_leg = _without("[^A-Za-z0-9-]", leg)[:8] or "x"
-    return f"fa-{day}-{ticker}-{readable_leg}-{abs(generation) % 1000}-{mark}"
+    hashed = beginning("order", generation, account, deployment, session, scan_tick, symbol)
+    return hashed, f"fa-{day}-{ticker}"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
+def _readable_leg(leg: str) -> str:
+    return _without("[^A-Za-z0-9-]", leg)[:8] or "x"
+
+
 def _without(pattern: str, text: str) -> str:
     return re.sub(pattern, "", text)
 
@@ -312,7 +325,7 @@ def can_move(state_from: OrderState, state_to: OrderState) -> bool:
 
 def next_order_state(state_from: OrderState, state_to: OrderState) -> OrderState:
     """The new state; InvalidTransitionError when there is no such step."""
-    if not can_move(state_from, state_to):
+    if state_to not in ORDER_MOVES[state_from]:
         allowed = ", ".join(ORDER_MOVES[state_from]) or "nothing, it is terminal"
         raise InvalidTransitionError(
             f"an order cannot go from {state_from} to {state_to}; allowed: {allowed}"

@@ -38,7 +38,8 @@ class PlanningRules:
     @property
     def entry_setup(self) -> Setup:
         """The setup that the preset enters on."""
-        return Setup(self.classic_entry if self.preset == "classic" else self.setup)
+        entry = self.classic_entry if self.preset == "classic" else self.setup
+        return entry if type(entry) is Setup else Setup(entry)
 
 
 def validate_planning(rules: PlanningRules) -> PlanningRules:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from operator import itemgetter
 
 from finagent.domain.account import AccountState, capital_of, share_of
@@ -31,6 +32,9 @@ __all__ = [
     "standard_profile",
     "validate_profile",
 ]
+
+
+_SHORT = Direction.SHORT
 
 
 @quick
@@ -89,11 +93,10 @@ def decide(
     0.5 R. A plan that has a quantity already is decided again: the account comes without its own reservation
     (``release``), and risk may only shrink. ``short`` is what is known now of a short sale; unknown refuses it.
     """
-    limit_e4 = (
-        entry_limit_e4(plan.symbol, short, plan.limit_e4) if plan.direction is Direction.SHORT else None
-    )
+    is_short = plan.direction is _SHORT
+    limit_e4 = entry_limit_e4(plan.symbol, short, plan.limit_e4) if is_short else None
     reasons = _refusals(plan, account, profile, price_e4=price_e4, now_ms=now_ms)
-    if plan.direction is Direction.SHORT and profile.allow_shorts:
+    if is_short and profile.allow_shorts:
         reasons += _short_reasons(plan, account, profile, short, limit_e4)
     if reasons:
         return _decision(plan_id=plan.plan_id, version=plan.version, is_approved=False, reasons=reasons)
@@ -101,9 +104,9 @@ def decide(
     lot_e4 = sizing.lot_e4
     caps = tuple(
         [
-            (name, quantity // lot_e4 * lot_e4 if quantity > 0 else 0)
-            for name, quantity in _caps(plan, account, profile, sizing)
-            if quantity is not None
+            (name, money_e8 * RATIO_SCALE // per_share_e10 // lot_e4 * lot_e4 if money_e8 > 0 else 0)
+            for name, money_e8, per_share_e10 in _caps(plan, account, profile, sizing)
+            if money_e8 is not None
         ]
     )
     binding, quantity_e4 = min(caps, key=itemgetter(1))
@@ -195,10 +198,19 @@ def release(account: AccountState, decision: RiskDecision, plan: Plan) -> Accoun
     )
 
 
+_REFUSALS = (
+    "bad_plan", "entry_gate", "killed", "paused", "symbol_locked", "symbol_blocked", "symbol_excluded",
+    "no_trade_window", "symbol_today", "trades_per_day", "open_positions", "orders_per_minute",
+    "orders_out", "rejected_orders", "losses_in_a_row", "daily_loss_flatten", "daily_loss_pause",
+    "spread", "shorts_off", "plan_expired", "past_stop", "past_target",
+)  # fmt: skip
+"""In the order in which ``_refusals`` looks at them."""
+
+
 def _refusals(
     plan: Plan, account: AccountState, profile: RiskProfile, *, price_e4: int, now_ms: int | None
 ) -> tuple[str, ...]:
-    sign, tier = plan.direction.sign, loss_tier(account, profile)
+    sign, symbol, tier = plan.direction.sign, plan.symbol, loss_tier(account, profile)
     is_wide = (
         plan.spread_e6 is not None
         and profile.max_spread_e6 is not None
@@ -206,32 +218,31 @@ def _refusals(
     )
     is_late = now_ms is not None and now_ms >= plan.entry_until_ms
     open_breakers = breakers(account, profile)
-    beyond_e4 = max([sign * (price_e4 - leg.price_e4) for leg in plan.targets], default=-1)
-    found = (
-        ("bad_plan", not _is_sane(plan, price_e4)),
-        ("entry_gate", account.entry_gate_reason is not None),
-        ("killed", account.is_killed),
-        ("paused", account.is_paused),
-        ("symbol_locked", plan.symbol in account.locked_symbols),
-        ("symbol_blocked", plan.symbol in account.blocked_symbols),
-        ("symbol_excluded", plan.symbol in account.excluded_symbols),
-        ("no_trade_window", account.is_no_trade_time),
-        ("symbol_today", plan.symbol in account.symbols_today),
-        ("trades_per_day", account.trades_today >= profile.max_trades_per_day),
-        ("open_positions", account.open_positions >= profile.max_open_positions),
-        ("orders_per_minute", account.orders_last_minute >= profile.max_orders_per_minute),
-        ("orders_out", "orders_out" in open_breakers),
-        ("rejected_orders", "rejected_orders" in open_breakers),
-        ("losses_in_a_row", "losses_in_a_row" in open_breakers),
-        ("daily_loss_flatten", tier == "flatten"),
-        ("daily_loss_pause", tier == "pause"),
-        ("spread", is_wide),
-        ("shorts_off", plan.direction is Direction.SHORT and not profile.allow_shorts),
-        ("plan_expired", is_late or plan.entry_from_ms >= plan.entry_until_ms),
-        ("past_stop", sign * (price_e4 - plan.stop_e4) <= 0),
-        ("past_target", beyond_e4 >= 0),
+    applies = (
+        not _is_sane(plan, price_e4),
+        account.entry_gate_reason is not None,
+        account.is_killed,
+        account.is_paused,
+        symbol in account.locked_symbols,
+        symbol in account.blocked_symbols,
+        symbol in account.excluded_symbols,
+        account.is_no_trade_time,
+        symbol in account.symbols_today,
+        account.trades_today >= profile.max_trades_per_day,
+        account.open_positions >= profile.max_open_positions,
+        account.orders_last_minute >= profile.max_orders_per_minute,
+        "orders_out" in open_breakers,
+        "rejected_orders" in open_breakers,
+        "losses_in_a_row" in open_breakers,
+        tier == "flatten",
+        tier == "pause",
+        is_wide,
+        plan.direction is _SHORT and not profile.allow_shorts,
+        is_late or plan.entry_from_ms >= plan.entry_until_ms,
+        sign * (price_e4 - plan.stop_e4) <= 0,
+        bool([leg for leg in plan.targets if sign * (price_e4 - leg.price_e4) >= 0]),
     )
-    return tuple([name for name, is_true in found if is_true])
+    return tuple(compress(_REFUSALS, applies))
 
 
 def _short_reasons(
@@ -246,9 +257,11 @@ def _short_reasons(
 
 def _is_sane(plan: Plan, price_e4: int) -> bool:
     """Prices that can be: above 0, below any stock's, the stop on its own side of the entry."""
-    prices = [price_e4, plan.reference_e4, plan.stop_e4]
-    prices += [leg.price_e4 for leg in plan.targets]
-    prices += [price for price in (plan.trigger_e4, plan.limit_e4) if price is not None]
+    prices = [price_e4, plan.reference_e4, plan.stop_e4, *[leg.price_e4 for leg in plan.targets]]
+    if plan.trigger_e4 is not None:
+        prices.append(plan.trigger_e4)
+    if plan.limit_e4 is not None:
+        prices.append(plan.limit_e4)
     is_possible = min(prices) > 0 and max(prices) <= MAX_PRICE_E4
     return is_possible and plan.direction.sign * (plan.reference_e4 - plan.stop_e4) > 0
 
@@ -257,11 +270,14 @@ def _sizing(
     plan: Plan, profile: RiskProfile, *, price_e4: int, limit_e4: int | None, slippage_bound_e6: int
 ) -> _Sizing:
     sign = plan.direction.sign
-    limits = [limit for limit in (plan.limit_e4, limit_e4) if limit is not None]
-    prices = [price_e4, plan.reference_e4, *limits]
+    prices = [price_e4, plan.reference_e4]
+    if plan.limit_e4 is not None:
+        prices.append(plan.limit_e4)
+    if limit_e4 is not None:
+        prices.append(limit_e4)
     dearest_e4, one_r_e4 = max(prices), plan.risk_per_share_e4
     worst_e4 = dearest_e4 - plan.stop_e4 if sign > 0 else plan.stop_e4 - min(prices)
-    is_short = plan.direction is Direction.SHORT
+    is_short = plan.direction is _SHORT
     return _new_sizing(
         risk_per_share_e4=max(one_r_e4, sign * (price_e4 - plan.stop_e4)),
         cost_per_share_e10=dearest_e4 * (RATIO_SCALE + slippage_bound_e6),
@@ -273,8 +289,11 @@ def _sizing(
 
 def _caps(
     plan: Plan, account: AccountState, profile: RiskProfile, sizing: _Sizing
-) -> tuple[tuple[str, int | None], ...]:
-    """Each cap's quantity in 1e-4 shares before rounding to lots; None where off or its input unknown."""
+) -> tuple[tuple[str, int | None, int], ...]:
+    """What each cap allows in 1e-8, None where it is off or its input unknown, and what of it a share takes in 1e-10.
+
+    A cap that counts shares allows 1e-4 of them and takes one for each.
+    """
     capital_e8 = capital_of(account, profile)
     funds_e8 = account.buying_power_e8
     if profile.day_trade_rule == "cash_settled":
@@ -291,21 +310,19 @@ def _caps(
     risk_e8 = capital_e8 * profile.risk_per_trade_e6 // RATIO_SCALE
     cost_e10, spread_e10 = sizing.cost_per_share_e10, sizing.spread_per_share_e10
     spread_e8 = share_of(risk_e8, profile.max_spread_cost_e6) if spread_e10 > 0 else None
-    adv_e4 = None if plan.adv_shares is None else plan.adv_shares * SHARE_E4
+    adv_e4 = None
+    if plan.adv_shares is not None:
+        adv_e4 = plan.adv_shares * SHARE_E4 * profile.max_adv_share_e6 // RATIO_SCALE
     return (
-        ("risk_per_trade", _affordable(risk_e8, sizing.risk_per_share_e4 * RATIO_SCALE)),
-        ("position_notional", _affordable(share_of(capital_e8, profile.max_position_e6), cost_e10)),
-        ("symbol_notional", _affordable(profile.max_position_notional_e8, cost_e10)),
-        ("order_notional", _affordable(profile.max_order_notional_e8, cost_e10)),
-        ("spread_cost", _affordable(spread_e8, spread_e10)),
-        ("adv_share", None if adv_e4 is None else adv_e4 * profile.max_adv_share_e6 // RATIO_SCALE),
-        ("buying_power", _affordable(funds_e8, cost_e10)),
-        ("exposure", _affordable(exposure_e8, cost_e10)),
-        ("sector", _affordable(sector_e8, cost_e10)),
-        ("daily_loss", _affordable(room_e8, sizing.worst_per_share_e10)),
-        ("plan_quantity", plan.quantity_e4 or None),
+        ("risk_per_trade", risk_e8, sizing.risk_per_share_e4 * RATIO_SCALE),
+        ("position_notional", share_of(capital_e8, profile.max_position_e6), cost_e10),
+        ("symbol_notional", profile.max_position_notional_e8, cost_e10),
+        ("order_notional", profile.max_order_notional_e8, cost_e10),
+        ("spread_cost", spread_e8, spread_e10),
+        ("adv_share", adv_e4, RATIO_SCALE),
+        ("buying_power", funds_e8, cost_e10),
+        ("exposure", exposure_e8, cost_e10),
+        ("sector", sector_e8, cost_e10),
+        ("daily_loss", room_e8, sizing.worst_per_share_e10),
+        ("plan_quantity", plan.quantity_e4 or None, RATIO_SCALE),
     )
-
-
-def _affordable(money_e8: int | None, per_share_e10: int) -> int | None:
-    return None if money_e8 is None else money_e8 * RATIO_SCALE // per_share_e10

@@ -27,7 +27,7 @@ def quick(row_class: type[T]) -> type[T]:
     if row_class.__bases__ != (object,) or hasattr(row_class, "__post_init__"):
         raise TypeError(f"{row_class.__name__} has a base or __post_init__: leave @quick out")
     twin = type(f"Open{row_class.__name__}", (), {"__slots__": tuple(names)})
-    known: dict[str, object] = {"_twin": twin, "_set": object.__setattr__, "_new": object.__new__}
+    known: dict[str, object] = {"_twin": twin, "_set": object.__setattr__}
     in_place: list[str] = []
     by_name: list[str] = []
     made: list[str] = []
@@ -50,8 +50,8 @@ def quick(row_class: type[T]) -> type[T]:
         *setting,
         "self.__class__ = _class",
     ]
-    making = [f"def make({', '.join(arguments)}):", "self = _new(_twin)", *setting]
-    copying = ["def copy(row):", "copied = _new(_twin)", *(f"copied.{name} = row.{name}" for name in names)]
+    making = [f"def make({', '.join(arguments)}):", "self = _twin()", *setting]
+    copying = ["def copy(row):", "copied = _twin()", *(f"copied.{name} = row.{name}" for name in names)]
     functions = (beginning, [*making, "self.__class__ = _class", "return self"], [*copying, "return copied"])
     known["_class"] = row_class
     exec("\n".join(map("\n ".join, functions)), known)  # names of fields alone, as dataclasses itself does

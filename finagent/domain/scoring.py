@@ -170,9 +170,10 @@ def _catalyst(candidate: Candidate, catalysts: Sequence[Catalyst], weight_e6: in
 
 def _sentiment(candidate: Candidate, headlines: Sequence[Headline], weight_e6: int) -> Factor:
     """Tone of the texts towards the trade: 0 against it, 500_000 balanced, 1_000_000 all for it."""
-    tones = [tone(item.text) for item in headlines]
-    positive = sum([item.positive for item in tones])
-    negative = sum([item.negative for item in tones])
+    positive = negative = 0
+    for item in headlines:
+        found = tone(item.text)
+        positive, negative = positive + found.positive, negative + found.negative
     if positive + negative == 0:
         return _without_data(
             "sentiment", weight_e6, "no text with a word of the lexicon since the previous close"

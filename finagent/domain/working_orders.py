@@ -86,7 +86,8 @@ def fillable_e4(orders: Sequence[WorkingOrder], order: WorkingOrder) -> int:
         [
             other.remaining_e4
             for other in orders
-            if other.type is order.type
+            if other is not order
+            and other.type is order.type
             and other.parent_id == order.parent_id
             and other.is_open
             and _sequence(other) < _sequence(order)
