@@ -146,7 +146,10 @@ def minutes(size: Size, home: Path, works: Path) -> Document:
 
 
 def sweep(size: Size, home: Path, works: Path) -> Document:
-    """All sets over all sessions; and so many more, as of a large optimisation, by one process and by two."""
+    """All sets over all sessions by one thread and by all; and so many more, as of a large optimisation, by one thread,
+    by two, and by two workers.
+    """
+    from finagent.backtest.kernel.threads import default_threads
     from finagent.backtest.sweeping import sweep as play_sets
 
     dataset = opened(home)
@@ -159,19 +162,28 @@ def sweep(size: Size, home: Path, works: Path) -> Document:
         for own in (size.sets, size.many_sets)
     )
     play_sets(dataset, sets[:1], lines, sessions)  # the machine code is loaded once a process
-    seconds, one = timed(lambda: play_sets(dataset, sets, lines, sessions))
-    alone, by_one = timed(lambda: play_sets(dataset, many, lines, sessions).sweep_hash)
-    shared, by_two = timed(lambda: play_sets(dataset, many, lines, sessions, workers=WORKERS).sweep_hash)
-    if by_one != by_two:
-        raise MeasuredWrongError(f"{WORKERS} workers came to {by_two}, one to {by_one}")
+    seconds, one = timed(lambda: play_sets(dataset, sets, lines, sessions, threads=1))
+    at_once, by_all = timed(lambda: play_sets(dataset, sets, lines, sessions))
+    several = {"many_by_one": (1, 1), "many_by_threads": (WORKERS, 1), "many_by_two": (1, WORKERS)}
+    told = {
+        name: timed(
+            lambda own=own: (
+                play_sets(dataset, many, lines, sessions, threads=own[0], workers=own[1]).sweep_hash
+            )
+        )
+        for name, own in several.items()
+    }
+    hashes = {one.sweep_hash, by_all.sweep_hash}, {found for _, found in told.values()}
+    if any(len(each) > 1 for each in hashes):
+        raise MeasuredWrongError(f"threads and workers came to other gains than one: {hashes}")
     table = np.stack([one.trades, one.gains_e8.sum(1) // E4], 1)
     np.save(works / "daily" / "of_finagent_sets.npy", table)
-    trades = int(one.trades.sum())
     return {
-        "seconds": {"one": seconds, "many_by_one": alone, "many_by_two": shared},
+        "seconds": {"one": seconds, "all": at_once, **{name: each for name, (each, _) in told.items()}},
         "sets": len(sets),
         "many_sets": len(many),
-        "trades": trades,
+        "threads": default_threads(),
+        "trades": int(one.trades.sum()),
     }
 
 

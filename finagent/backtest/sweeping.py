@@ -1,16 +1,14 @@
-"""Many parameter sets over the same sessions: one pass of the kernel, in one process or in several.
+"""Many parameter sets over the same sessions: one pass of the kernel, by threads of this process or by workers.
 
 Workers open tables by path and write their own rows of the result: nothing but numbers of sets is sent to them, and
-neither how many they are nor which of them comes first changes a bit.
+neither how many threads or workers there are nor which of them comes first changes a bit.
 """
 
 import hashlib
 import random
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from finagent.backtest.kernel.gathering import Asked, Tables, gather
 from finagent.backtest.kernel.minute_tables import lines_of, undeclared_on_minutes
 from finagent.backtest.kernel.parts import play_part, play_sets
 from finagent.backtest.kernel.tables import beyond, candidate_rows, set_row, undeclared
+from finagent.backtest.kernel.threads import cuts, default_threads
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.backtest.scratch import scratch
@@ -54,6 +53,7 @@ def sweep(
     lines: Lines,
     sessions: Sequence[Session],
     *,
+    threads: int | None = None,
     workers: int = 1,
     check: int = 0,
     bars: Bars = Bars.DAILY,
@@ -61,7 +61,9 @@ def sweep(
 ) -> Swept:
     """Play every set over the sessions, each from its own account; ``bars`` as a run takes them.
 
-    ``executor`` runs the parts, cut for so many ``workers``; without one they are processes of this machine.
+    Machine code is played by so many ``threads`` of this process, None: as many as it has cores, but one in a worker.
+    Where there are ``workers`` they play instead, a part each at a time: an ``executor`` runs them, without one they
+    are processes of this machine.
 
     BacktestError for rules and sessions that the kernel does not declare and for more than fits; a worker that dies
     costs its part one more try. ``check``: so many random sets are played once more alone, a session of each by the
@@ -69,21 +71,12 @@ def sweep(
     """
     asked = _asked(dataset, lines, sessions, bars)
     _refuse(sets, asked)
-    gains = np.zeros((len(sets), len(sessions)), np.int64)
-    tallies = np.zeros((len(sets), c.TALLY_WIDTH), np.int64)
     with _workers(executor, min(workers, len(sets))) as pool:
-        for numbers in _groups(dataset, sets):
-            group = _Group(sets, numbers)
-            tables = _tables(dataset, group, lines, asked)
-            if pool is None:
-                played = play_sets(tables, group.rows, group.equity_e8, group.numbers)
-                gains[group.numbers], tallies[group.numbers] = played.gains, played.tallies
-                continue
-            with scratch(dataset.path, "sweep") as folder:
-                _write(folder, tables, group)
-                _share(folder, group, workers, pool)
-                gains[group.numbers] = np.load(folder / "gains.npy", mmap_mode="r")
-                tallies[group.numbers] = np.load(folder / "tallies.npy")
+        groups = [_Group(sets, numbers) for numbers in _groups(dataset, sets)]
+        if pool is None:
+            gains, tallies = _by_threads(dataset, groups, lines, asked, threads or default_threads())
+        else:
+            gains, tallies = _by_workers(dataset, groups, lines, asked, workers, pool)
     dataset.check_unchanged()
     _check(dataset, sets, lines, sessions, gains, bars=bars, count=check)
     digest = hashlib.sha256(gains.data)
@@ -106,20 +99,69 @@ def _workers(executor: Executor | None, count: int) -> Iterator[Executor | None]
 
 
 class _Group:
-    """Sets that share candidates, in the order in which they are played: those that share more stand together."""
+    """Sets that share candidates."""
 
     def __init__(self, sets: Sequence[Parameters], numbers: Sequence[int]) -> None:
         self.sets = [sets[number] for number in numbers]
-        rows, order = in_order(np.asarray([set_row(each) for each in self.sets], np.int64))
-        self.rows = rows
-        self.numbers = [numbers[place] for place in order.tolist()]
-        self.equity_e8 = [sets[number].start_equity_e8 for number in self.numbers]
+        self.numbers = list(numbers)
+        self.rows = np.asarray([set_row(each) for each in self.sets], np.int64)
+        self.equity_e8 = [each.start_equity_e8 for each in self.sets]
+
+    def put_in_order(self) -> None:
+        """As they are played: those that share more stand together."""
+        self.rows, order = in_order(self.rows)
+        self.sets = [self.sets[place] for place in order.tolist()]
+        self.numbers = [self.numbers[place] for place in order.tolist()]
+        self.equity_e8 = [self.equity_e8[place] for place in order.tolist()]
 
     @property
     def rules(self) -> Parameters:
         """Rules that find the candidates of all of them, with the minutes inside their days where one asks for them."""
         asking = next((each for each in self.sets if each.ambiguity is Ambiguity.MINUTES), self.sets[0])
         return _widened(asking, min(each.gap.min_gap_e6 for each in self.sets))
+
+
+def _by_threads(
+    dataset: Dataset, groups: Sequence[_Group], lines: Lines, asked: Sequence[Asked], threads: int
+) -> tuple[Ints, Ints]:
+    """Gains and counts of all sets, played in this process."""
+    count = sum(len(group.numbers) for group in groups)
+    found: tuple[Ints, Ints] | None = None
+    for group in groups:
+        tables = _tables(dataset, group, lines, asked)
+        played = play_sets(tables, group.rows, group.equity_e8, group.numbers, threads)
+        if len(groups) == 1:  # nothing is copied
+            return played.gains, played.tallies
+        found = found or _empty(count, len(asked))
+        for table, own in zip(found, (played.gains, played.tallies), strict=True):
+            table[group.numbers] = own
+    assert found is not None
+    return found
+
+
+def _by_workers(
+    dataset: Dataset,
+    groups: Sequence[_Group],
+    lines: Lines,
+    asked: Sequence[Asked],
+    workers: int,
+    pool: Executor,
+) -> tuple[Ints, Ints]:
+    """Gains and counts of all sets, played by workers."""
+    gains, tallies = _empty(sum(len(group.numbers) for group in groups), len(asked))
+    for group in groups:
+        group.put_in_order()
+        tables = _tables(dataset, group, lines, asked)
+        with scratch(dataset.path, "sweep") as folder:
+            _write(folder, tables, group)
+            _share(folder, group, workers, pool)
+            gains[group.numbers] = np.load(folder / "gains.npy", mmap_mode="r")
+            tallies[group.numbers] = np.load(folder / "tallies.npy")
+    return gains, tallies
+
+
+def _empty(sets: int, sessions: int) -> tuple[Ints, Ints]:
+    return np.zeros((sets, sessions), np.int64), np.zeros((sets, c.TALLY_WIDTH), np.int64)
 
 
 def _asked(dataset: Dataset, lines: Lines, sessions: Sequence[Session], bars: Bars) -> list[Asked]:
@@ -228,7 +270,7 @@ def _minutes(asked: Asked) -> set[int | None]:
 def _share(folder: Path, group: _Group, workers: int, pool: Executor) -> None:
     """All sets of a group by workers; a part whose worker died is tried once more."""
     count = len(group.numbers)
-    parts = _parts(group.rows, -(-count // (max(1, workers) * PARTS_A_WORKER)))
+    parts = cuts(group.rows, -(-count // (max(1, workers) * PARTS_A_WORKER)))
     try:
         pool.run(play_part, [(str(folder), *part) for part in parts])
     except WorkerDiedError as error:
@@ -238,18 +280,6 @@ def _share(folder: Path, group: _Group, workers: int, pool: Executor) -> None:
             hint=error.hint,
             code=error.code,
         ) from None
-
-
-def _parts(rows: Ints, size: int) -> list[tuple[int, int]]:
-    """Cuts of about so many sets; those that differ only in their gap stay together, unless they are many."""
-    starts = np.flatnonzero(rows[:, c.IS_KIN] == 0).tolist()
-    edges, count = [0], len(rows)
-    while edges[-1] < count:
-        aim = edges[-1] + size
-        at = bisect_left(starts, aim)
-        edge = starts[at] if at < len(starts) else count
-        edges.append(edge if edge < aim + size else min(aim, count))
-    return list(pairwise(edges))
 
 
 def _check(

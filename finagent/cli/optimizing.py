@@ -90,7 +90,7 @@ Embargo = Annotated[
     typer.Option("--embargo", metavar="N", min=0, max=10_000, help="Nor do the N sessions after it, later."),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; default all CPUs.")
+    int | None, typer.Option("--workers", metavar="N", min=1, help="Threads or processes; default all CPUs.")
 ]
 Resume = Annotated[
     str | None, typer.Option("--resume", metavar="ID", help="Go on with this study as it was asked.")

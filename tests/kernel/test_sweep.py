@@ -14,6 +14,7 @@ from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.engine import Played
 from finagent.backtest.kernel.minute_tables import lines_of
 from finagent.backtest.kernel.parts import play_sets
+from finagent.backtest.kernel.threads import cuts
 from finagent.backtest.parameters import DayLines, Lines, Parameters, ScanLine
 from finagent.backtest.running import Bars, Engine, run_backtest, trades_hash
 from finagent.backtest.source import Halt
@@ -84,7 +85,7 @@ def test_parts_cut_no_sets_apart_that_share_their_plans(
     """Unless these are more than two parts would hold."""
     rows = np.zeros((len(is_kin), c.SET_WIDTH), np.int64)
     rows[:, c.IS_KIN] = is_kin
-    assert sweeping._parts(rows, size) == parts
+    assert cuts(rows, size) == parts
 
 
 def test_a_killed_worker_costs_one_more_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from finagent.backtest import entering, scanning
 from finagent.backtest.errors import BacktestError
+from finagent.backtest.kernel.compiling import SWITCH
 from finagent.backtest.market import SessionMarket
 from finagent.backtest.parameters import DayLines, Parameters
 from finagent.backtest.running import Bars, run_backtest
@@ -118,10 +119,13 @@ def test_what_is_written_down_is_not_played_again(tmp_path: Path, monkeypatch: p
 
 
 def test_one_and_two_workers_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the kernel's workers, and one by one by the reference's."""
+    """By the kernel's threads, by its workers where there is no machine code, and one by one by the reference's."""
     asked = search("sobol", 4)
     study(tmp_path, asked)
+    study(tmp_path, asked, name="threads", workers=2)
+    assert journal_of(tmp_path) == journal_of(tmp_path, "threads")
     monkeypatch.setattr(playing, "WORTH_WORKERS", 0)
+    monkeypatch.setenv(SWITCH, "python")
     study(tmp_path, asked, name="kernel", workers=2)
     monkeypatch.setattr(Player, "_is_declared", lambda self, rules, has_minutes: False)
     study(tmp_path, asked, name="reference", workers=2)

@@ -148,8 +148,15 @@ ROUND = {
     "minutes": {"seconds": {"run": 0.5}},
     "quarter": {"seconds": {"run": 1.0}},
     "sweep": {
-        "seconds": {"one": 10.0, "many_by_one": 100.0, "many_by_two": 62.5},
+        "seconds": {
+            "one": 10.0,
+            "all": 0.01,
+            "many_by_one": 100.0,
+            "many_by_two": 62.5,
+            "many_by_threads": 50.0,
+        },
         "sets": 1_000,
+        "threads": 2,
         "trades": 1_000_000,
     },
     "vectorbt_daily": {"seconds": {"engine": [0.3, 0.2], "whole": [0.4]}, "swept_s": [0.2, 0.4]},
@@ -173,7 +180,8 @@ def test_ratios_are_theirs_over_ours_and_the_read_limit_ours_over_it() -> None:
     on_minutes = {**ROUND, "minutes": {"seconds": {"run": 0.5, "kernel": 0.002}}}
     assert ratios([on_minutes])["minute_vs_vectorbt"] == 50.0
     figures = absolute([ROUND], {}, {"first_result_s": 0.9, "backtest_typed_s": 6.0})
-    assert (figures["pool_efficiency_2"], figures["sweep_ns_a_trade"]) == (0.8, 10_000)
+    assert (figures["pool_efficiency_2"], figures["thread_efficiency_2"]) == (0.8, 1.0)
+    assert (figures["sweep_ns_a_trade"], figures["sweep_ns_a_trade_by_all_threads"]) == (10_000, 10)
     missed = {line.split()[0] for line in table(ratios([ROUND]), figures).splitlines() if "MISSED" in line}
     assert missed == {
         "minute_vs_vectorbt", "sweep_vs_vectorbt", "reference_vs_nautilus", "backtest_typed_s",
@@ -197,5 +205,8 @@ def test_quick_run_agrees_with_the_plain_rule_and_ends_with_one_document() -> No
 def test_every_ratio_and_limit_is_in_its_document() -> None:
     """docs/benchmarks.md says how each was obtained."""
     text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
-    named = [*RATIOS, "first_result_s", "backtest_typed_s", "pool_efficiency_2", "sweep_ns_a_trade"]
+    named = [
+        *RATIOS, "first_result_s", "backtest_typed_s", "pool_efficiency_2", "thread_efficiency_2",
+        "sweep_ns_a_trade", "sweep_ns_a_trade_by_all_threads",
+    ]  # fmt: skip
     assert not [name for name in named if f"`{name}`" not in text]

@@ -54,12 +54,12 @@ BAR_WIDTH = 6
     NEEDS_MARGIN, BANKROLL, PRICE_BAND, SLIPPAGE, OPEN_MULTIPLIER, OPEN_MINUTES, PARTICIPATION, FEE_SHARE, FEE_MIN,
     FEE_MAX, HAS_REGULATORY, AMBIGUITY, OPEN_SLIPPAGE, SIZING_SLIPPAGE, MAX_AGE, ENTRY_LIFE, TIME_STOP, TIME_MIN_R,
     TRAIL_R, TRAIL_ATR, PAUSE_SHARE, PAUSE_E8, MOST_LOSSES, CLOSE_PENALTY, MINUTE_SIZING,
-    IS_ALIKE, IS_KIN, LEAST_GAP, HAS_MORE_GAPS,
-) = range(60)  # fmt: skip
-SET_WIDTH = 60
+    IS_ALIKE, IS_KIN, LEAST_GAP, HAS_MORE_GAPS, PLACE,
+) = range(61)  # fmt: skip
+SET_WIDTH = 61
 """``MINUTE_SIZING`` stands in the place of ``SIZING_SLIPPAGE`` on minutes. Of sets that are played together:
 ``IS_ALIKE``, the set before chooses alike but for the gap; ``IS_KIN``, it differs in nothing but the gap;
-``LEAST_GAP`` of all that choose alike, and whether some have a larger one."""
+``LEAST_GAP`` of all that choose alike, and whether some have a larger one. ``PLACE``: the row of its gains."""
 CHOOSING = (*range(MIN_PRICE, W_LIQUIDITY + 1), ALLOWS_SHORTS)
 """What decides whom a set chooses, beside its least gap."""
 SHARED = (*range(1, IS_ALIKE),)

@@ -32,13 +32,18 @@ def compiled(function: F) -> F:
     return function
 
 
+def can_compile() -> bool:
+    """Whether the kernel becomes machine code here at all."""
+    return os.environ.get(SWITCH) != "python" and importlib.util.find_spec("numba") is not None
+
+
 def machine_code(function: Callable[..., Any], tables: int, *, is_made: bool = True) -> Call | None:
     """A function of the kernel as machine code: 64-bit integers, Python's rounding, no fast-math; None without numba.
 
     It takes two integers, so many ``tables`` and a flag. The first call in a process loads it from the cache; the first
     on a machine compiles it, which takes seconds, or gives None where it is not to be made.
     """
-    if os.environ.get(SWITCH) == "python" or importlib.util.find_spec("numba") is None:
+    if not can_compile():
         return None
     if function not in _MACHINE:
         code = _code(function, tables, is_made)

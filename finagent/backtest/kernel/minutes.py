@@ -62,7 +62,7 @@ def play_minutes(
             if state[c.IS_BEYOND] > 0:
                 state[c.STOPPED] = number
                 continue
-            gains[each][number] = state[c.BANKED]
+            gains[p[c.PLACE]][number] = state[c.BANKED]
             state[c.EQUITY] += state[c.BANKED]
             state[c.SOLD_EARLIER] = state[c.SOLD_BEFORE]
             state[c.SOLD_BEFORE] = sold

@@ -14,9 +14,11 @@ from finagent.backtest.source import Ints
 TABLES = ("days", "rows", "lines", "bars", "sets", "equity", "numbers")
 
 
-def play_sets(tables: Tables, sets: Ints, equity_e8: Sequence[int], numbers: Sequence[int]) -> Played:
+def play_sets(
+    tables: Tables, sets: Ints, equity_e8: Sequence[int], numbers: Sequence[int], threads: int = 1
+) -> Played:
     """Play sets; BacktestError by its number for one that the kernel cannot play to the end."""
-    played = play_many(tables, sets, equity_e8)
+    played = play_many(tables, sets, equity_e8, threads=threads)
     failed = np.flatnonzero(played.states[:, c.IS_BEYOND])
     if failed.size:
         number, state = numbers[int(failed[0])], played.states[int(failed[0])]

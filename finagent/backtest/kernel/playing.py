@@ -41,8 +41,8 @@ def play(
     fills: list[list[int]],
     is_by_day: bool,
 ) -> None:
-    """Play the days from first to last (excluded) with every set; ``gains[set][day]`` in 1e-8, tallies by day (for one
-    set) or by set.
+    """Play the days from first to last (excluded) with every set; ``gains[place][day]`` in 1e-8, tallies by day (for
+    one set) or by set.
 
     ``plans`` and ``ranks`` are room for one day's candidates. A set whose sums could pass 2^62 stops there and is
     marked.
@@ -86,7 +86,7 @@ def play(
                 if state[c.IS_BEYOND] > 0:
                     state[c.STOPPED] = number
                     continue
-            gains[each][number] = gained
+            gains[p[c.PLACE]][number] = gained
             state[c.EQUITY] += gained
             state[c.SOLD_EARLIER] = state[c.SOLD_BEFORE]
             state[c.SOLD_BEFORE] = sold

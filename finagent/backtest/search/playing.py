@@ -1,4 +1,4 @@
-"""Plays parameter sets: what the kernel declares in one sweep, the rest one by one, by workers where there are some."""
+"""Plays parameter sets: what the kernel declares in one sweep by threads, the rest one by one by workers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,8 +35,9 @@ class Played:
 class Player:
     """Plays sets over sessions of a dataset; close it, for its workers' sake.
 
-    ``executor`` runs what is played set by set and sweeps that are large; without one it is a pool of so many
-    ``workers`` on this machine, kept from one batch of sets to the next.
+    Without an ``executor`` so many ``workers`` are threads of this process in a sweep; for what is played set by
+    set, and for large sweeps where there is no machine code, they are a pool of processes, kept from one batch of sets
+    to the next. An executor runs all of it instead.
     """
 
     dataset: Dataset
@@ -44,6 +45,7 @@ class Player:
     bars: Bars
     workers: int = 1
     executor: Executor | None = None
+    _own: LocalPool | None = None
     _table: dict[str, DayLines] = field(default_factory=dict)
     _are_minutes_swept: bool | None = None
     """Whether the last sweep over minute bars was the kernel's; None before the first."""
@@ -79,8 +81,9 @@ class Player:
 
     def close(self) -> None:
         """End the workers."""
-        if self.executor is not None:
-            self.executor.close()
+        for each in (self.executor, self._own):
+            if each is not None:
+                each.close()
 
     def _swept(self, sets: Sequence[Parameters], sessions: Sequence[Session]) -> list[Played]:
         """All of them by the kernel, or none: where one cannot be swept, each is played alone, which names it."""
@@ -88,9 +91,7 @@ class Player:
             return []
         from finagent.backtest.sweeping import sweep
 
-        executor = None
-        if self.workers > 1 and len(sets) * len(sessions) >= WORTH_WORKERS:
-            executor = self._pool()
+        executor = self._sweeper(len(sets) * len(sessions))
         has_minutes = self.has_minutes(sessions)
         try:
             swept = sweep(
@@ -98,6 +99,7 @@ class Player:
                 sets,
                 self.lines,
                 sessions,
+                threads=self.workers,
                 workers=self.workers if executor else 1,
                 bars=self.bars,
                 executor=executor,
@@ -124,10 +126,20 @@ class Player:
         table = {date: self._table[date] for date in dates}
         yield from self._pool().run(play_by_path, [(str(self.dataset.path), table, job) for job in jobs])
 
+    def _sweeper(self, size: int) -> Executor | None:
+        """Who plays a sweep of so many sets times sessions instead of threads."""
+        from finagent.backtest.kernel.compiling import can_compile
+
+        if self.workers <= 1 or size < WORTH_WORKERS:
+            return None
+        return self.executor if can_compile() else self._pool()
+
     def _pool(self) -> Executor:
-        if self.executor is None:
-            self.executor = LocalPool(self.workers)
-        return self.executor
+        if self.executor is not None:
+            return self.executor
+        if self._own is None:
+            self._own = LocalPool(self.workers)
+        return self._own
 
     def _has_table(self) -> bool:
         """The lines of all sessions, for workers; False where one cannot be told: the run itself meets and names it."""
