@@ -180,7 +180,12 @@ def _scan(dataset: Dataset, row: int, rules: Parameters) -> list[list[int]]:
     as_of_ms = session.open_ms + MINUTE_MS
     candidates = scanning.scan_session(seen, as_of_ms, rules.gap).candidates
     scored = scanning.score_candidates(
-        seen, candidates, rules.weights, as_of_ms=as_of_ms, lookback_days=rules.lookback_days
+        seen,
+        candidates,
+        rules.weights,
+        as_of_ms=as_of_ms,
+        lookback_days=rules.lookback_days,
+        is_explained=False,
     )
     found = [_as_row(seen, item) for item in scored]
     return sorted(found, key=lambda each: (-each[2], each[0]))
@@ -194,7 +199,12 @@ def _scan_at(dataset: Dataset, row: int, rules: Parameters, minute: int) -> list
     seen, as_of_ms = open_session(dataset, session), session.open_ms + minute * MINUTE_MS
     candidates = scanning.scan_session(seen, as_of_ms, rules.gap).candidates
     scored = scanning.score_candidates(
-        seen, candidates, rules.weights, as_of_ms=as_of_ms, lookback_days=rules.lookback_days
+        seen,
+        candidates,
+        rules.weights,
+        as_of_ms=as_of_ms,
+        lookback_days=rules.lookback_days,
+        is_explained=False,
     )
     places = second_look_places([item.candidate for item in scored])
     found = []

@@ -25,6 +25,7 @@ from finagent.domain.positions import ExitReason
 from finagent.domain.rows import replace
 from finagent.domain.steps import Step
 
+_BROKER_EVENT = Step.BROKER_EVENT
 SCAN = "open"
 """Name of the scan where the schedule has none after the open."""
 
@@ -143,7 +144,7 @@ def _tell(
         if event.fill is not None and event.fill.at_ms != at_ms:
             told = replace(event, fill=replace(event.fill, at_ms=at_ms))
         key = event.execution_id or f"{event.client_order_id}:{event.state.value}"
-        desk.agenda.add(new_task(step=Step.BROKER_EVENT, event=told), key, now_ms=at_ms)
+        desk.agenda.add(new_task(step=_BROKER_EVENT, event=told), key, now_ms=at_ms)
         _cut(desk, told, inside)
     _work(desk)
 

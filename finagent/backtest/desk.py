@@ -21,6 +21,10 @@ BID_AGE_MS = 60_000
 """An older bid says nothing of where a restricted short may be priced."""
 
 
+_Verdict = tuple[Plan, int, int, bool, RiskDecision]
+"""On which plan, when, after how many changes of the ledger, whether the rate of entries was reached, and what."""
+
+
 @dataclass(slots=True, eq=False)
 class Desk:
     """Everything the steps of one session share; ``now_ms`` is the instant under way."""
@@ -45,6 +49,8 @@ class Desk:
     """The opens of these bars."""
     _sums: tuple[tuple[OpenPosition, ...], tuple[Reservation, ...], dict[str, int], Marked] | None = None
     """What the account was last summed from, and the sums."""
+    _verdicts: dict[str, _Verdict] = field(default_factory=dict)
+    """By plan the newest."""
 
     session: Session = field(init=False)
     """The session under way."""
@@ -124,9 +130,19 @@ class Desk:
         )
 
     def recheck(self, plan: Plan) -> tuple[RiskDecision, LastPrice | None]:
-        """Risk again for one sized plan, its own reservation left out; the quantity can only shrink."""
-        price = self.last_price(plan.symbol)
-        return self.decide(plan, self.account(without=plan.plan_id), price), price
+        """Risk again for one sized plan, its own reservation left out; the quantity can only shrink.
+
+        Asked twice at one instant of the same plan and account, as for a yes and for what it sends, it is the same
+        answer: other entries that left meanwhile count for their rate alone.
+        """
+        now_ms, changes, price = self.now_ms, self.ledger.changes, self.last_price(plan.symbol)
+        most = self.rules.profile.max_orders_per_minute
+        is_full = self.ledger.orders_last_minute(self.session.date, now_ms=now_ms) >= most
+        known = self._verdicts.get(plan.plan_id)
+        if known is None or known[0] is not plan or known[1:4] != (now_ms, changes, is_full):
+            decision = self.decide(plan, self.account(without=plan.plan_id), price)
+            known = self._verdicts[plan.plan_id] = (plan, now_ms, changes, is_full, decision)
+        return known[4], price
 
     def bars_of(self, plan: Plan) -> tuple[Bar, ...]:
         """A plan's minute bars of its own session, as far as they had ended; else its day as one bar."""

@@ -65,6 +65,7 @@ def scan(desk: Desk, task: Task) -> None:
             desk.rules.weights,
             as_of_ms=desk.now_ms,
             lookback_days=desk.rules.lookback_days,
+            is_explained=False,
         )
         if task.kind == "second_look":
             places = {symbol: place for place, symbol in enumerate(symbols)}

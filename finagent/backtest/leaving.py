@@ -3,8 +3,8 @@
 from finagent.backtest.agenda import Task, new_task
 from finagent.backtest.desk import Desk
 from finagent.backtest.entering import end_plan
-from finagent.backtest.ledger import DayRow, OrderRow, PlanRow, broker_fill, new_fill_row
-from finagent.backtest.venue import VenueEvent
+from finagent.backtest.ledger import DayRow, OrderRow, PlanRow, new_fill_row
+from finagent.backtest.venue import VenueEvent, broker_fill
 from finagent.domain.fills import ModelFill
 from finagent.domain.legs import ENTRY, EXIT, STOP, exit_intent, stop_intent
 from finagent.domain.orders import OrderState, next_generation, trade_id

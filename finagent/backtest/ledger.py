@@ -15,7 +15,6 @@ from finagent.domain.orders import (
     OrderIntent,
     OrderState,
     OwnOrder,
-    new_broker_fill,
     next_order_state,
 )
 from finagent.domain.plan import Plan, PlanState, next_plan_state
@@ -162,11 +161,14 @@ class Ledger:
     """By session its plans that reserved and did not end without a fill."""
     _refused: set[str] = field(default_factory=set)
     """Sessions with an entry that the venue refused."""
+    changes: int = 0
+    """Counts all that an account can see, but for the rate of entries: between two equal counts it is the same."""
     # What a book is made of, as it was last asked for; None where it has changed since.
     _in_order: tuple[OpenPosition, ...] | None = None
     _reserved: tuple[Reservation, ...] | None = None
     _symbols: tuple[str, tuple[str, ...]] | None = None
     _money: tuple[str, str, int, int] | None = None
+    _book: tuple[tuple[int, str, str | None, int], Book] | None = None
 
     # ---------------------------------------------------------------- plans
     def add_plan(self, plan: Plan) -> None:
@@ -181,6 +183,7 @@ class Ledger:
         entered = self._entered.setdefault(row.plan.session, {})
         if (state in ENTERED) is not (row.plan.plan_id in entered):
             self._symbols = None
+            self.changes += 1
             if state in ENTERED:
                 entered[row.plan.plan_id] = row
             else:
@@ -201,6 +204,7 @@ class Ledger:
     def reserve(self, plan: Plan, decision: RiskDecision) -> None:
         """Take what an approved decision takes from the limits."""
         self._reserved = None
+        self.changes += 1
         self._reservations[plan.plan_id] = Reservation(
             plan_id=plan.plan_id,
             symbol=plan.symbol,
@@ -214,6 +218,7 @@ class Ledger:
         held = self._reservations.get(plan_id)
         if held is not None and (notional_e8 < held.notional_e8 or worst_case_e8 < held.worst_case_e8):
             self._reserved = None
+            self.changes += 1
             self._reservations[plan_id] = replace(
                 held,
                 notional_e8=min(held.notional_e8, notional_e8),
@@ -224,6 +229,7 @@ class Ledger:
         """Take nothing any more."""
         if self._reservations.pop(plan_id, None) is not None:
             self._reserved = None
+            self.changes += 1
 
     # ---------------------------------------------------------------- orders
     def add_order(self, intent: OrderIntent, session: str, *, now_ms: int) -> None:
@@ -249,6 +255,8 @@ class Ledger:
             row.accepted_at_ms = now_ms
         if state.is_terminal:
             self._end(row, now_ms)
+        if self._refused:
+            self.changes += 1
 
     def fill_order(self, row: OrderRow, quantity_e4: int, *, at_ms: int, now_ms: int) -> None:
         """Add an execution to its order."""
@@ -261,6 +269,8 @@ class Ledger:
             row.state = _PARTIALLY_FILLED
         if row.state.is_terminal:
             self._end(row, now_ms)
+        if self._refused:
+            self.changes += 1
 
     def orders_of(self, plan_id: str) -> list[OrderRow]:
         """A plan's orders by creation, leg and generation."""
@@ -301,6 +311,7 @@ class Ledger:
         """A position as folded from its fills."""
         self._dealt.setdefault(position.session, {})[plan.plan_id] = position
         self._in_order = self._money = None
+        self.changes += 1
         if position.quantity_e4:
             self.held[plan.plan_id] = new_open_position(position=position, plan=plan, stop_e4=stop_e4)
             self._flat.pop(plan.plan_id, None)
@@ -317,6 +328,7 @@ class Ledger:
         held = self.held.get(plan_id)
         if held is not None:
             self._in_order = None
+            self.changes += 1
             self.held[plan_id] = replace(held, stop_e4=stop_e4)
 
     def open_positions(self) -> tuple[OpenPosition, ...]:
@@ -329,6 +341,7 @@ class Ledger:
     def add_trade(self, trade: Trade, exit_session: str) -> None:
         """A closed round trip, booked in the session in which it ended."""
         self.trades.append(trade)
+        self.changes += 1
         self.exit_sessions.append(exit_session)
         self._flat.pop(trade.plan_id, None)
         self._ended_in.setdefault(exit_session, []).append(trade)
@@ -347,6 +360,7 @@ class Ledger:
         self.days.append(day)
         self.tallies[day.session] = tally
         self._money = None
+        self.changes += 1
         for fill in fills:
             self.add_fill(fill)
         if positions:
@@ -362,6 +376,7 @@ class Ledger:
             )
             self._dealt[date] = {"": earlier}
         self._money = None
+        self.changes += 1
 
     def sold_by_session(self) -> dict[str, int]:
         """What the sales of each session brought, in 1e-8."""
@@ -381,6 +396,14 @@ class Ledger:
 
     def book(self, session: str, *, now_ms: int, unsettled_from: str | None = None) -> Book:
         """A session's account; sales since ``unsettled_from`` have not settled."""
+        orders = self.orders_last_minute(session, now_ms=now_ms)
+        key, known = (self.changes, session, unsettled_from, orders), self._book
+        if known is None or known[0] != key:
+            book = self._make_book(session, unsettled_from, orders)
+            known = self._book = (key, book)
+        return known[1]
+
+    def _make_book(self, session: str, unsettled_from: str | None, orders: int) -> Book:
         flat_e8 = sum([each.sold_e8 - each.bought_e8 - each.fees_e8 for each in self._flat.values()])
         if self._reserved is None:
             self._reserved = tuple([self._reservations[plan_id] for plan_id in sorted(self._reservations)])
@@ -393,7 +416,7 @@ class Ledger:
             realised_e8=self._pnl.get(session, 0) + flat_e8,
             entered_symbols=self._entered_symbols(session),
             trades=len(self._entered.get(session, ())),
-            orders_last_minute=self.orders_last_minute(session, now_ms=now_ms),
+            orders_last_minute=orders,
             rejected_in_a_row=self._rejected_in_a_row(session),
             losses_in_a_row=self._losses_in_a_row(session),
             unknown_symbols=(),
@@ -461,25 +484,9 @@ class Ledger:
 
     def switch(self, **flags: bool | str | None) -> None:
         """Change halt flags."""
+        self.changes += 1
         self.control = replace(self.control, **flags)  # type: ignore[arg-type]  # names and types of Control
 
 
 def _place(row: OrderRow) -> tuple[int, str, int]:
     return row.created_at_ms, row.intent.leg, row.intent.generation
-
-
-def broker_fill(model: ModelFill, execution_id: str) -> BrokerFill:
-    """A fill of the model as a broker would report it."""
-    return new_broker_fill(
-        execution_id=execution_id,
-        client_order_id=model.client_order_id,
-        symbol=model.symbol,
-        side=model.side,
-        quantity_e4=model.quantity_e4,
-        price_e4=model.price_e4,
-        at_ms=model.at_ms,
-        fees_e8=model.fees_e8,
-        reference_e4=model.reference_e4,
-        is_ambiguous=model.is_ambiguous,
-        is_forced_close=model.is_forced_close,
-    )

@@ -8,10 +8,10 @@ from finagent.backtest.agenda import Agenda, Task, new_task
 from finagent.backtest.daily import play_day
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.desk import Desk
-from finagent.backtest.ledger import Ledger, broker_fill
+from finagent.backtest.ledger import Ledger
 from finagent.backtest.market import open_session
 from finagent.backtest.parameters import DayLines, Parameters
-from finagent.backtest.venue import Venue, VenueEvent, VenueMinute
+from finagent.backtest.venue import Venue, VenueEvent, VenueMinute, broker_fill
 from finagent.domain.book import Book, OpenPosition, limits_reached
 from finagent.domain.manage import (
     ArmedAction,

@@ -83,8 +83,9 @@ def score_candidates(
     *,
     as_of_ms: int,
     lookback_days: int | None,
+    is_explained: bool = True,
 ) -> tuple[ScoredCandidate, ...]:
-    """Scores in rank; ``lookback_days`` None: no texts and no earnings are known."""
+    """Scores in rank, in words too or not; ``lookback_days`` None: no texts and no earnings are known."""
     session, dataset = market.session, market.dataset
     before = dataset.session(session.previous)
     previous_close_ms = before.close_ms if before is not None else session.open_ms - DAY_MS
@@ -98,6 +99,7 @@ def score_candidates(
             weights=weights,
             as_of_ms=as_of_ms,
             previous_close_ms=previous_close_ms,
+            is_explained=is_explained,
         )
         for candidate in candidates
     )

@@ -10,7 +10,14 @@ from finagent.domain.costs import CostRules
 from finagent.domain.fills import MatchResult, ModelFill, force_close, match_symbol
 from finagent.domain.market import Bar, Instrument, Session, Side
 from finagent.domain.money import RATIO_SCALE, SHARE_E4, money_text, price_text
-from finagent.domain.orders import ENTRY_LEG, OrderIntent, OrderState, OrderType
+from finagent.domain.orders import (
+    ENTRY_LEG,
+    BrokerFill,
+    OrderIntent,
+    OrderState,
+    OrderType,
+    new_broker_fill,
+)
 from finagent.domain.rows import maker, quick, replace
 from finagent.domain.working_orders import WorkingOrder, cancel, expire, new_working_order, settle
 
@@ -21,7 +28,7 @@ MOST_ID = 48
 NO_PRICE_E4 = 1 << 62
 """Beyond every price."""
 _LIMIT, _STOP, _BUY, _SELL = OrderType.LIMIT, OrderType.STOP, Side.BUY, Side.SELL
-_FILLED = OrderState.FILLED
+_MARKET, _FILLED = OrderType.MARKET, OrderState.FILLED
 
 
 @dataclass(slots=True, eq=False)
@@ -364,6 +371,23 @@ class Venue:
         return equity_e8 * self._rules.buying_power_e6 // RATIO_SCALE - gross_e8 - self._on_order_e8
 
 
+def broker_fill(model: ModelFill, execution_id: str) -> BrokerFill:
+    """A fill of the model as a broker would report it."""
+    return new_broker_fill(
+        execution_id=execution_id,
+        client_order_id=model.client_order_id,
+        symbol=model.symbol,
+        side=model.side,
+        quantity_e4=model.quantity_e4,
+        price_e4=model.price_e4,
+        at_ms=model.at_ms,
+        fees_e8=model.fees_e8,
+        reference_e4=model.reference_e4,
+        is_ambiguous=model.is_ambiguous,
+        is_forced_close=model.is_forced_close,
+    )
+
+
 def _quiet_range(rows: Sequence[VenueOrder]) -> tuple[str, int, int]:
     """The earliest session of some orders, and the prices between which a bar touches none of them."""
     low_e4, high_e4 = -NO_PRICE_E4, NO_PRICE_E4
@@ -371,7 +395,7 @@ def _quiet_range(rows: Sequence[VenueOrder]) -> tuple[str, int, int]:
         order = row.order
         is_limit = order.type is _LIMIT
         level_e4 = order.limit_e4 if is_limit else order.stop_e4
-        if level_e4 is None or order.is_triggered or order.type is OrderType.MARKET:
+        if level_e4 is None or order.is_triggered or order.type is _MARKET:
             low_e4 = NO_PRICE_E4
         elif is_limit is (order.side is _BUY):
             low_e4 = max(low_e4, level_e4)

@@ -9,6 +9,7 @@ from finagent.domain.market import Side
 from finagent.domain.money import RATIO_SCALE, SHARE_E4, div_ceil
 
 CENT_E8 = 1_000_000
+_BUY = Side.BUY
 
 # SEC fee on sales under Section 31 of the Securities Exchange Act, in cents per million dollars, by the date
 # from which it is charged. Source: the SEC's fee rate advisories and FINRA's information notices on them.
@@ -129,7 +130,7 @@ NO_COSTS = CostRules(
 def fees_e8(rules: CostRules, *, side: Side, quantity_e4: int, price_e4: int, session: str) -> int:
     """Commission and regulatory fees of one fill in 1e-8; each part is rounded up by itself."""
     commission = commission_e8(rules, quantity_e4=quantity_e4, price_e4=price_e4)
-    if side is Side.BUY or not rules.has_regulatory_fees:
+    if side is _BUY or not rules.has_regulatory_fees:
         return commission
     sec = sec_fee_e8(quantity_e4 * price_e4, session)
     return commission + sec + taf_e8(quantity_e4, session)
@@ -220,6 +221,6 @@ def penalised_price_e4(rules: CostRules, *, side: Side, close_e4: int, tick_e4: 
 
 def _against(side: Side, price_e4: int, numerator: int, denominator: int, tick_e4: int) -> int:
     step = denominator * tick_e4
-    if side is Side.BUY:
+    if side is _BUY:
         return div_ceil(price_e4 * denominator + numerator, step) * tick_e4
     return max((price_e4 * denominator - numerator) // step * tick_e4, tick_e4)

@@ -38,7 +38,8 @@ from finagent.domain.orders import OrderState, OrderType
 from finagent.domain.rows import maker, quick, replace
 from finagent.domain.working_orders import WorkingOrder, expire, fillable_e4, groups, priority, settle, shrink
 
-_MARKET, _LIMIT, _STOP, _BUY = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, Side.BUY
+_MARKET, _LIMIT, _STOP = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP
+_BUY, _FILLED = Side.BUY, OrderState.FILLED
 """Asked for many times a bar: a member looked up in its class costs as much as ten comparisons (Python 3.11)."""
 
 
@@ -292,6 +293,8 @@ class _Book:
 
     def _in_order(self, legs: list[WorkingOrder], entry: WorkingOrder | None) -> list[WorkingOrder]:
         """The legs that fill, in the order in which the ambiguity rule plays them."""
+        if len(legs) == 1 and entry is None:
+            return legs
         stops = [leg for leg in legs if leg.type is _STOP]
         targets = [leg for leg in legs if leg.type is _LIMIT]
         if self._ambiguity is Ambiguity.TARGET_FIRST:
@@ -311,6 +314,8 @@ class _Book:
 
     def _bounds(self, legs: list[WorkingOrder], entry: WorkingOrder | None) -> _Bounds | None:
         """None when the bar leaves no doubt about what happened to these touched legs."""
+        if len(legs) == 1 and entry is None:
+            return None
         stops = [leg for leg in legs if leg.type is _STOP]
         is_sure = [self._is_sure(leg, entry) for leg in legs]
         if all(is_sure) and len(stops) in (0, len(legs)):
@@ -394,7 +399,7 @@ class _Book:
             )
         )
         filled_e4 = order.filled_e4 + quantity_e4
-        state = OrderState.FILLED if filled_e4 == order.quantity_e4 else OrderState.PARTIALLY_FILLED
+        state = _FILLED if filled_e4 == order.quantity_e4 else OrderState.PARTIALLY_FILLED
         index = self._index[order.client_order_id]
         self.orders[index] = replace(self.orders[index], filled_e4=filled_e4, state=state)
         if order.parent_id is not None:
@@ -420,19 +425,20 @@ class _Book:
         """What a fill of so much pays at a reference price: a limit that price, all else slippage too."""
         if order.type is _LIMIT:
             return reference_e4
-        bar = self._bar
-        conceded = conceded_e16(
-            self._rules,
-            reference_e4=reference_e4,
-            range_e4=bar.high_e4 - bar.low_e4,
-            quantity_e4=quantity_e4,
-            volume=bar.volume,
-        )
+        bar, rules, conceded = self._bar, self._rules, 0
+        if rules.slippage_range_e6 or rules.slippage_impact_e6:
+            conceded = conceded_e16(
+                rules,
+                reference_e4=reference_e4,
+                range_e4=bar.high_e4 - bar.low_e4,
+                quantity_e4=quantity_e4,
+                volume=bar.volume,
+            )
         return slipped_price_e4(
-            self._rules,
+            rules,
             side=order.side,
             reference_e4=reference_e4,
-            minutes_since_open=(self._bar.start_ms - self._session.open_ms) // MINUTE_MS,
+            minutes_since_open=(bar.start_ms - self._session.open_ms) // MINUTE_MS,
             spread_e4=self._spread_e4,
             tick_e4=self._instrument.tick_e4(reference_e4),
             conceded_e16=conceded,

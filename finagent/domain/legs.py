@@ -8,16 +8,17 @@ from finagent.domain.orders import OrderIntent, OrderType, Scope, TimeInForce, c
 from finagent.domain.plan import AUCTION_NOTE, Plan
 
 ENTRY, STOP, EXIT = "entry", "stop", "exit"
+_BUY, _SELL = Side.BUY, Side.SELL
 
 
 def entry_side(plan: Plan) -> Side:
     """The side that opens the plan's position."""
-    return Side.BUY if plan.direction.sign > 0 else Side.SELL
+    return _BUY if plan.direction.sign > 0 else _SELL
 
 
 def exit_side(plan: Plan) -> Side:
     """The side that closes it."""
-    return Side.SELL if plan.direction.sign > 0 else Side.BUY
+    return _SELL if plan.direction.sign > 0 else _BUY
 
 
 def entry_intents(

@@ -74,7 +74,7 @@ def loss_limit_e8(account: DayFigures, *, share_e6: int | None, amount_e8: int |
     limits = [] if amount_e8 is None else [amount_e8]
     if share_e6 is not None:
         limits.append(max(0, account.day_start_equity_e8) * share_e6 // RATIO_SCALE)
-    return min(limits, default=None)
+    return min(limits) if limits else None
 
 
 def loss_tier(account: AccountState, profile: RiskProfile) -> str | None:

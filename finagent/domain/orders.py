@@ -264,12 +264,12 @@ class StillLive:
 
 def plan_id(scope: Scope, *, session: str, scan_tick: str, symbol: str, version: int) -> str:
     """``pl_`` and 20 hex digits: the same inputs give the same plan in replay, backtest and after a crash."""
-    return "pl_" + digest("plan", *_scope(scope), session, scan_tick, symbol, version)[:20]
+    return "pl_" + digest_after(_begun_tick("plan", *_scope(scope), session, scan_tick), symbol, version)[:20]
 
 
 def trade_id(scope: Scope, *, session: str, scan_tick: str, symbol: str) -> str:
     """``tr_`` and 20 hex digits: the round trip of a scan tick's symbol."""
-    return "tr_" + digest("trade", *_scope(scope), session, scan_tick, symbol)[:20]
+    return "tr_" + digest_after(_begun_tick("trade", *_scope(scope), session, scan_tick), symbol)[:20]
 
 
 def client_order_id(
@@ -280,13 +280,17 @@ def client_order_id(
     The readable part is shortened where needed, the hash of all inputs never. The plan's version is no input:
     two versions of one plan share their entry's id, so that the broker itself refuses the second.
     """
-    begun, readable = _begun(*_scope(scope), session, scan_tick, symbol)
+    begun, readable = _begun_order(*_scope(scope), session, scan_tick, symbol)
     mark = digest_after(begun, leg, generation)[:16]
     return f"{readable}-{_readable_leg(leg)}-{abs(generation) % 1000}-{mark}"
 
 
+_begun_tick = lru_cache(maxsize=64)(beginning)
+"""What the ids of one kind of a scan tick begin with."""
+
+
 @lru_cache(maxsize=1024)
-def _begun(
+def _begun_order(
     generation: str, account: str, deployment: str, session: str, scan_tick: str, symbol: str
 ) -> tuple[str, str]:
     """What the ids of all orders of a scan tick's symbol begin with: the text that is hashed, and what is read."""

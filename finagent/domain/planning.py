@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from operator import attrgetter
 
 from finagent.domain import setups
@@ -196,21 +197,26 @@ def make_plan(
 
 
 def _ended(bars: Sequence[Bar], session: Session, now_ms: int) -> tuple[Bar, ...]:
+    if not bars:
+        return ()
     first = bisect_left(bars, session.open_ms, key=_start_ms)
     return tuple(bars[first : bisect_right(bars, now_ms - MINUTE_MS, first, key=_start_ms)])
+
+
+_NOTES = ("atr_unknown", "borrow_assumed", "short_restricted", AUCTION_NOTE)
 
 
 def _notes(case: _Case) -> tuple[str, ...]:
     """What a person should know beside the prices."""
     candidate = case.candidate
     is_short = candidate.direction is Direction.SHORT
-    notes = (
-        ("atr_unknown", not candidate.atr_e4),
-        ("borrow_assumed", is_short and candidate.instrument.easy_to_borrow is None),
-        ("short_restricted", is_short and candidate.is_short_restricted is True),
-        (AUCTION_NOTE, case.now_ms < case.session.open_ms),
+    applies = (
+        not candidate.atr_e4,
+        is_short and candidate.instrument.easy_to_borrow is None,
+        is_short and candidate.is_short_restricted is True,
+        case.now_ms < case.session.open_ms,
     )
-    return tuple(name for name, is_true in notes if is_true)
+    return tuple(compress(_NOTES, applies))
 
 
 def _last_price(candidate: Candidate, bars: Sequence[Bar], session: Session, now_ms: int) -> int:
@@ -364,10 +370,14 @@ def _checked(
     if sign * (reference_e4 - stop_e4) <= 0:
         return case.no("stop_too_tight", f"entry {price_text(reference_e4)}, stop {price_text(stop_e4)}")
     targets = tuple(
-        new_exit_leg(
-            leg=f"target-{number}", share_e6=share_e6, price_e4=case.price_at_r(reference_e4, risk_e4, r_e6)
-        )
-        for number, (share_e6, r_e6) in enumerate(legs, 1)
+        [
+            new_exit_leg(
+                leg=f"target-{number}",
+                share_e6=share_e6,
+                price_e4=case.price_at_r(reference_e4, risk_e4, r_e6),
+            )
+            for number, (share_e6, r_e6) in enumerate(legs, 1)
+        ]
     )
     first_e4 = targets[0].price_e4
     limit_e4, reason = None, ""

@@ -109,7 +109,7 @@ def decide(
             if money_e8 is not None
         ]
     )
-    binding, quantity_e4 = min(caps, key=itemgetter(1))
+    binding, quantity_e4 = min(caps, key=_quantity)
     if quantity_e4 == 0:
         return _decision(
             plan_id=plan.plan_id,
@@ -198,6 +198,7 @@ def release(account: AccountState, decision: RiskDecision, plan: Plan) -> Accoun
     )
 
 
+_quantity = itemgetter(1)
 _REFUSALS = (
     "bad_plan", "entry_gate", "killed", "paused", "symbol_locked", "symbol_blocked", "symbol_excluded",
     "no_trade_window", "symbol_today", "trades_per_day", "open_positions", "orders_per_minute",

@@ -102,11 +102,13 @@ def score(
     weights: ScoreWeights,
     as_of_ms: int,
     previous_close_ms: int,
+    is_explained: bool = True,
 ) -> ScoredCandidate:
     """Score a candidate with what was known ``as_of_ms``; texts and reports count from the previous close.
 
     Every factor is 0 to 1_000_000. A factor without input is 0 with ``has_data`` False; the weights of the
     others stay as they are. Texts are untrusted: bounded in length and number, without control characters.
+    Without ``is_explained`` the numbers are left without their words, which nobody reads in a backtest.
     """
     current: tuple[Headline, ...] = ()
     catalysts: tuple[Catalyst, ...] = ()
@@ -121,10 +123,10 @@ def score(
             earnings, candidate.symbol, session=candidate.session, previous_close_ms=previous_close_ms
         )
     factors = (
-        _volatility(candidate, weights.volatility_e6),
+        _volatility(candidate, weights.volatility_e6, is_explained),
         _catalyst(candidate, catalysts if report is None else (report, *catalysts), weights.catalyst_e6),
         _sentiment(candidate, current, weights.sentiment_e6),
-        _liquidity(candidate, weights.liquidity_e6),
+        _liquidity(candidate, weights.liquidity_e6, is_explained),
     )
     total = sum([factor.value_e6 * factor.weight_e6 for factor in factors])
     return _scored(candidate=candidate, score_e6=div_half_even(total, RATIO_SCALE), factors=factors)
@@ -135,7 +137,7 @@ def rank_scored(scored: Iterable[ScoredCandidate]) -> tuple[ScoredCandidate, ...
     return tuple(sorted(scored, key=lambda item: (-item.score_e6, item.candidate.symbol)))
 
 
-def _volatility(candidate: Candidate, weight_e6: int) -> Factor:
+def _volatility(candidate: Candidate, weight_e6: int, is_explained: bool) -> Factor:
     """Half from the daily range (ATR in percent of the price), half from the gap in such ranges."""
     atr_e4, atr_pct_e6 = candidate.atr_e4, candidate.atr_pct_e6
     if atr_e4 is None or atr_pct_e6 is None or atr_e4 <= 0:
@@ -144,12 +146,12 @@ def _volatility(candidate: Candidate, weight_e6: int) -> Factor:
     gap_e8 = abs(candidate.indication_e4 * PRICE_SCALE - candidate.prev_close_adjusted_e8)
     atrs_e6 = gap_e8 * RATIO_SCALE // (atr_e4 * PRICE_SCALE)
     gap_value_e6 = min(RATIO_SCALE, atrs_e6 // FULL_GAP_ATRS)
-    return _factor(
-        name="volatility",
-        value_e6=(range_e6 + gap_value_e6) // 2,
-        weight_e6=weight_e6,
-        explanation=f"ATR {percent_text(atr_pct_e6)} % of the price, the gap is {ratio_number(atrs_e6)} ATR",
-    )
+    explanation = ""
+    if is_explained:
+        range_text, gap_text = percent_text(atr_pct_e6), ratio_number(atrs_e6)
+        explanation = f"ATR {range_text} % of the price, the gap is {gap_text} ATR"
+    value_e6 = (range_e6 + gap_value_e6) // 2
+    return _factor(name="volatility", value_e6=value_e6, weight_e6=weight_e6, explanation=explanation)
 
 
 def _catalyst(candidate: Candidate, catalysts: Sequence[Catalyst], weight_e6: int) -> Factor:
@@ -188,7 +190,7 @@ def _sentiment(candidate: Candidate, headlines: Sequence[Headline], weight_e6: i
     )
 
 
-def _liquidity(candidate: Candidate, weight_e6: int) -> Factor:
+def _liquidity(candidate: Candidate, weight_e6: int, is_explained: bool) -> Factor:
     """Average daily dollars, and where a quote is known the spread for a third of it."""
     adv_usd, spread_e6 = candidate.adv_usd, candidate.spread_e6
     if adv_usd is None and spread_e6 is None:
@@ -205,11 +207,12 @@ def _liquidity(candidate: Candidate, weight_e6: int) -> Factor:
         value_e6 = adv_e6
     else:
         value_e6 = (2 * adv_e6 + narrow_e6) // 3
-    volume = "daily volume unknown" if adv_usd is None else f"{adv_usd} $ a day"
-    spread = "spread unknown" if spread_e6 is None else f"spread {percent_text(spread_e6)} %"
-    return _factor(
-        name="liquidity", value_e6=value_e6, weight_e6=weight_e6, explanation=f"{volume}, {spread}"
-    )
+    explanation = ""
+    if is_explained:
+        volume = "daily volume unknown" if adv_usd is None else f"{adv_usd} $ a day"
+        spread = "spread unknown" if spread_e6 is None else f"spread {percent_text(spread_e6)} %"
+        explanation = f"{volume}, {spread}"
+    return _factor(name="liquidity", value_e6=value_e6, weight_e6=weight_e6, explanation=explanation)
 
 
 def _adv_value(adv_usd: int) -> int:

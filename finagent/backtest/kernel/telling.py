@@ -7,8 +7,9 @@ from finagent.backtest.drilling import until
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.engine import Played
 from finagent.backtest.kernel.gathering import Tables
-from finagent.backtest.ledger import FillRow, broker_fill
+from finagent.backtest.ledger import FillRow
 from finagent.backtest.source import Ints
+from finagent.backtest.venue import broker_fill
 from finagent.domain.fills import ModelFill
 from finagent.domain.legs import ENTRY, EXIT, STOP, entry_side, exit_side, order_id
 from finagent.domain.market import MINUTE_MS, Bar, Direction, Session
