@@ -67,8 +67,9 @@ _TAF_DATES = [date for date, _, _ in TAF_E8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostRules:
-    """What a fill costs; ratios in 1e-6, money in 1e-8, commission per fill.
+    """What a fill costs; ratios in 1e-6, money in 1e-8.
 
+    The commission, with its least and its most, is that of an order: each fill is charged what it adds to it.
     Slippage is half the quoted spread when it is known, else ``slippage_e6`` of the price, and
     ``open_multiplier`` times that in the first ``open_minutes`` of the session; on top come
     ``slippage_range_e6`` of the bar's range and, by the square root of the fill's share of the bar's volume,
@@ -127,22 +128,40 @@ NO_COSTS = CostRules(
 """Fills at the model price and free of charge, for tests and comparisons."""
 
 
-def fees_e8(rules: CostRules, *, side: Side, quantity_e4: int, price_e4: int, session: str) -> int:
-    """Commission and regulatory fees of one fill in 1e-8; each part is rounded up by itself."""
-    commission = commission_e8(rules, quantity_e4=quantity_e4, price_e4=price_e4)
+def fees_e8(
+    rules: CostRules,
+    *,
+    side: Side,
+    quantity_e4: int,
+    price_e4: int,
+    session: str,
+    filled_e4: int = 0,
+    filled_e8: int = 0,
+) -> int:
+    """What one fill adds to its order's commission, and the regulatory fees of its sale, in 1e-8.
+
+    ``filled_e4`` and ``filled_e8`` are the shares and the notional of the order's fills before it. A commission grows
+    with both, so no fill is ever paid back: what they pay sums up to the commission of the order, and nothing but its
+    fills has to be known. Commission and each fee are rounded up by themselves.
+    """
+    notional_e8 = quantity_e4 * price_e4
+    charge = commission_e8(rules, quantity_e4=filled_e4 + quantity_e4, notional_e8=filled_e8 + notional_e8)
+    if filled_e4:
+        charge -= commission_e8(rules, quantity_e4=filled_e4, notional_e8=filled_e8)
     if side is _BUY or not rules.has_regulatory_fees:
-        return commission
-    sec = sec_fee_e8(quantity_e4 * price_e4, session)
-    return commission + sec + taf_e8(quantity_e4, session)
+        return charge
+    return charge + sec_fee_e8(notional_e8, session) + taf_e8(quantity_e4, session)
 
 
-def commission_e8(rules: CostRules, *, quantity_e4: int, price_e4: int) -> int:
-    """The broker's commission of one fill: per share, with its minimum, at most the share of the notional."""
+def commission_e8(rules: CostRules, *, quantity_e4: int, notional_e8: int) -> int:
+    """The broker's commission of an order that has filled so much: per share, at least its minimum, at most the share
+    of the notional.
+    """
     charge = div_ceil(quantity_e4 * rules.commission_per_share_e8, SHARE_E4)
     charge = max(charge, rules.commission_min_e8)
     if rules.commission_max_e6 is None:
         return charge
-    return min(charge, div_ceil(quantity_e4 * price_e4 * rules.commission_max_e6, RATIO_SCALE))
+    return min(charge, div_ceil(notional_e8 * rules.commission_max_e6, RATIO_SCALE))
 
 
 def sec_fee_e8(notional_e8: int, session: str) -> int:

@@ -23,7 +23,8 @@ The rules, in the order in which a bar is played:
    Where slippage goes by range and size too, each fill concedes by its own share of the bar's volume.
 6. Exit legs of one entry share its open position: a fill of one shrinks the others, and the first exit fill
    or trigger cancels what is left of the entry.
-7. In the session's last bar every exit still open fills at its close less the close penalty
+7. Each fill is charged what it adds to the commission of its order, and the regulatory fees of its own sale.
+8. In the session's last bar every exit still open fills at its close less the close penalty
    (``is_forced_close``); all other orders expire.
 """
 
@@ -391,6 +392,8 @@ class _Book:
                     quantity_e4=quantity_e4,
                     price_e4=price_e4,
                     session=self._session.date,
+                    filled_e4=order.filled_e4,
+                    filled_e8=order.filled_e8,
                 ),
                 is_ambiguous=bounds is not None,
                 best_e4=None if bounds is None else bounds.best_e4,
@@ -401,7 +404,10 @@ class _Book:
         filled_e4 = order.filled_e4 + quantity_e4
         state = _FILLED if filled_e4 == order.quantity_e4 else OrderState.PARTIALLY_FILLED
         index = self._index[order.client_order_id]
-        self.orders[index] = replace(self.orders[index], filled_e4=filled_e4, state=state)
+        filled_e8 = order.filled_e8 + quantity_e4 * price_e4
+        self.orders[index] = replace(
+            self.orders[index], filled_e4=filled_e4, filled_e8=filled_e8, state=state
+        )
         if order.parent_id is not None:
             self._arm(order.parent_id, -quantity_e4)
             self._end_entry(order)

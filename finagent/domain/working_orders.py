@@ -17,6 +17,7 @@ class WorkingOrder:
 
     ``parent_id`` ties an exit leg to its entry: all legs of one parent are one group, of which one cancels
     the other. ``armed_e4`` is the open position the group protects; it is the same on each of its legs.
+    ``filled_e8`` is the notional of its fills in 1e-8, by which the next one's commission goes.
     """
 
     client_order_id: str
@@ -27,6 +28,7 @@ class WorkingOrder:
     accepted_at_ms: int
     sequence: int
     filled_e4: int = 0
+    filled_e8: int = 0
     limit_e4: int | None = None
     stop_e4: int | None = None
     parent_id: str | None = None

@@ -255,7 +255,7 @@ def test_minimum_commission_and_the_fees_of_the_date(tmp_path: Path) -> None:
     assert found.trade.pnl_e8 == 190 * 6 * 10**8 - 252_000_000
 
 
-def test_commission_is_at_most_its_share_of_the_fill(tmp_path: Path) -> None:
+def test_commission_is_at_most_its_share_of_the_value(tmp_path: Path) -> None:
     """10 cents a share are 19.00 for 190, at least 25.00: 0.1 % of 19,950 is 19.95, of 21,090 it is 21.09."""
     costs = CostRules(
         slippage_e6=0,
@@ -269,22 +269,68 @@ def test_commission_is_at_most_its_share_of_the_fill(tmp_path: Path) -> None:
     assert [row.fill.fees_e8 for row in found.ledger.fills] == [1_995_000_000, 2_109_000_000]
 
 
-def test_each_part_of_an_order_pays_the_least_commission(tmp_path: Path) -> None:
-    """Four parts of the entry and one exit: 1.00 each."""
+CENT = 1_000_000
+IN_PARTS = {
+    "least": (0, 100, None, [100, 0, 0, 0, 100]),
+    "least, then by the share": (CENT, 125, None, [125, 0, 25, 40, 190]),
+    "most": (20 * CENT, 0, 1_000, [525, 525, 525, 420, 1_995]),
+    "least, then most": (0, 1_250, 1_000, [525, 525, 200, 0, 1_250]),
+    "most, then by the share": (10 * CENT, 600, 1_000, [525, 475, 500, 400, 1_900]),
+}
+"""A share in 1e-8, at least in cents, at most of the value in 1e-6; and what each part and the exit pay, in cents."""
+
+
+@pytest.mark.parametrize("case", IN_PARTS)
+def test_commission_is_of_the_order_however_many_its_fills(tmp_path: Path, case: str) -> None:
+    """50, 50, 50 and 40 at 105 are 5,250, 10,500, 15,750 and 19,950, of which 0.1 % is 5.25 to 19.95; then one exit of
+    190. A cent a share is 0.50, 1.00, 1.50, 1.90: with at least 1.25 the first part pays that, the second nothing.
+    """
+    a_share_e8, least, most_e6, paid = IN_PARTS[case]
     stored = until_close(market(), 105, first="09:35")
     for at in ("09:31", "09:32", "09:33", "09:34"):
         stored.minute_bar(DAY, "AAA", at, 105, 105, 105, 105, 1_000)
     costs = CostRules(
-        slippage_e6=0, commission_min_e8=100_000_000, has_regulatory_fees=False, close_penalty_e6=0
+        slippage_e6=0,
+        commission_per_share_e8=a_share_e8,
+        commission_min_e8=least * CENT,
+        commission_max_e6=most_e6,
+        has_regulatory_fees=False,
+        close_penalty_e6=0,
     )
     found = play(stored, tmp_path, replace(FREE, costs=costs))
-    assert {row.fill.fees_e8 for row in found.ledger.fills} == {100_000_000}
-    assert [row.fill.quantity_e4 // 10_000 for row in found.ledger.fills if row.leg == "entry"] == [
-        50,
-        50,
-        50,
-        40,
-    ]
+    assert [fill[:2] for fill in found.fills] == [
+        *(("entry", shares) for shares in (50, 50, 50, 40)), ("exit", 190)
+    ]  # fmt: skip
+    assert [row.fill.fees_e8 for row in found.ledger.fills] == [cents * CENT for cents in paid]
+
+
+def test_most_commission_of_an_order_grows_with_its_value(tmp_path: Path) -> None:
+    """0.1 % of 50 at 105 is 5.25; the next 50 at 104 and 106 add 5.20 and 5.30."""
+    stored = market()
+    for at, price in (("09:31", 105), ("09:32", 104), ("09:33", 106)):
+        stored.minute_bar(DAY, "AAA", at, price, price, price, price, 1_000)
+    costs = CostRules(
+        slippage_e6=0, commission_min_e8=10**11, commission_max_e6=1_000, has_regulatory_fees=False
+    )
+    found = play(stored, tmp_path, replace(FREE, costs=costs))
+    assert [row.fill.fees_e8 for row in found.ledger.fills][:3] == [525 * CENT, 520 * CENT, 530 * CENT]
+
+
+def test_each_order_of_a_plan_has_a_least_commission_of_its_own(tmp_path: Path) -> None:
+    """The entry, a target reached by 50 shares, its stop in two parts (50 and 50), and what closes the last 40."""
+    stored = with_bars(market())
+    stored.minute_bar(DAY, "AAA", "09:40", 111, 111, 111, 111, 1_000)
+    stored.minute_bar(DAY, "AAA", "09:41", 110, 110, 110, 110, 1_000)
+    stored.minute_bar(DAY, "AAA", "09:42", 103, 103, 103, 103, 1_000)
+    stored.minute_bar(DAY, "AAA", "09:43", 103, 103, 103, 103, 1_000)
+    stored.minute_bar(DAY, "AAA", "15:45", 103, 103, 103, 103, 0)
+    costs = CostRules(slippage_e6=0, commission_min_e8=100 * CENT, has_regulatory_fees=False)
+    found = play(stored, tmp_path, replace(FREE, costs=costs))
+    assert [(leg, shares, row.fill.fees_e8 // CENT) for (leg, shares, *_), row in zip(
+        found.fills, found.ledger.fills, strict=True
+    )] == [
+        ("entry", 190, 100), ("target-1", 50, 100), ("stop", 50, 100), ("stop", 50, 0), ("exit", 40, 100)
+    ]  # fmt: skip
 
 
 def test_flatten_leaves_at_the_next_open_before_the_close(tmp_path: Path) -> None:

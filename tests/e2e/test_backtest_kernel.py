@@ -81,9 +81,13 @@ MANY = {
     f"{RISK}MAX_OPEN_POSITIONS": "20", f"{RISK}MAX_TRADES_PER_DAY": "50", f"{RISK}MAX_POSITION_PCT": "10",
 }  # fmt: skip
 TIGHT = {f"{PLANNING}STOP_PCT": "0.3", f"{PLANNING}TARGET_R": "1.5", f"{PLANNING}TIME_STOP_MINUTES": "390"}
+COMMISSION = {
+    f"{EXECUTION}COMMISSION_PER_SHARE": "0.005", f"{EXECUTION}COMMISSION_MIN": "1",
+    f"{EXECUTION}COMMISSION_MAX_PCT": "0.5",
+}  # fmt: skip
 TRAILING = {
     f"{PLANNING}TRAIL_AFTER_R": "0.1", f"{PLANNING}TRAIL_ATR": "0.1", f"{PLANNING}TIME_STOP_MINUTES": "20",
-    f"{EXECUTION}AMBIGUITY": "target_first", f"{EXECUTION}PARTICIPATION_PCT": "0.02",
+    f"{EXECUTION}AMBIGUITY": "target_first", f"{EXECUTION}PARTICIPATION_PCT": "0.02", **COMMISSION,
 }  # fmt: skip
 BOLD = {
     f"{RISK}RISK_PER_TRADE_PCT": "5", f"{RISK}MAX_POSITION_PCT": "100", f"{RISK}PAUSE_LOSS_PCT": "0.3",
@@ -99,7 +103,12 @@ MORE_ON_MINUTES = (
     Case("faded", MINUTES, {**MANY, f"{SCAN}STYLE": "fade"}, 80),
     Case("tight, along the path", MINUTES, {**MANY, **TIGHT, f"{EXECUTION}AMBIGUITY": "path"}, 100),
     Case("bold", MINUTES, {f"{SCAN}MIN_GAP_PCT": "2", **TIGHT, **BOLD}, 10),
-    Case("hardly any volume", MINUTES, {**MANY, **TIGHT, f"{EXECUTION}PARTICIPATION_PCT": "0.005"}, 50),
+    Case(
+        "hardly any volume",
+        MINUTES,
+        {**MANY, **TIGHT, f"{EXECUTION}PARTICIPATION_PCT": "0.005", **COMMISSION},
+        50,
+    ),
     Case("days of both kinds", ("2018-01-02", "2018-03-16"), MANY, 150),
 )
 

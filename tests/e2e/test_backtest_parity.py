@@ -39,6 +39,18 @@ TIGHT = {f"{PLANNING}STOP_PCT": "0.3", f"{PLANNING}TARGET_R": "1.5", f"{PLANNING
 
 CASES = (
     Case("classic", MINUTES, {}, 5),
+    Case(
+        "in parts, with commission",
+        ("2018-02-21", "2018-02-23"),
+        {
+            GAP: "2",
+            f"{EXECUTION}PARTICIPATION_PCT": "0.02",
+            f"{EXECUTION}COMMISSION_PER_SHARE": "0.005",
+            f"{EXECUTION}COMMISSION_MIN": "1",
+            f"{EXECUTION}COMMISSION_MAX_PCT": "0.5",
+        },
+        2,
+    ),
     Case("structure", MINUTES, {**STRUCTURE, f"{PLANNING}STRUCTURE_SETUP": "vwap_reclaim"}, 5),
 )
 MORE = (
@@ -61,7 +73,19 @@ MORE = (
         },
         20,
     ),
-    Case("hardly any volume", MINUTES, {GAP: "2", **TIGHT, f"{EXECUTION}PARTICIPATION_PCT": "0.005"}, 20),
+    Case(
+        "hardly any volume, with commission",
+        MINUTES,
+        {
+            GAP: "2",
+            **TIGHT,
+            f"{EXECUTION}PARTICIPATION_PCT": "0.005",
+            f"{EXECUTION}COMMISSION_PER_SHARE": "0.005",
+            f"{EXECUTION}COMMISSION_MIN": "1",
+            f"{EXECUTION}COMMISSION_MAX_PCT": "0.5",
+        },
+        20,
+    ),
     Case(
         "bold, with commission",
         MINUTES,

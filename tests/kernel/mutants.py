@@ -39,6 +39,10 @@ DAILY_MUTANTS = {
     "no least commission": Mutant(
         "arithmetic", "charge = max(charge, p[c.FEE_MIN])", "charge = max(charge, 0)"
     ),
+    "an order's parts pay for each other": Mutant("arithmetic", "if filled_e4 > 0:", "if filled_e4 < 0:"),
+    "the second part of an entry pays as if it were the first": Mutant(
+        "filling", "more, price, bought, entry_e8)", "more, price, 0, 0)"
+    ),
     "one step of division too few": Mutant(
         "arithmetic",
         "for _ in range(3):\n        rest *= 100\n        digit",
@@ -140,6 +144,18 @@ AMOUNT_MUTANTS = {
 
 
 MINUTE_MUTANTS = {
+    "each part of an entry pays the least": Mutant(
+        "working", "price, plan[c.P_FILLED], plan[c.P_IN])", "price, 0, 0)"
+    ),
+    "each part of a stop pays the least": Mutant(
+        "working", "plan[c.P_STOPPED], plan[c.P_STOPPED_E8] = filled +", "filled, filled_e8 = filled +"
+    ),
+    "each part of a target pays the least": Mutant(
+        "working", "elif fill[0] == c.TARGET_LEG:", "elif fill[0] > c.EXIT_LEG:"
+    ),
+    "a stop pays for the target's parts": Mutant(
+        "working", "= plan[c.P_STOPPED], plan[c.P_STOPPED_E8]\n", "= plan[c.P_GONE], plan[c.P_OUT]\n"
+    ),
     "the first minutes slip like others": Mutant(
         "working", "slippage = p[c.SLIPPAGE] * times", "slippage = p[c.SLIPPAGE]"
     ),

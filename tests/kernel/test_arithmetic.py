@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from finagent.backtest.kernel import arithmetic
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.arithmetic import LITTLE, RATIO, SHARE_E4
+from finagent.domain.costs import CostRules, fees_e8
+from finagent.domain.market import Side
 
 AMOUNTS = st.one_of(
     st.integers(LITTLE - 2, LITTLE + 2), st.integers(0, 10**13), st.integers(0, c.MOST // 200)
@@ -79,5 +81,43 @@ def test_a_part_of_a_share_pays_its_part(quantity_e4: int, a_share_e8: int) -> N
     p: list[int] = [Word(0)] * c.SET_WIDTH
     p[c.FEE_SHARE], p[c.FEE_MAX] = Word(a_share_e8), Word(c.OFF)
     day: list[int] = [Word(0)] * c.DAY_WIDTH
-    paid = arithmetic.fees(p, day, True, Word(quantity_e4), Word(10_000))
+    paid = arithmetic.fees(p, day, True, Word(quantity_e4), Word(10_000), Word(0), Word(0))
     assert paid == -(-quantity_e4 * a_share_e8 // SHARE_E4)
+
+
+@given(
+    st.integers(1, 10**10), st.integers(1, 10**8), st.one_of(st.just(0), st.integers(1, 10**10)),
+    st.integers(1, 10**8), st.sampled_from((0, 1, 500_000, 10**9)), st.sampled_from((0, 10**8, 10**11)),
+    st.sampled_from((None, 0, 1_000, 10**6)),
+)  # fmt: skip
+def test_a_fill_pays_what_the_domain_says_that_it_adds(
+    quantity_e4: int,
+    price_e4: int,
+    filled_e4: int,
+    before_e4: int,
+    a_share: int,
+    least: int,
+    most: int | None,
+) -> None:
+    """To the commission of its order, with whatever had filled of it."""
+    rules = CostRules(
+        commission_per_share_e8=a_share,
+        commission_min_e8=least,
+        commission_max_e6=most,
+        has_regulatory_fees=False,
+    )
+    p: list[int] = [Word(0)] * c.SET_WIDTH
+    p[c.FEE_SHARE], p[c.FEE_MIN] = Word(a_share), Word(least)
+    p[c.FEE_MAX] = Word(c.OFF if most is None else most)
+    day: list[int] = [Word(0)] * c.DAY_WIDTH
+    fill, filled = (quantity_e4, price_e4), (filled_e4, filled_e4 * before_e4)
+    paid = arithmetic.fees(p, day, False, *(Word(each) for each in (*fill, *filled)))
+    assert paid == fees_e8(
+        rules,
+        side=Side.SELL,
+        quantity_e4=quantity_e4,
+        price_e4=price_e4,
+        session="2018-02-06",
+        filled_e4=filled[0],
+        filled_e8=filled[1],
+    )

@@ -97,18 +97,38 @@ def slipped(is_buy: bool, price_e4: int, slippage_e6: int) -> int:
 
 
 @compiled
-def fees(p: list[int], day: list[int], is_buy: bool, quantity_e4: int, price_e4: int) -> int:
-    """Commission and, on sales, the session's regulatory fees of one fill, each rounded up by itself."""
+def fees(
+    p: list[int],
+    day: list[int],
+    is_buy: bool,
+    quantity_e4: int,
+    price_e4: int,
+    filled_e4: int,
+    filled_e8: int,
+) -> int:
+    """What one fill adds to its order's commission and, on sales, the session's regulatory fees, each rounded up by
+    itself; ``filled_e4`` and ``filled_e8``: shares and notional of the order's fills before.
+    """
+    notional_e8 = quantity_e4 * price_e4
+    charge = _commission(p, filled_e4 + quantity_e4, filled_e8 + notional_e8)
+    if filled_e4 > 0:
+        charge -= _commission(p, filled_e4, filled_e8)
+    if is_buy or p[c.HAS_REGULATORY] == 0:
+        return charge
+    return charge + _sec_fee(day[c.SEC_CENTS], notional_e8) + _taf(day, quantity_e4)
+
+
+@compiled
+def _commission(p: list[int], quantity_e4: int, notional_e8: int) -> int:
+    """Of an order that has filled so much: per share, at least so much, at most a share of the notional."""
     whole = quantity_e4 // SHARE_E4
     charge, rest = whole * p[c.FEE_SHARE], quantity_e4 - whole * SHARE_E4
     if rest > 0:
         charge += -(-rest * p[c.FEE_SHARE] // SHARE_E4)
     charge = max(charge, p[c.FEE_MIN])
     if p[c.FEE_MAX] >= 0:
-        charge = min(charge, share_ceil(quantity_e4 * price_e4, p[c.FEE_MAX]))
-    if is_buy or p[c.HAS_REGULATORY] == 0:
-        return charge
-    return charge + _sec_fee(day[c.SEC_CENTS], quantity_e4 * price_e4) + _taf(day, quantity_e4)
+        charge = min(charge, share_ceil(notional_e8, p[c.FEE_MAX]))
+    return charge
 
 
 @compiled

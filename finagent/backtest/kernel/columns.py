@@ -85,14 +85,14 @@ P_ROW, P_SCORE, P_STOP, P_TARGET, P_RISK, P_QUANTITY, P_NOTIONAL, P_WORST, P_STA
 (
     P_KEPT, P_BAR, P_LEFT, P_FILLED, P_HELD, P_GONE, P_IN, P_OUT, P_FEES, P_LEVEL, P_IS_TRIGGERED, P_GENERATION,
     P_STOPS, P_EXIT, P_REASON, P_BEST, P_IS_SEEN, P_SINCE, P_MARK, P_DUE, P_IS_AMBIGUOUS, P_UNTIL, P_MOVE, P_IS_TIME_UP,
-    P_WAS_HELD,
-) = range(9, 34)  # fmt: skip
+    P_WAS_HELD, P_STOPPED, P_STOPPED_E8,
+) = range(9, 36)  # fmt: skip
 """On minutes: its place among the kept, its next bar; what of the entry still works, was filled, is held, has left; the
 money of both sides and the fees; the stop's price, whether it has become a market order, its generation and how many
 there were; a closing order's quantity and reason; the best price and whether it was looked at; the minute of the entry;
 the newest price; when the entry ends in ms; the minute of the last exit; where the stop is to go, whether the time is
-up, and whether it was held before this minute."""
-PLAN_WIDTH = 34
+up, and whether it was held before this minute; what has left by the stop, and its money."""
+PLAN_WIDTH = 36
 NO_PLAN, PENDING, APPROVED_PLAN, EXECUTED, CLOSED_PLAN, NOT_FILLED = range(6)
 
 # ---------------------------------------------------------------- the same on daily bars

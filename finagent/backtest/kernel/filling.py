@@ -26,13 +26,13 @@ def carry(
     if bought <= 0:
         return 0, 0
     price, opened = slipped(is_long, row[c.OPEN], p[c.OPEN_SLIPPAGE]), row[c.OPEN]
-    fee = fees(p, day, is_long, bought, price)
+    fee = fees(p, day, is_long, bought, price, 0, 0)
     _keep(fills, state, tally, (c.AT_OPEN, c.ENTRY_LEG, bought, price, opened, fee), (0, 0, 0, 0))
     entry_e8, total_fees = bought * price, fee
     more = min(plan[c.P_QUANTITY] - bought, budget)
     if more > 0:  # the day's own share of the volume, at the same open
         price = slipped(is_long, opened, p[c.SLIPPAGE])
-        fee = fees(p, day, is_long, more, price)
+        fee = fees(p, day, is_long, more, price, bought, entry_e8)
         _keep(fills, state, tally, (c.IN_DAY, c.ENTRY_LEG, more, price, opened, fee), (0, 0, 0, 0))
         entry_e8, total_fees = entry_e8 + more * price, total_fees + fee
     held = bought + more
@@ -44,7 +44,7 @@ def carry(
         tally[c.ORDERS] += 1
         times = p[c.OPEN_MULTIPLIER] if day[c.CLOSE_MINUTE] < p[c.OPEN_MINUTES] else 1
         price = slipped(not is_long, row[c.CLOSE], p[c.SLIPPAGE] * times)
-        fee = fees(p, day, not is_long, held - gone, price)
+        fee = fees(p, day, not is_long, held - gone, price, 0, 0)
         _keep(
             fills, state, tally, (c.AT_CLOSE, c.EXIT_LEG, held - gone, price, row[c.CLOSE], fee), (0, 0, 0, 0)
         )
@@ -95,7 +95,7 @@ def _leave_inside(
                 leg, price = c.STOP_LEG, slipped(not is_long, level, p[c.SLIPPAGE])
     low, high = min(stopped, plan[c.P_TARGET]), max(stopped, plan[c.P_TARGET])
     bounds = (doubt, high, low, max(minute, 0)) if is_long else (doubt, low, high, max(minute, 0))
-    fee = fees(p, day, not is_long, gone, price)
+    fee = fees(p, day, not is_long, gone, price, 0, 0)
     _keep(fills, state, tally, (c.IN_DAY, leg, gone, price, reference, fee), bounds)
     return gone * price, gone, fee, 1 if doubt == c.DOUBTFUL else 0
 

@@ -117,7 +117,7 @@ def _enter(
 ) -> None:
     """A part of the entry at the bar's open; what is left of it reserves less."""
     is_long, minute = row[c.DIRECTION] > 0, bar[c.B_MINUTE]
-    fee = fees(p, day, is_long, bought, price)
+    fee = fees(p, day, is_long, bought, price, plan[c.P_FILLED], plan[c.P_IN])
     keep(
         plan,
         state,
@@ -270,7 +270,13 @@ def _book_exit(
     fill: tuple[int, int, int, int, int, int, int, int],
     bounds: tuple[int, int, int],
 ) -> None:
-    fee = fees(p, day, row[c.DIRECTION] < 0, fill[1], fill[2])
+    filled, filled_e8 = 0, 0  # of the closing order, which fills whole
+    if fill[0] == c.STOP_LEG:  # once part of it has filled it is not replaced any more
+        filled, filled_e8 = plan[c.P_STOPPED], plan[c.P_STOPPED_E8]
+        plan[c.P_STOPPED], plan[c.P_STOPPED_E8] = filled + fill[1], filled_e8 + fill[1] * fill[2]
+    elif fill[0] == c.TARGET_LEG:  # a stop that has begun leaves it nothing
+        filled, filled_e8 = plan[c.P_GONE], plan[c.P_OUT]
+    fee = fees(p, day, row[c.DIRECTION] < 0, fill[1], fill[2], filled, filled_e8)
     keep(plan, state, tally, fills, fill, fee, bounds)
     plan[c.P_HELD] -= fill[1]
     plan[c.P_GONE] += fill[1]

@@ -103,7 +103,7 @@ def _worse(rules: Parameters) -> Mapping[str, tuple[str, Parameters]]:
     return {
         "slippage_x2": ("twice the slippage, at the open too", slipped(2)),
         "slippage_x4": ("four times the slippage, at the open too", slipped(4)),
-        "commission": ("half a cent a share more, a dollar a fill at least", replace(rules, costs=dear)),
+        "commission": ("half a cent a share more, a dollar an order at least", replace(rules, costs=dear)),
         "all_costs": ("both: twice the slippage and the commission", _both(slipped(2), dear)),
         "thin_volume": (
             "a fifth of the share of the volume that an order gets",

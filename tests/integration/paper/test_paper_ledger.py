@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from finagent.adapters.brokers.paper import account_of
 from finagent.adapters.brokers.paper.tables import order_by_id, orders_of_session, positions
-from finagent.domain.costs import CostRules
+from finagent.domain.costs import CostRules, commission_e8, sec_fee_e8, taf_e8
 from finagent.domain.market import Side
 from finagent.domain.orders import OrderState, OrderType
 from finagent.ports import OrderRejectedError
@@ -39,7 +39,14 @@ def test_cash_positions_and_fees_balance_and_exits_never_exceed_the_position(mov
 
 
 async def play(moves) -> None:
-    venue = Venue(costs=CostRules(commission_per_share_e8=500_000))
+    venue = Venue(
+        costs=CostRules(
+            commission_per_share_e8=500_000,
+            commission_min_e8=10**8,
+            commission_max_e6=2_000,
+            participation_e6=30_000,
+        )
+    )
     ids: list[str] = []
     for number, move in enumerate(moves):
         with suppress(OrderRejectedError):  # refusals are part of the game
@@ -97,13 +104,25 @@ def check(venue: Venue) -> None:
     conn = venue.database.conn
     cash, held = venue.rules.start_equity_e8, {}
     filled: dict[str, int] = {}
+    worth: dict[str, int] = {}
+    charged: dict[str, int] = {}
     rows = "SELECT client_order_id, symbol, side, quantity, price, fees FROM venue_fill"
     for order_id, symbol, side, quantity, price, fees in conn.execute(rows):
         signed = quantity if side == "buy" else -quantity
         held[symbol] = held.get(symbol, 0) + signed
         filled[order_id] = filled.get(order_id, 0) + quantity
+        worth[order_id] = worth.get(order_id, 0) + quantity * price
+        regulatory = (
+            0
+            if side == "buy"
+            else sec_fee_e8(quantity * price, SESSION.date) + taf_e8(quantity, SESSION.date)
+        )
+        charged[order_id] = charged.get(order_id, 0) + fees - regulatory
         cash -= signed * price + fees
         assert held[symbol] >= 0
+    for order_id, paid in charged.items():
+        own = commission_e8(venue.rules.costs, quantity_e4=filled[order_id], notional_e8=worth[order_id])
+        assert paid == own
     assert account_of(conn, venue.rules).cash_e8 == cash
     assert {p.symbol: p.quantity_e4 for p in positions(conn)} == {s: q for s, q in held.items() if q}
     open_exits: dict[tuple[str, str | None, str], int] = {}

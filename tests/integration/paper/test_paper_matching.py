@@ -12,6 +12,7 @@ from tests.integration.paper.venue import DOLLAR, NEXT, SESSION, SHARE, T0, Venu
 
 LIMIT, STOP, MARKET = OrderType.LIMIT, OrderType.STOP, OrderType.MARKET
 FLAT = (100, 100, 100, 100)
+CENT = DOLLAR // 100
 
 
 async def test_a_bracket_runs_from_entry_to_target():
@@ -57,6 +58,25 @@ async def test_partial_fills_number_their_executions():
     events = venue.tick({"XYZ": FLAT}, volume=1_200)
     assert told(events) == [("entry", "filled", 100)]
     assert [f.execution_id for f in await venue.broker.fills(session=SESSION.date)] == ["entry:1", "entry:2"]
+
+
+async def test_parts_of_an_order_pay_its_least_commission_once_whoever_fills_them(tmp_path):
+    """60 shares each: 0.30, 0.60, 0.90 of half a cent a share are at least 0.75; a process of its own for each part."""
+    costs = CostRules(
+        slippage_e6=0, commission_per_share_e8=500_000, commission_min_e8=75 * CENT, has_regulatory_fees=False
+    )
+    venue = Venue(tmp_path / "venue.db", costs=costs)
+    await venue.broker.submit([buy("a", 180, leg="entry")])
+    await venue.broker.submit([buy(shares=60)])
+    paid = []
+    for _ in range(4):
+        paid += [
+            (e.fill.client_order_id, e.fill.fees_e8 // CENT) for e in venue.tick({"XYZ": FLAT}, volume=1_200)
+        ]
+        venue.database.conn.close()
+        venue = Venue(tmp_path / "venue.db", now_ms=venue.clock.now_ms(), costs=costs)
+    venue.database.conn.close()
+    assert paid == [("a", 75), ("a", 0), ("a", 15), ("entry", 75)]
 
 
 async def test_a_cancel_is_told_once_with_the_next_tick():

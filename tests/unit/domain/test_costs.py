@@ -164,9 +164,43 @@ def test_forced_close_pays_the_stated_penalty():
 
 def test_commission_has_a_minimum_and_a_maximum():
     rules = CostRules(commission_per_share_e8=500_000, commission_min_e8=100 * CENT, commission_max_e6=10_000)
-    assert commission_e8(rules, quantity_e4=1_000 * SHARE, price_e4=100_000) == 500 * CENT
-    assert commission_e8(rules, quantity_e4=100 * SHARE, price_e4=1_000_000) == 100 * CENT
-    assert commission_e8(rules, quantity_e4=10 * SHARE, price_e4=10_000) == 10 * CENT
+    assert commission_e8(rules, quantity_e4=1_000 * SHARE, notional_e8=10_000 * 100 * CENT) == 500 * CENT
+    assert commission_e8(rules, quantity_e4=100 * SHARE, notional_e8=10_000 * 100 * CENT) == 100 * CENT
+    assert commission_e8(rules, quantity_e4=10 * SHARE, notional_e8=10 * 100 * CENT) == 10 * CENT
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10**9), st.integers(1, 10**8)), min_size=1, max_size=8),
+    st.integers(0, 10**8),
+    st.integers(0, 10**10),
+    st.one_of(st.none(), st.integers(0, 10**6)),
+)
+def test_what_the_fills_of_an_order_pay_sums_up_to_its_commission(parts, a_share, least, most):
+    """However it is cut; none of them is paid back."""
+    rules = CostRules(commission_per_share_e8=a_share, commission_min_e8=least, commission_max_e6=most)
+    filled_e4 = filled_e8 = paid = 0
+    for quantity_e4, price_e4 in parts:
+        fee = fees_e8(
+            rules,
+            side=Side.BUY,
+            quantity_e4=quantity_e4,
+            price_e4=price_e4,
+            session="2018-02-20",
+            filled_e4=filled_e4,
+            filled_e8=filled_e8,
+        )
+        assert fee >= 0
+        filled_e4, filled_e8, paid = filled_e4 + quantity_e4, filled_e8 + quantity_e4 * price_e4, paid + fee
+        assert paid == commission_e8(rules, quantity_e4=filled_e4, notional_e8=filled_e8)
+
+
+def test_a_part_of_a_sale_pays_the_fees_of_its_own_and_no_second_least_commission():
+    """20,000 of 40,000 at 1.00: the SEC takes 23.10 a million, 0.462 up to 0.47, FINRA 0.000119 a share, 2.38."""
+    rules = CostRules(commission_min_e8=100 * CENT)
+    quantity_e4 = 20_000 * SHARE
+    sale = {"side": Side.SELL, "quantity_e4": quantity_e4, "price_e4": SHARE, "session": "2018-02-20"}
+    assert fees_e8(rules, **sale) == (100 + 47 + 238) * CENT
+    assert fees_e8(rules, **sale, filled_e4=quantity_e4, filled_e8=quantity_e4 * SHARE) == (47 + 238) * CENT
 
 
 def test_commission_of_half_a_cent_a_share_is_not_rounded_to_a_cent():

@@ -13,7 +13,8 @@ from finagent.domain.working_orders import WorkingOrder
 ORDER_COLUMNS = """
 client_order_id, sequence, session, plan_id, symbol, leg, side, type, quantity, filled, armed, limit_price,
 stop_price, reference, parent_id, is_exit, ignores_participation, is_triggered, state, reason, accepted_at,
-asked"""
+asked,
+(SELECT coalesce(sum(quantity * price), 0) FROM venue_fill WHERE client_order_id = venue_order.client_order_id)"""
 FILL_COLUMNS = """
 execution_id, client_order_id, symbol, side, quantity, price, reference, at, fees, is_ambiguous,
 best, worst, is_forced_close"""
@@ -290,6 +291,7 @@ def _order(row: sqlite3.Row | tuple[object, ...]) -> VenueOrder:
         reason,
         accepted_at,
         asked,
+        filled_notional,
     ) = row
     return VenueOrder(
         order=WorkingOrder(
@@ -301,6 +303,7 @@ def _order(row: sqlite3.Row | tuple[object, ...]) -> VenueOrder:
             accepted_at_ms=_int(accepted_at),
             sequence=_int(sequence),
             filled_e4=_int(filled),
+            filled_e8=_int(filled_notional),
             limit_e4=_int_or_none(limit_price),
             stop_e4=_int_or_none(stop_price),
             parent_id=None if parent_id is None else _text(parent_id),
