@@ -93,6 +93,9 @@ class MatchResult:
     orders: tuple[WorkingOrder, ...]
 
 
+_match_result = maker(MatchResult)
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class _Bounds:
@@ -124,7 +127,7 @@ def match_symbol(
     book.play_inside()
     if is_last_bar:
         book.play_close()
-    return MatchResult(tuple(book.fills), tuple(book.orders))
+    return _match_result(tuple(book.fills), tuple(book.orders))
 
 
 def force_close(
@@ -137,7 +140,7 @@ def force_close(
     at_close = replace(bar, start_ms=session.close_ms - MINUTE_MS)
     book = _Book(orders, at_close, session, instrument, rules, None, Ambiguity.STOP_FIRST)
     book.play_close()
-    return MatchResult(tuple(book.fills), tuple(book.orders))
+    return _match_result(tuple(book.fills), tuple(book.orders))
 
 
 class _Book:

@@ -13,7 +13,7 @@ _NO_HISTORY = History()
 
 def rank(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """Largest gap first, compared exactly; then by symbol."""
-    return tuple(sorted(candidates, key=lambda candidate: (-_gap_order(candidate), candidate.symbol)))
+    return tuple(sorted(candidates, key=lambda each: (-_gap_order(each), each.instrument.symbol)))
 
 
 def screen_all(universe: MeasuredUniverse, histories: Mapping[str, History], rules: GapRules) -> GapScan:

@@ -9,7 +9,7 @@ from finagent.domain.market import Bar, Direction, Side
 from finagent.domain.money import RATIO_SCALE, div_half_even
 from finagent.domain.orders import ENTRY_LEG, BrokerFill
 from finagent.domain.plan import Plan
-from finagent.domain.rows import maker, quick, replace
+from finagent.domain.rows import maker, quick
 
 
 class ExitReason(StrEnum):
@@ -48,6 +48,10 @@ class Position:
     def quantity_e4(self) -> int:
         """Shares held, signed: positive long, negative short."""
         return self.bought_e4 - self.sold_e4
+
+
+_position = maker(Position)
+_BUY = Side.BUY
 
 
 @quick
@@ -135,12 +139,15 @@ def fold(position: Position, fill: BrokerFill) -> Position:
             " fold it into its own"
         )
     money_e8 = fill.quantity_e4 * fill.price_e4
-    is_buy = fill.side is Side.BUY
+    is_buy = fill.side is _BUY
     bought_e4 = position.bought_e4 + (fill.quantity_e4 if is_buy else 0)
     sold_e4 = position.sold_e4 + (0 if is_buy else fill.quantity_e4)
     last_at_ms = fill.at_ms if position.last_at_ms is None else max(position.last_at_ms, fill.at_ms)
-    return replace(
-        position,
+    return _position(
+        plan_id=position.plan_id,
+        symbol=position.symbol,
+        session=position.session,
+        direction=position.direction,
         bought_e4=bought_e4,
         sold_e4=sold_e4,
         bought_e8=position.bought_e8 + (money_e8 if is_buy else 0),

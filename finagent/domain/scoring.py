@@ -134,7 +134,7 @@ def score(
 
 def rank_scored(scored: Iterable[ScoredCandidate]) -> tuple[ScoredCandidate, ...]:
     """Best score first, then by symbol."""
-    return tuple(sorted(scored, key=lambda item: (-item.score_e6, item.candidate.symbol)))
+    return tuple(sorted(scored, key=lambda item: (-item.score_e6, item.candidate.instrument.symbol)))
 
 
 def _volatility(candidate: Candidate, weight_e6: int, is_explained: bool) -> Factor:
