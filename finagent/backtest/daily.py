@@ -178,17 +178,12 @@ def _execute(desk: Desk, task: Task) -> None:
         entering.execute(desk, task)
 
 
-def _nothing(desk: Desk, task: Task) -> None:
-    """Timers of the day have no place in one bar."""
-
-
 DAILY_STEPS = {
     Step.SCORE: entering.choose,
     Step.PLAN: _plan,
     Step.RISK: entering.risk,
     Step.APPROVE: entering.approve,
     Step.EXECUTE: _execute,
-    Step.PLAN_EXPIRY: _nothing,
     Step.SEND: entering.send,
     Step.BROKER_EVENT: leaving.broker_event,
     Step.EXIT: leaving.exit_position,

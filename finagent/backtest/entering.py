@@ -217,8 +217,9 @@ def _grant(desk: Desk, row: PlanRow) -> None:
         run_at_ms = made.entry_from_ms if is_waiting else None
         execute_it = new_task(step=Step.EXECUTE, of=made.plan_id)
         desk.agenda.add(execute_it, made.plan_id, now_ms=now_ms, run_at_ms=run_at_ms)
-    expiry = new_task(step=Step.PLAN_EXPIRY, of=made.plan_id)
-    desk.agenda.add(expiry, made.plan_id, now_ms=now_ms, run_at_ms=made.entry_until_ms)
+    if desk.market.has_minutes:  # a day that is one bar has no timers
+        expiry = new_task(step=Step.PLAN_EXPIRY, of=made.plan_id)
+        desk.agenda.add(expiry, made.plan_id, now_ms=now_ms, run_at_ms=made.entry_until_ms)
 
 
 def execute(desk: Desk, task: Task) -> None:
@@ -336,9 +337,10 @@ def send(desk: Desk, task: Task) -> None:
     for each in body:
         desk.ledger.move_order(each, OrderState.ACCEPTED, now_ms=desk.now_ms, accepted=True)
     desk.ledger.tell(desk.now_ms, "accepted", task.of)
-    due_ms = max(desk.now_ms, row.plan.entry_from_ms) + desk.rules.entry_ttl_ms
-    timer = new_task(step=Step.CANCEL_ENTRY, of=task.of)
-    desk.agenda.add(timer, task.of, now_ms=desk.now_ms, run_at_ms=due_ms)
+    if desk.market.has_minutes:
+        due_ms = max(desk.now_ms, row.plan.entry_from_ms) + desk.rules.entry_ttl_ms
+        timer = new_task(step=Step.CANCEL_ENTRY, of=task.of)
+        desk.agenda.add(timer, task.of, now_ms=desk.now_ms, run_at_ms=due_ms)
 
 
 def end_plan(desk: Desk, row: PlanRow, state: PlanState, reason: str) -> None:

@@ -236,7 +236,11 @@ class Ledger:
         """The committed will to send one order."""
         row = OrderRow(intent, session, now_ms)
         self.orders[intent.client_order_id] = self._live[intent.client_order_id] = row
-        insort_right(self._orders_of.setdefault(intent.plan_id, []), row, key=_place)
+        own = self._orders_of.setdefault(intent.plan_id, [])
+        if not own or _place(own[-1]) < _place(row):
+            own.append(row)
+        else:
+            insort_right(own, row, key=_place)
         if intent.leg == ENTRY_LEG:
             self._entries.setdefault(session, []).append(row)
 

@@ -253,7 +253,7 @@ class Venue:
         self._quiet.pop(after.symbol, None)
         if not after.is_exit:
             self._hold(row)
-        if not after.is_open:
+        if after.state.is_terminal:
             self._open[after.symbol].pop(after.client_order_id, None)
             if not self._open[after.symbol]:
                 del self._open[after.symbol]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from finagent.domain.errors import ChainBrokenError
@@ -52,15 +52,10 @@ def digest_after(begun: str, *parts: JsonData) -> str:
 
 def _list_text(parts: Sequence[JsonData]) -> str:
     """``canonical_json``, quickly for texts and integers alone: what an identity is made of."""
-    texts: list[str] = []
-    for part in parts:
-        if type(part) is str:
-            texts.append(_QUOTED(part))
-        elif type(part) is int:
-            texts.append(str(part))
-        else:
-            return canonical_json(parts)
-    return f"[{','.join(texts)}]"
+    try:
+        return f"[{','.join([_TEXTS[type(part)](part) for part in parts])}]"
+    except KeyError:
+        return canonical_json(parts)
 
 
 def entry_hash(
@@ -110,7 +105,7 @@ def outcome_hash(
     return total.hexdigest()
 
 
-_QUOTED = json.encoder.encode_basestring_ascii
+_TEXTS: dict[type, Callable[..., str]] = {str: json.encoder.encode_basestring_ascii, int: str}
 _TEXT_OF = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
