@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from finagent import __version__
 from finagent.backtest.errors import BacktestError
 from finagent.backtest.going_on import Keeper
 from finagent.backtest.holding import market_held
@@ -16,6 +15,7 @@ from finagent.backtest.running import Bars, Engine, run_backtest
 from finagent.backtest.unplayed import has_minutes, refuse_unanswerable
 from finagent.bootstrap import rules
 from finagent.bootstrap.backtest_report import REPORT, keep, report
+from finagent.bootstrap.identity import playing_identity
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.context import Document, SurfaceError
 from finagent.domain.fills import Ambiguity
@@ -113,7 +113,7 @@ def backtest(
             engine=Engine(request.engine),
             check=request.check,
             lookahead=request.lookahead,
-            version=__version__,
+            version=playing_identity(),
             schedule=schedule_document(settings, request.at),
             told=progress,
             keeper=keeper,
@@ -123,7 +123,7 @@ def backtest(
     document: Document = {
         **report(result, bars=bars, at=request.at, elapsed_ms=elapsed_ms),
         "market": None if market is None else {**market},  # type: ignore[dict-item]  # a list of numbers is Json
-        "version": __version__,
+        "version": playing_identity(),
         "symbols": [*(wanted or ())],
         "at": request.at,
         "settings": settings_document(settings),

@@ -20,10 +20,11 @@ from finagent.bootstrap.backtest_jobs import BacktestDesk, job_types
 from finagent.bootstrap.desk import risk_desk
 from finagent.bootstrap.emergency import EmergencyDesk, HeldBack
 from finagent.bootstrap.full_disk import MEND, FullDiskDesk, NoEntries
+from finagent.bootstrap.identity import code_identity
 from finagent.bootstrap.outflow import OutflowGuard
 from finagent.bootstrap.own_broker import own_broker
 from finagent.bootstrap.paper_step import PaperStep
-from finagent.bootstrap.recording import code_identity, in_journal
+from finagent.bootstrap.recording import in_journal
 from finagent.bootstrap.risk_rules import accepted_limits, profile_in_force
 from finagent.bootstrap.storage import FolderStorage, Storage
 from finagent.bootstrap.timed import TimedHandler
@@ -67,10 +68,8 @@ LOG = logging.getLogger(__name__)
 ENTRY_TIME_TO_LIVE_MS = 60_000
 BY_HAND_MS = 24 * 3_600_000
 """A person types an entry when they get to it; it ends with its session."""
-HELD_BACK = (
-    *("exits", "flatten", "halt", "sender", "canceller"),
-    *("position", "reconcile", "execution", "external"),
-)
+SENDS = ("exits", "flatten", "halt", "sender", "canceller")
+HELD_BACK = (*SENDS, "position", "reconcile", "execution", "external")
 PROVIDED = ("queue", "market_data", "news", "broker")
 
 

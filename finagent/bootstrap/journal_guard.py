@@ -9,7 +9,7 @@ from pathlib import Path
 from finagent.adapters.sqlite.database import connect_reader
 from finagent.adapters.sqlite.integrity import STATE_ENTRIES, whole_fault
 from finagent.bootstrap.engine import Engine
-from finagent.bootstrap.recording import code_identity
+from finagent.bootstrap.identity import code_identity
 from finagent.bootstrap.starting import tell_damage
 from finagent.runtime.tasks import spawn
 

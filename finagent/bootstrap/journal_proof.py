@@ -25,7 +25,7 @@ from finagent.adapters.sqlite.migrate import DatabaseTooNewError, ForeignDatabas
 from finagent.adapters.sqlite.views_journal import check_kind
 from finagent.bootstrap.damaged import reading
 from finagent.bootstrap.homes import HOME_HINT, database_path
-from finagent.bootstrap.recording import code_identity
+from finagent.bootstrap.identity import code_identity
 from finagent.context import Document, ExitCode, Json, SurfaceError
 from finagent.domain.journal import JsonData
 from finagent.queue.query import QueryError

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from finagent import __version__
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.parameters import Lines, Parameters
 from finagent.backtest.running import Bars, Engine, refuse_empty, refuse_unknown, result_id
@@ -26,6 +25,7 @@ from finagent.bootstrap.backtest_report import (
     scanned_at,
 )
 from finagent.bootstrap.backtests import DATASETS, day_lines, parameters, refuse_unheard, refused
+from finagent.bootstrap.identity import playing_identity
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.studies import Study, asked, held
 from finagent.bootstrap.study_report import keep, report
@@ -189,7 +189,7 @@ def _asked(settings: Settings, home: Path, request: Request) -> Asked:
         refuse_unheard(request.at, has_minutes=not is_daily)
     sets = _on_daily_bars(make) if is_daily else make
     lines = day_lines(settings, calendar, at=request.at)
-    name = result_id(dataset, base, sessions, bars=bars, engine=Engine.KERNEL, version=__version__)
+    name = result_id(dataset, base, sessions, bars=bars, engine=Engine.KERNEL, version=playing_identity())
     parts = [name, asdict(request), [asdict(lines(session)) for session in sessions]]
     study_id = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     return Asked(request, study_id, search, dataset, lines, sessions, base, sets, steps)

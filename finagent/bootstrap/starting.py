@@ -7,7 +7,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from finagent.adapters.sqlite.integrity import StartCheck, look, remember
 from finagent.bootstrap.engine import Engine
-from finagent.bootstrap.recording import code_identity, in_journal
+from finagent.bootstrap.identity import code_identity
+from finagent.bootstrap.recording import in_journal
 from finagent.context import SurfaceError
 from finagent.domain.facts import ControlChanged
 from finagent.domain.market import Session

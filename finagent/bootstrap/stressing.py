@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from finagent import __version__
 from finagent.backtest.pages.stress import stress_page
 from finagent.backtest.running import Bars, Engine, Result, run_backtest
 from finagent.backtest.scratch import scratch
@@ -33,6 +32,7 @@ from finagent.bootstrap.backtests import (
     refused,
     schedule_document,
 )
+from finagent.bootstrap.identity import playing_identity
 from finagent.bootstrap.sessions import chosen_sessions
 from finagent.bootstrap.studies import FOLDER as STUDIES
 from finagent.context import Document, Json, SurfaceError
@@ -131,7 +131,7 @@ def _base(
         sessions,
         bars=bars,
         engine=Engine.KERNEL,
-        version=__version__,
+        version=playing_identity(),
         schedule=schedule_document(settings, asked.at),
     )
     _refuse_other(source, result)

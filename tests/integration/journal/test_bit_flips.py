@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from finagent.adapters.sqlite.integrity import look
-from finagent.bootstrap.recording import code_identity
+from finagent.bootstrap.identity import code_identity
 
 FLIPS = 60
 SEED = 20180220

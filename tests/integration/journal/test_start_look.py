@@ -11,8 +11,8 @@ from finagent.adapters.sqlite import integrity
 from finagent.adapters.sqlite.integrity import VERIFIED, look, whole_fault
 from finagent.bootstrap.agent import Agent, start_agent
 from finagent.bootstrap.homes import DATABASE
+from finagent.bootstrap.identity import code_identity
 from finagent.bootstrap.journal_guard import JournalGuard
-from finagent.bootstrap.recording import code_identity
 from finagent.settings import Settings
 from tests.integration.journal.damage import damage, value
 
