@@ -11,7 +11,8 @@ from tests.kernel.mutants import Mutant
 
 FOLDER = Path(str(kernel.__file__)).parent
 MODULES = (
-    "arithmetic", "choosing", "sizing", "filling", "playing", "working", "watching", "looking", "entering", "minutes",
+    "arithmetic", "choosing", "sizing", "filling", "summing", "playing", "working", "watching", "looking", "entering",
+    "minutes",
 )  # fmt: skip
 """In the order in which they import each other."""
 

@@ -81,7 +81,8 @@ def rank(
     down.
     """
     keys, numbers, gaps, passed_gaps = ranks[c.R_KEY], ranks[c.R_ROW], ranks[c.R_GAP], ranks[c.R_PASSED]
-    count = passed = 0
+    by_gap, tradable_gaps = ranks[c.R_BY_GAP], ranks[c.R_GAPS]
+    count = passed = tradable = 0
     for number in range(first, last):
         row = rows[number]
         if row[c.GAP] < p[c.LEAST_GAP]:  # the largest gap comes first
@@ -92,6 +93,8 @@ def rank(
         passed += 1
         if row[c.DIRECTION] < 0 and p[c.ALLOWS_SHORTS] == 0:
             continue
+        by_gap[tradable], tradable_gaps[tradable] = number, row[c.GAP]
+        tradable += 1
         if p[c.HAS_MORE_GAPS] == 0:
             count = insert(sort_key(row, p), number, keys, numbers, count, p[c.TOP])
         else:

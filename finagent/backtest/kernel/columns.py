@@ -54,12 +54,13 @@ BAR_WIDTH = 6
     NEEDS_MARGIN, BANKROLL, PRICE_BAND, SLIPPAGE, OPEN_MULTIPLIER, OPEN_MINUTES, PARTICIPATION, FEE_SHARE, FEE_MIN,
     FEE_MAX, HAS_REGULATORY, AMBIGUITY, OPEN_SLIPPAGE, SIZING_SLIPPAGE, MAX_AGE, ENTRY_LIFE, TIME_STOP, TIME_MIN_R,
     TRAIL_R, TRAIL_ATR, PAUSE_SHARE, PAUSE_E8, MOST_LOSSES, CLOSE_PENALTY, MINUTE_SIZING,
-    IS_ALIKE, IS_KIN, LEAST_GAP, HAS_MORE_GAPS, PLACE,
-) = range(61)  # fmt: skip
-SET_WIDTH = 61
+    IS_ALIKE, IS_KIN, LEAST_GAP, HAS_MORE_GAPS, HAS_KIN, PLACE,
+) = range(62)  # fmt: skip
+SET_WIDTH = 62
 """``MINUTE_SIZING`` stands in the place of ``SIZING_SLIPPAGE`` on minutes. Of sets that are played together:
 ``IS_ALIKE``, the set before chooses alike but for the gap; ``IS_KIN``, it differs in nothing but the gap;
-``LEAST_GAP`` of all that choose alike, and whether some have a larger one. ``PLACE``: the row of its gains."""
+``LEAST_GAP`` of all that choose alike, and whether some have a larger one; ``HAS_KIN``, the set before or the next one
+differs in nothing but the gap. ``PLACE``: the row of its gains."""
 CHOOSING = (*range(MIN_PRICE, W_LIQUIDITY + 1), ALLOWS_SHORTS)
 """What decides whom a set chooses, beside its least gap."""
 SHARED = (*range(1, IS_ALIKE),)
@@ -100,16 +101,23 @@ NO_PLAN, PENDING, APPROVED_PLAN, EXECUTED, CLOSED_PLAN, NOT_FILLED = range(6)
     D_FAMILY, D_IS_PLAN, D_AMOUNTS, D_STAKE, D_NOTIONAL, D_WORST, D_PLAYED, D_GAINED, D_SOLD, D_FEES, D_FILLS,
     D_ORDERS, D_TRADES, D_WINS, D_AMBIGUOUS,
 ) = range(9, 24)  # fmt: skip
+(
+    S_COUNT, S_SHORTS, S_NOTIONAL, S_WORST, S_STAKE, S_POSITION, S_WORTH, S_GAINED, S_SOLD, S_FEES, S_FILLS, S_ORDERS,
+    S_TRADES, S_WINS, S_AMBIGUOUS,
+) = range(24, 39)  # fmt: skip
 """What sets share that differ in nothing but their gap and their account: for which of them it was drawn up, whether
 there is a plan, the quantity by those caps that no account changes (OFF: ask the account), its risk and what it takes
-from the limits; and the quantity that was played last (0: none), with what it came to."""
-DAILY_PLAN_WIDTH = 24
+from the limits; and the quantity that was played last (0: none), with what it came to. ``S_``: the same of all plans
+whose gap is as large or larger, at those quantities: how many, how many shorts, what they take, the largest risk,
+notional and worth, and what they came to."""
+DAILY_PLAN_WIDTH = 39
 
 # ---------------------------------------------------------------- candidates in rank
-R_KEY, R_ROW, R_GAP, R_SPARE_KEY, R_SPARE_ROW, R_PASSED, R_CHOSEN = range(7)
+R_KEY, R_ROW, R_GAP, R_SPARE_KEY, R_SPARE_ROW, R_PASSED, R_CHOSEN, R_BY_GAP, R_GAPS = range(9)
 """A row each: keys to sort by and rows of the best first, with their gaps; room to sort; the gaps of all that pass,
-largest first; whom a set chose, as places in rank."""
-RANK_ROWS = 7
+largest first; whom a set chose, as places among the day's candidates; rows of all that are tradable, the largest gap
+first, with their gaps."""
+RANK_ROWS = 9
 
 # ---------------------------------------------------------------- what is kept of an executed plan, and of a fill
 K_DAY, K_ROW, K_SCORE, K_STOP, K_TARGET, K_QUANTITY, K_LINE = range(7)

@@ -110,6 +110,7 @@ def marked(sets: Ints) -> Ints:
         for columns in (c.CHOOSING, c.SHARED)
     )
     found[:, c.IS_ALIKE], found[:, c.IS_KIN] = is_alike, is_kin
+    found[:, c.HAS_KIN] = is_kin | np.append(is_kin[1:], False)
     firsts = np.flatnonzero(~is_alike)
     group = np.cumsum(~is_alike) - 1
     gaps = found[:, c.MIN_GAP]

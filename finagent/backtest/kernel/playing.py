@@ -8,20 +8,8 @@ that differ in nothing but their gap also what the plans came to.
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.choosing import gapping, rank, score_of
 from finagent.backtest.kernel.compiling import compiled
-from finagent.backtest.kernel.filling import carry
-from finagent.backtest.kernel.sizing import (
-    MOST_PRODUCT,
-    caps,
-    draw_up,
-    is_refused,
-    may_leave,
-    notional,
-    reserve,
-    size,
-    size_by_amounts,
-    still_fits,
-    worst_case,
-)
+from finagent.backtest.kernel.sizing import caps, may_leave, reserve, size, still_fits
+from finagent.backtest.kernel.summing import carry_plan, cash_of, play_together, prepare
 
 
 @compiled
@@ -49,13 +37,13 @@ def play(
     """
     for number in range(first, last):
         day = days[number]
-        ranked, passed, family = -1, 0, 0
+        ranked, passed, family, added, most = -1, 0, 0, 0, 0
         for each in range(len(sets)):
             p, state = sets[each], states[each]
             if p[c.IS_ALIKE] == 0:
                 ranked = -1
             if p[c.IS_KIN] == 0:
-                family = number * len(sets) + each + 1
+                family, added, most = number * len(sets) + each + 1, 0, len(plans)
             if abs(state[c.EQUITY]) > c.MOST_EQUITY_E8 and state[c.IS_BEYOND] == 0:
                 state[c.IS_BEYOND], state[c.STOPPED] = c.BEYOND, number
             if state[c.IS_BEYOND] > 0:
@@ -67,10 +55,9 @@ def play(
                 tally = tallies[number] if is_by_day else tallies[each]
                 tally[c.CANDIDATES] += gapping(passed, p[c.MIN_GAP], ranks[c.R_PASSED])
                 if day[c.STAGE] == c.PLANNED and ranked > 0:
-                    count = _choose(ranked, rows, p, tally, plans, ranks, family)
-                    if count > 0 and day[c.IS_NO_TRADE] == 0:
-                        gained, sold = _play_day(
-                            number,
+                    is_done = False
+                    if p[c.HAS_KIN] == 1 and len(kept) == 0:
+                        is_done, gained, sold, added, most = play_together(
                             day,
                             rows,
                             bars,
@@ -78,11 +65,17 @@ def play(
                             state,
                             tally,
                             plans,
-                            ranks[c.R_CHOSEN],
-                            count,
-                            kept,
+                            ranks,
                             fills,
+                            (ranked, family, added, most),
                         )
+                    count = 0
+                    if not is_done:
+                        count = _choose(ranked, day[c.FIRST], rows, p, tally, plans, ranks, family)
+                    if count > 0 and day[c.IS_NO_TRADE] == 0:
+                        gained, sold = _play_day(
+                            number, day, rows, bars, p, state, tally, plans, ranks[c.R_CHOSEN], count, kept, fills,
+                        )  # fmt: skip
                 if state[c.IS_BEYOND] > 0:
                     state[c.STOPPED] = number
                     continue
@@ -95,6 +88,7 @@ def play(
 @compiled
 def _choose(
     ranked: int,
+    first: int,
     rows: list[list[int]],
     p: list[int],
     tally: list[int],
@@ -102,7 +96,7 @@ def _choose(
     ranks: list[list[int]],
     family: int,
 ) -> int:
-    """The best that gap enough; of how many there is a plan: their places in rank."""
+    """The best that gap enough; of how many there is a plan: their places among the day's candidates."""
     gaps, chosen = ranks[c.R_GAP], ranks[c.R_CHOSEN]
     least_gap, left = p[c.MIN_GAP], p[c.TOP]
     count = shorts = 0
@@ -112,38 +106,18 @@ def _choose(
         if left == 0:
             break
         left -= 1
-        plan = plans[place]
+        plan = plans[ranks[c.R_ROW][place] - first]
         if plan[c.D_FAMILY] != family:
-            plan[c.D_FAMILY] = family
-            plan[c.P_ROW] = ranks[c.R_ROW][place]
-            plan[c.P_SCORE] = score_of(ranks[c.R_KEY][place])
-            _prepare(plan, rows[plan[c.P_ROW]], p)
+            prepare(plan, ranks[c.R_ROW][place], rows, p, family)
         if plan[c.D_IS_PLAN] == 1:
-            chosen[count] = place
+            plan[c.P_SCORE] = score_of(ranks[c.R_KEY][place])
+            chosen[count] = ranks[c.R_ROW][place] - first
             count += 1
             if rows[plan[c.P_ROW]][c.DIRECTION] < 0:
                 shorts += 1
     tally[c.PLANS] += count
     tally[c.SHORT_PLANS] += shorts
     return count
-
-
-@compiled
-def _prepare(plan: list[int], row: list[int], p: list[int]) -> None:
-    """Draw up a plan, with what it takes at the quantity that no account changes."""
-    plan[c.D_AMOUNTS], plan[c.D_PLAYED] = c.OFF, 0
-    if not draw_up(plan, row, p):
-        plan[c.D_IS_PLAN] = 0
-        return
-    plan[c.D_IS_PLAN] = 1
-    if is_refused(plan, row, p, 0):
-        return
-    quantity = size_by_amounts(row, p)
-    if quantity > 0 and max(quantity, row[c.LAST_PRICE], plan[c.P_RISK]) <= MOST_PRODUCT:
-        plan[c.D_AMOUNTS] = quantity
-        plan[c.D_STAKE] = quantity * plan[c.P_RISK]
-        plan[c.D_NOTIONAL] = notional(row, p, quantity)
-        plan[c.D_WORST] = worst_case(plan, p, quantity)
 
 
 @compiled
@@ -162,37 +136,23 @@ def _play_day(
     fills: list[list[int]],
 ) -> tuple[int, int]:
     """What a set's plans gain and what their sales bring."""
-    own = caps(p, state[c.EQUITY])
-    cash = state[c.EQUITY]
-    if p[c.IS_CASH_SETTLED] == 1:
-        cash = min(cash, cash - unsettled(day, state))
-    if _decide(rows, p, state, own, max(cash, 0), plans, chosen, count):
+    own, cash = caps(p, state[c.EQUITY]), cash_of(day, p, state)
+    if _decide(rows, p, state, own, cash, plans, chosen, count):
         _send(rows, tally, own, plans, chosen, count)
     else:
-        _approve(rows, p, state, tally, own, max(cash, 0), plans, chosen, count)
-        _execute(rows, p, state, tally, own, max(cash, 0), plans, chosen, count)
+        _approve(rows, p, state, tally, own, cash, plans, chosen, count)
+        _execute(rows, p, state, tally, own, cash, plans, chosen, count)
     gained = sold = 0
     for place in range(count):
         plan = plans[chosen[place]]
         if plan[c.P_STATE] == c.EXECUTED:
             write_down(number, plan, state, kept)
             if plan[c.P_QUANTITY] != plan[c.D_PLAYED] or len(fills) > 0:
-                _carry(plan, rows[plan[c.P_ROW]], bars, day, p, state, tally, fills)
+                carry_plan(plan, rows[plan[c.P_ROW]], bars, day, p, state, tally, fills)
             else:
                 _carry_alike(plan, tally)
             gained, sold = gained + plan[c.D_GAINED], sold + plan[c.D_SOLD]
     return gained, sold
-
-
-@compiled
-def unsettled(day: list[int], state: list[int]) -> int:
-    """Sales of sessions before that have not settled this morning."""
-    total = day[c.UNSETTLED]
-    if day[c.UNSETTLED_DAYS] >= 1:
-        total += state[c.SOLD_BEFORE]
-    if day[c.UNSETTLED_DAYS] >= 2:
-        total += state[c.SOLD_EARLIER]
-    return total
 
 
 @compiled
@@ -339,34 +299,6 @@ def _execute(
         reserve(plan, row, p, quantity)
         plan[c.P_STATE] = c.EXECUTED
         tally[c.ORDERS] += 3
-
-
-@compiled
-def _carry(
-    plan: list[int],
-    row: list[int],
-    bars: list[list[int]],
-    day: list[int],
-    p: list[int],
-    state: list[int],
-    tally: list[int],
-    fills: list[list[int]],
-) -> None:
-    """Play a plan's day, and keep with the plan what it came to."""
-    quantity = plan[c.P_QUANTITY]
-    highest = max(max(row[c.HIGH], row[c.LOW]), max(row[c.OPEN], row[c.CLOSE]))
-    is_small = max(quantity, highest) <= MOST_PRODUCT
-    if not is_small and quantity > c.MOST // 2 // highest:
-        state[c.IS_BEYOND] = c.BEYOND
-        plan[c.D_PLAYED] = plan[c.D_GAINED] = plan[c.D_SOLD] = 0
-        return
-    fees, filled, orders = tally[c.FEES], tally[c.FILLS], tally[c.ORDERS]
-    trades, wins, ambiguous = tally[c.TRADES], tally[c.WINS], tally[c.AMBIGUOUS]
-    plan[c.D_GAINED], plan[c.D_SOLD] = carry(plan, row, bars, day, p, state, tally, fills)
-    plan[c.D_PLAYED] = quantity
-    plan[c.D_FEES], plan[c.D_FILLS] = tally[c.FEES] - fees, tally[c.FILLS] - filled
-    plan[c.D_ORDERS], plan[c.D_TRADES] = tally[c.ORDERS] - orders, tally[c.TRADES] - trades
-    plan[c.D_WINS], plan[c.D_AMBIGUOUS] = tally[c.WINS] - wins, tally[c.AMBIGUOUS] - ambiguous
 
 
 @compiled

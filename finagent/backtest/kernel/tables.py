@@ -108,7 +108,7 @@ def set_row(rules: Parameters) -> list[int]:
         _or_off(planning.time_stop_minutes), planning.time_stop_min_r_e6, _or_off(planning.trail_after_r_e6),
         planning.trail_distance_atr_e6 or 0, _or_off(profile.pause_loss_e6), _or_off(profile.pause_loss_e8),
         _or_off(profile.max_losses_in_a_row), costs.close_penalty_e6, rules.slippage_bound_e6,
-        0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0,
     ]  # fmt: skip
 
 
