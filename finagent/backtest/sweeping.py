@@ -148,16 +148,18 @@ def _by_workers(
     pool: Executor,
 ) -> tuple[Ints, Ints]:
     """Gains and counts of all sets, played by workers."""
-    gains, tallies = _empty(sum(len(group.numbers) for group in groups), len(asked))
-    for group in groups:
-        group.put_in_order()
-        tables = _tables(dataset, group, lines, asked)
-        with scratch(dataset.path, "sweep") as folder:
-            _write(folder, tables, group)
-            _share(folder, group, workers, pool)
-            gains[group.numbers] = np.load(folder / "gains.npy", mmap_mode="r")
-            tallies[group.numbers] = np.load(folder / "tallies.npy")
-    return gains, tallies
+    count = sum(len(group.numbers) for group in groups)
+    with scratch(dataset.path, "sweep") as folder:
+        for name, width in (("gains", len(asked)), ("tallies", c.TALLY_WIDTH)):
+            np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.int64, (count, width))
+        for number, group in enumerate(groups):
+            group.put_in_order()
+            own = folder / str(number)
+            own.mkdir()
+            _write(own, _tables(dataset, group, lines, asked), group)
+            _share(own, group, workers, pool)
+        gains, tallies = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("gains", "tallies"))
+        return gains, tallies
 
 
 def _empty(sets: int, sessions: int) -> tuple[Ints, Ints]:
@@ -247,8 +249,7 @@ def _tables(dataset: Dataset, group: _Group, lines: Lines, asked: Sequence[Asked
 
 
 def _write(folder: Path, tables: Tables, group: _Group) -> None:
-    """What workers read, and room for what their sets come to."""
-    count = len(group.numbers)
+    """What workers read of a group."""
     for name, table in (
         ("days", tables.days),
         ("rows", tables.rows),
@@ -259,8 +260,6 @@ def _write(folder: Path, tables: Tables, group: _Group) -> None:
         ("numbers", np.asarray(group.numbers, np.int64)),
     ):
         np.save(folder / f"{name}.npy", table)
-    for name, width in (("gains", len(tables.days)), ("tallies", c.TALLY_WIDTH)):
-        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.int64, (count, width)).flush()
 
 
 def _minutes(asked: Asked) -> set[int | None]:

@@ -324,3 +324,49 @@ DRILL_MUTANTS = {
         "filling", "doubt, leg, price, reference = c.DRILLED,", "doubt, leg, price, reference = c.DOUBTFUL,"
     ),
 }
+
+
+SUM_MUTANTS = {
+    "sums take plans below a set's gap": Mutant(
+        "summing", "wanted = gapping(ranked, p[c.MIN_GAP], ranks[c.R_GAPS])", "wanted = ranked"
+    ),
+    "more plans than a set may have": Mutant(
+        "summing", "if wanted > min(p[c.TOP], most):", "if wanted > most:"
+    ),
+    "the first sum goes on with the day before": Mutant(
+        "summing", "                plan[column] = 0\n        else:", "                pass\n        else:"
+    ),
+    "a sum begins anew with each plan": Mutant(
+        "summing", "plan[column] = before[column]", "plan[column] = 0"
+    ),
+    "the last stake is the largest": Mutant(
+        "summing", "max(plan[c.S_STAKE], plan[c.D_STAKE])", "plan[c.D_STAKE]"
+    ),
+    "no shorts are counted": Mutant("summing", "1 if row[c.DIRECTION] < 0 else 0", "0"),
+    "any number of positions": Mutant("summing", "total[c.S_COUNT] > most or", ""),
+    "any stake": Mutant("summing", " or total[c.S_STAKE] > stake_e8", ""),
+    "money that is not there": Mutant(
+        "summing",
+        "if total[c.S_NOTIONAL] > (cash if exposure_e8 < 0 else min(cash, exposure_e8)):",
+        "if False:",
+    ),
+    "any loss": Mutant("summing", " and (room_e8 < 0 or total[c.S_WORST] <= room_e8)", ""),
+    "one look at the account a plan": Mutant(
+        "summing", "tally[c.ORDERS] += 3 * count", "tally[c.ORDERS] += 2 * count"
+    ),
+    "sums on a day without trades": Mutant("summing", " or day[c.IS_NO_TRADE] == 1", ""),
+    "only the last plan's notional": Mutant(
+        "summing", "plan[c.S_NOTIONAL] += plan", "plan[c.S_NOTIONAL] = plan"
+    ),
+    "only the last plan's worst": Mutant("summing", "plan[c.S_WORST] += plan", "plan[c.S_WORST] = plan"),
+    "only the last plan's gained": Mutant("summing", "plan[c.S_GAINED] += plan", "plan[c.S_GAINED] = plan"),
+    "only the last plan's sold": Mutant("summing", "plan[c.S_SOLD] += plan", "plan[c.S_SOLD] = plan"),
+    "only the last plan's fees": Mutant("summing", "plan[c.S_FEES] += plan", "plan[c.S_FEES] = plan"),
+    "only the last plan's fills": Mutant("summing", "plan[c.S_FILLS] += plan", "plan[c.S_FILLS] = plan"),
+    "only the last plan's orders": Mutant("summing", "plan[c.S_ORDERS] += plan", "plan[c.S_ORDERS] = plan"),
+    "only the last plan's trades": Mutant("summing", "plan[c.S_TRADES] += plan", "plan[c.S_TRADES] = plan"),
+    "only the last plan's wins": Mutant("summing", "plan[c.S_WINS] += plan", "plan[c.S_WINS] = plan"),
+    "only the last plan's ambiguous": Mutant(
+        "summing", "plan[c.S_AMBIGUOUS] += plan", "plan[c.S_AMBIGUOUS] = plan"
+    ),
+}

@@ -16,7 +16,7 @@ from finagent.domain.plan import Plan
 from tests.conformance.made_up import MadeUp, e4
 from tests.conformance.trading import lines as usual_lines
 from tests.kernel.mutants import DRILL_MUTANTS
-from tests.kernel.test_equal import LARGE_EXAMPLES, unseen
+from tests.kernel.test_equal import LARGE_EXAMPLES, alone, unseen
 from tests.kernel.world import PATIENT, QUIET, Case, dataset_of, first_difference, markets, run
 from tests.kernel.world import rules as usual_rules
 
@@ -170,4 +170,4 @@ def test_machine_code_drills_as_it_is_written(case: Case) -> None:
 @LARGE_EXAMPLES
 def test_property_sees_every_planted_bug_in_the_drill(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each makes some example differ."""
-    assert not unseen(DRILL_MUTANTS, drilled_cases(), Bars.DAILY, monkeypatch)
+    assert not unseen(DRILL_MUTANTS, drilled_cases(), alone(Bars.DAILY), monkeypatch)

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import SearchStrategy
 
+from finagent.backtest.dataset import Dataset
 from finagent.backtest.kernel import engine
-from finagent.backtest.kernel.gathering import Tables
 from finagent.backtest.running import Bars, Engine, trades_hash
 from tests.kernel.minute_world import minute_cases
 from tests.kernel.mutants import AMOUNT_MUTANTS, DAILY_MUTANTS, MINUTE_MUTANTS, Mutant
 from tests.kernel.planted import planted
 from tests.kernel.world import PATIENT, Case, cases, dataset_of, first_difference, run, tables, tight
 
+Asking = Callable[[Case, Dataset], list[object]]
 Both = tuple[Callable[..., None], Callable[..., None]]
 EXAMPLES = 12
 SEED = 20180206
@@ -65,29 +66,46 @@ def test_kernel_is_the_reference_on_minutes(case: Case) -> None:
 @LARGE_EXAMPLES
 def test_property_sees_every_planted_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each bug makes some example differ; the same examples from the same seed every time."""
-    assert not unseen(DAILY_MUTANTS, cases(), Bars.DAILY, monkeypatch)
-    assert not unseen(AMOUNT_MUTANTS, cases().map(tight), Bars.DAILY, monkeypatch)
+    assert not unseen(DAILY_MUTANTS, cases(), alone(Bars.DAILY), monkeypatch)
+    assert not unseen(AMOUNT_MUTANTS, cases().map(tight), alone(Bars.DAILY), monkeypatch)
 
 
 @pytest.mark.full
 @LARGE_EXAMPLES
 def test_property_sees_every_planted_bug_on_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for what only sessions with minutes have."""
-    assert not unseen(MINUTE_MUTANTS, minute_cases(), Bars.AUTO, monkeypatch)
+    assert not unseen(MINUTE_MUTANTS, minute_cases(), alone(Bars.AUTO), monkeypatch)
+
+
+def alone(bars: Bars) -> Asking:
+    """Each set of a case by itself, with all that the kernel keeps of it."""
+
+    def asking(case: Case, dataset: Dataset) -> list[object]:
+        found = (
+            engine.play_one(*tables(case, dataset, number, bars), is_compiled=False)
+            for number in range(len(case.asked))
+        )
+        return [
+            table.tolist() for each in found for table in (each.states, each.tallies, each.kept, each.fills)
+        ]
+
+    return asking
 
 
 def unseen(
-    mutants: Mapping[str, Mutant], market: SearchStrategy[Case], bars: Bars, monkeypatch: pytest.MonkeyPatch
+    mutants: Mapping[str, Mutant],
+    market: SearchStrategy[Case],
+    asking: Asking,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> list[str]:
     """The bugs that no example shows."""
     alive = {name: planted(mutant) for name, mutant in mutants.items()}
     right = planted(None)
 
-    def played(both: Both, given: tuple[Tables, list[int], int]) -> list[object]:
+    def played(both: Both, case: Case, dataset: Dataset) -> list[object]:
         monkeypatch.setattr(engine, "play", both[0])
         monkeypatch.setattr(engine, "play_minutes", both[1])
-        found = engine.play_one(*given, is_compiled=False)
-        return [table.tolist() for table in (found.states, found.tallies, found.kept, found.fills)]
+        return asking(case, dataset)
 
     class AllSeenError(Exception):
         """Nothing is left to find."""
@@ -97,12 +115,10 @@ def unseen(
     @given(market)
     def look(case: Case) -> None:
         with dataset_of(case) as dataset:
-            for number in range(len(case.asked)):
-                given = tables(case, dataset, number, bars)
-                good = played(right, given)
-                for name, both in list(alive.items()):
-                    if played(both, given) != good:
-                        del alive[name]
+            good = played(right, case, dataset)
+            for name, both in list(alive.items()):
+                if played(both, case, dataset) != good:
+                    del alive[name]
         if not alive:
             raise AllSeenError
 

@@ -37,7 +37,9 @@ def play_sets(
 
 
 def play_part(folder: str, first: int, last: int) -> None:
-    """Play the sets from first to last (excluded) of a sweep's folder into their own rows; a worker's whole task."""
+    """Play the sets from first to last (excluded) of a group's folder into their own rows of the sweep's, which is the
+    folder above; a worker's whole task.
+    """
     (
         days,
         rows,
@@ -56,6 +58,5 @@ def play_part(folder: str, first: int, last: int) -> None:
         numbers[first:last].tolist(),
     )
     for name, values in (("gains", played.gains), ("tallies", played.tallies)):
-        table = np.load(Path(folder) / f"{name}.npy", mmap_mode="r+")
-        table[first:last] = values
-        table.flush()
+        table = np.load(Path(folder).parent / f"{name}.npy", mmap_mode="r+")
+        table[numbers[first:last]] = values
