@@ -160,6 +160,8 @@ def test_acknowledged_work_survives_a_fault_in_a_system_call(
         folder = tmp_path / f"{name}-{when}"
         code, trace = run(folder, f"{name}:{when}", fault)
         told = (folder / "output").read_text(errors="replace")
+        if code == 0 and "INJECTED" not in trace and when > total - total // 20:
+            continue  # jobs met in fewer commits than when the calls were counted: the last ones were never made
         if "SIGKILL" in fault:
             assert code in (KILLED, SHELL_KILLED), f"call {when}: exit {code}: {told[-2000:]}"
         else:
@@ -182,7 +184,7 @@ def test_acknowledged_work_survives_a_fault_in_a_system_call(
         injected.add(when)
         shutil.rmtree(folder)
     print(f"{name} {fault}: {len(injected)} of {total} calls injected, {start} of them belong to the start")
-    assert not is_full or len(injected) == total
+    assert len(injected) >= (total - total // 20 if is_full else 2)
     record_property(f"proof.faults survived, {name} {fault}", len(injected))
 
 
