@@ -69,12 +69,18 @@ class CandidateMonth:
 
 def index_key(dataset: Dataset, rules: Parameters) -> str:
     """16 hex digits over everything that decides what an index holds: data, rules that cannot be judged later, code."""
-    gap = rules.gap
-    parts = [
-        FORMAT, dataset.dataset_id, _rules_id(), gap.style.value, floor_e6(gap), gap.adv_sessions, gap.atr_sessions,
-        gap.rvol_min_sessions, gap.max_indication_age_ms, gap.min_premarket_trades, rules.lookback_days,
-    ]  # fmt: skip
+    style, *rest = measured(rules)
+    parts = [FORMAT, dataset.dataset_id, _rules_id(), style, floor_e6(rules.gap), *rest]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def measured(rules: Parameters) -> tuple[object, ...]:
+    """What rules have measured of every symbol, its style first: those that agree on it look at the same candidates."""
+    gap = rules.gap
+    return (
+        gap.style.value, gap.adv_sessions, gap.atr_sessions, gap.rvol_min_sessions, gap.max_indication_age_ms,
+        gap.min_premarket_trades, rules.lookback_days,
+    )  # fmt: skip
 
 
 def floor_e6(gap: GapRules) -> int:

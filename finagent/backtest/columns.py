@@ -1,6 +1,8 @@
 """Columns on disk: plain little-endian integers, written once, hashed as they are written, mapped when read."""
 
 import hashlib
+import mmap
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,14 +76,16 @@ def mapped(folder: Path, column: Column) -> npt.NDArray[np.int64]:
     """The column, read-only, from disk as it is needed (of its own element kind, whatever mypy is told)."""
     path = folder / f"{column.name}{SUFFIX}"
     try:
-        size = path.stat().st_size
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == column.size_bytes and column.count:  # np.memmap takes three times as long
+                whole = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+                return np.frombuffer(whole, column.kind)
     except OSError as error:
         raise DatasetChangedError(f"{path} cannot be read ({error.strerror})") from error
     if size != column.size_bytes:
         raise DatasetChangedError(f"{path} has {size} bytes, {column.size_bytes} were written")
-    if not column.count:
-        return np.empty(0, column.kind)
-    return np.memmap(path, column.kind, mode="r", shape=(column.count,)).view(np.ndarray)
+    return np.empty(0, column.kind)
 
 
 def hash_of(path: Path) -> str:

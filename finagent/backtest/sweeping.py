@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finagent.backtest.candidates import find_or_build_month, index_key
+from finagent.backtest.candidates import find_or_build_month, measured
 from finagent.backtest.dataset import Dataset
 from finagent.backtest.errors import BacktestError, CheckFailedError
 from finagent.backtest.executors import Executor, LocalPool, WorkerDiedError
@@ -72,7 +72,7 @@ def sweep(
     asked = _asked(dataset, lines, sessions, bars)
     _refuse(sets, asked)
     with _workers(executor, min(workers, len(sets))) as pool:
-        groups = [_Group(sets, numbers) for numbers in _groups(dataset, sets)]
+        groups = [_Group(sets, numbers) for numbers in _groups(sets)]
         if pool is None:
             gains, tallies = _by_threads(dataset, groups, lines, asked, threads or default_threads())
         else:
@@ -209,13 +209,11 @@ def _refuse(sets: Sequence[Parameters], sessions: Sequence[Asked]) -> None:
             )
 
 
-def _groups(dataset: Dataset, sets: Sequence[Parameters]) -> list[list[int]]:
+def _groups(sets: Sequence[Parameters]) -> list[list[int]]:
     """The sets that share candidates; one index serves all gaps down to the smallest that any of them asks for."""
-    least_e6 = min(rules.gap.min_gap_e6 for rules in sets)
     found: dict[tuple[object, ...], list[int]] = {}
     for number, rules in enumerate(sets):
-        key = index_key(dataset, _widened(rules, least_e6))
-        found.setdefault((key, rules.symbols, rules.gap.exclude), []).append(number)
+        found.setdefault((measured(rules), rules.symbols, rules.gap.exclude), []).append(number)
     return list(found.values())
 
 
