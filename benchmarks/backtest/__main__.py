@@ -86,8 +86,13 @@ def absolute(rounds: Sequence[Round], prepared: Document, waits: Mapping[str, fl
     for name, first in rounds[0].items():
         for part in first["seconds"]:
             found[f"{name}_{part}_s"] = rounded(statistics.median(engine(one, name, part) for one in rounds))
-    for name, part in (("pool_efficiency_2", "many_by_two"), ("thread_efficiency_2", "many_by_threads")):
-        pairs = [(engine(one, "sweep", "many_by_one"), engine(one, "sweep", part)) for one in rounds]
+    halves = {
+        "pool_efficiency_2": ("alone", "by_one", "by_two"),
+        "sweep_pool_efficiency_2": ("sweep", "many_by_one", "many_by_two"),
+        "thread_efficiency_2": ("sweep", "many_by_one", "many_by_threads"),
+    }
+    for name, (whose, by_one, by_two) in halves.items():
+        pairs = [(engine(one, whose, by_one), engine(one, whose, by_two)) for one in rounds]
         found[name] = rounded(statistics.median(one / two / 2 for one, two in pairs))
     trades = rounds[0]["sweep"]["trades"]
     found["sweep_trades"], found["sweep_threads"] = trades, rounds[0]["sweep"]["threads"]

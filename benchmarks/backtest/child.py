@@ -187,6 +187,34 @@ def sweep(size: Size, home: Path, works: Path) -> Document:
     }
 
 
+def alone(size: Size, home: Path, works: Path) -> Document:
+    """Sets that the kernel leaves to the reference (slippage by the bar's range), each by itself: here, and by two
+    workers with their start.
+    """
+    from finagent.backtest.search.playing import Player
+
+    dataset, rules = opened(home), parameters(size.daily_rule)
+    sessions = dataset.between(*size.quarter)
+    sets = [
+        replace(rules, costs=replace(rules.costs, slippage_range_e6=1_000 * (number + 1)))
+        for number in range(size.sets_alone)
+    ]
+
+    def played(workers: int) -> list[list[int]]:
+        player = Player(dataset, lines, Bars.DAILY, workers=workers)
+        try:
+            return [each.gains_e8.tolist() for each in player.play(sets, sessions)]
+        finally:
+            player.close()
+
+    played(1)
+    by_one, here = timed(lambda: played(1))
+    by_two, there = timed(lambda: played(WORKERS))
+    if here != there:
+        raise MeasuredWrongError("two workers came to other gains than none")
+    return {"seconds": {"by_one": by_one, "by_two": by_two}, "sets": len(sets)}
+
+
 def first(size: Size, home: Path, works: Path) -> Document:
     """A first result, from nothing loaded: what one set gained over all sessions, by machine code from the cache."""
     from finagent.backtest.sweeping import sweep as play_sets
@@ -222,6 +250,7 @@ KINDS: dict[str, Callable[[Size, Path, Path], Document]] = {
     "quarter": quarter,
     "minutes": minutes,
     "sweep": sweep,
+    "alone": alone,
     "first": first,
 }
 

@@ -61,7 +61,7 @@ PEER_RUNS: Mapping[str, Peer] = {
 }
 AGREEING: Mapping[str, Peer] = {**PEER_RUNS, "backtesting_daily": Peer(name="backtesting", work="daily")}
 """Those of a round, and one that is too slow for it: compared, where it ran, but not timed."""
-OURS = ("daily", "minutes", "quarter", "sweep")
+OURS = ("daily", "minutes", "quarter", "sweep", "alone")
 
 
 @dataclass(frozen=True, slots=True)

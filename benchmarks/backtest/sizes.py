@@ -19,13 +19,14 @@ def grid(count: int, finer: int = 1) -> Sets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """First and last session of each work, the rules, the sets of a sweep and of a large one, how often is measured."""
+    """First and last session of each work, the rules, the sets of a sweep, of a large one, and played alone."""
 
     daily: tuple[str, str]
     quarter: tuple[str, str]
     minutes: tuple[str, str]
     sets: Sets
     many_sets: Sets
+    sets_alone: int
     passes: int
     is_compiled: bool
     daily_rule: Rule = DAILY
@@ -39,6 +40,7 @@ SIZES = {
         minutes=("2018-02-16", "2018-03-16"),
         sets=grid(10),
         many_sets=grid(10, 3),
+        sets_alone=60,
         passes=5,
         is_compiled=True,
     ),
@@ -48,6 +50,7 @@ SIZES = {
         minutes=("2016-02-01", "2016-02-03"),
         sets=grid(2),
         many_sets=grid(2, 2),
+        sets_alone=2,
         passes=1,
         is_compiled=False,
     ),

@@ -159,6 +159,7 @@ ROUND = {
         "threads": 2,
         "trades": 1_000_000,
     },
+    "alone": {"seconds": {"by_one": 4.0, "by_two": 2.5}},
     "vectorbt_daily": {"seconds": {"engine": [0.3, 0.2], "whole": [0.4]}, "swept_s": [0.2, 0.4]},
     "vectorbt_minutes": {"seconds": {"engine": [0.1], "whole": [0.2]}},
     "backtesting_quarter": {"seconds": {"whole": [4.0]}},
@@ -181,6 +182,7 @@ def test_ratios_are_theirs_over_ours_and_the_read_limit_ours_over_it() -> None:
     assert ratios([on_minutes])["minute_vs_vectorbt"] == 50.0
     figures = absolute([ROUND], {}, {"first_result_s": 0.9, "backtest_typed_s": 6.0})
     assert (figures["pool_efficiency_2"], figures["thread_efficiency_2"]) == (0.8, 1.0)
+    assert figures["sweep_pool_efficiency_2"] == 0.8
     assert (figures["sweep_ns_a_trade"], figures["sweep_ns_a_trade_by_all_threads"]) == (10_000, 10)
     missed = {line.split()[0] for line in table(ratios([ROUND]), figures).splitlines() if "MISSED" in line}
     assert missed == {
@@ -207,6 +209,6 @@ def test_every_ratio_and_limit_is_in_its_document() -> None:
     text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
     named = [
         *RATIOS, "first_result_s", "backtest_typed_s", "pool_efficiency_2", "thread_efficiency_2",
-        "sweep_ns_a_trade", "sweep_ns_a_trade_by_all_threads",
+        "sweep_pool_efficiency_2", "sweep_ns_a_trade", "sweep_ns_a_trade_by_all_threads",
     ]  # fmt: skip
     assert not [name for name in named if f"`{name}`" not in text]
