@@ -100,6 +100,7 @@ def test_a_thousand_trials_killed_at_random_end_the_same(home: Path, tmp_path: P
     """Thirteen years, a thousand sets, five times killed at moments that chance chooses, then left alone."""
     asked = ("--from", "2005-01-03", "--to", "2018-02-15", "--bars", "daily", *VARIED, "--trials", "1000")
     asked = (*asked, "--seed", str(seed))
+    document(home, *asked[:-2], "--seed", "9", "--trials", "64")  # indexes and machine code are made once
     began_s = time.perf_counter()
     undisturbed = document(home, *asked)
     took_s = time.perf_counter() - began_s
