@@ -117,9 +117,9 @@ DAILY_MUTANTS = {
         "playing", "return is_fitting and others <= most and others <= p[c.MOST_ORDERS]", "return True"
     ),
     "equity stands still": Mutant("playing", "state[c.EQUITY] += gained", "state[c.EQUITY] += 0"),
-    "sales settle in a day": Mutant("summing", "total += state[c.SOLD_EARLIER]", "total += 0"),
+    "sales settle in a day": Mutant("sizing", "total += state[c.SOLD_EARLIER]", "total += 0"),
     "sales of yesterday are spent": Mutant(
-        "summing", "cash = min(cash, cash - unsettled(day, state))", "cash = min(cash, cash)"
+        "sizing", "cash = min(cash, cash - unsettled(day, state))", "cash = min(cash, cash)"
     ),
     "entries in a time without": Mutant(
         "playing", "and day[c.IS_NO_TRADE] == 0", "and day[c.IS_NO_TRADE] >= 0"

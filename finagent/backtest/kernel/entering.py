@@ -8,8 +8,7 @@ from finagent.backtest.kernel.arithmetic import share_ceil
 from finagent.backtest.kernel.compiling import compiled
 from finagent.backtest.kernel.looking import choose_at
 from finagent.backtest.kernel.playing import write_down
-from finagent.backtest.kernel.sizing import caps, draw_up, may_leave, reserve, size, still_fits
-from finagent.backtest.kernel.summing import unsettled
+from finagent.backtest.kernel.sizing import caps, draw_up, may_leave, reserve, size, still_fits, unsettled
 from finagent.backtest.kernel.watching import day_gain, losses_in_a_row, tier
 
 MOST_SHARED_E4 = 2**31

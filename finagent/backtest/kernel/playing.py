@@ -8,8 +8,8 @@ that differ in nothing but their gap also what the plans came to.
 from finagent.backtest.kernel import columns as c
 from finagent.backtest.kernel.choosing import gapping, rank, score_of
 from finagent.backtest.kernel.compiling import compiled
-from finagent.backtest.kernel.sizing import caps, may_leave, reserve, size, still_fits
-from finagent.backtest.kernel.summing import carry_plan, cash_of, play_together, prepare
+from finagent.backtest.kernel.sizing import caps, cash_of, may_leave, reserve, size, still_fits
+from finagent.backtest.kernel.summing import carry_plan, play_together, prepare
 
 
 @compiled

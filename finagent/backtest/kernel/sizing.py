@@ -43,6 +43,26 @@ def draw_up(plan: list[int], row: list[int], p: list[int]) -> bool:
 
 
 @compiled
+def unsettled(day: list[int], state: list[int]) -> int:
+    """Sales of sessions before that have not settled this morning."""
+    total = day[c.UNSETTLED]
+    if day[c.UNSETTLED_DAYS] >= 1:
+        total += state[c.SOLD_BEFORE]
+    if day[c.UNSETTLED_DAYS] >= 2:
+        total += state[c.SOLD_EARLIER]
+    return total
+
+
+@compiled
+def cash_of(day: list[int], p: list[int], state: list[int]) -> int:
+    """Money that may be spent this morning."""
+    cash = state[c.EQUITY]
+    if p[c.IS_CASH_SETTLED] == 1:
+        cash = min(cash, cash - unsettled(day, state))
+    return max(cash, 0)
+
+
+@compiled
 def caps(p: list[int], equity_e8: int) -> tuple[int, int, int, int, int]:
     """What an account of this equity allows: the risk of a plan, the money of a position, the exposure and the loss of
     all of them (OFF where there is no limit), and the worth of an order as it leaves.

@@ -11,6 +11,7 @@ from finagent.backtest.kernel.filling import carry
 from finagent.backtest.kernel.sizing import (
     MOST_PRODUCT,
     caps,
+    cash_of,
     draw_up,
     is_refused,
     notional,
@@ -20,26 +21,6 @@ from finagent.backtest.kernel.sizing import (
 
 MOST_SUM = c.MOST // 4
 """What may be added to one that is no larger stays within 64 bits."""
-
-
-@compiled
-def unsettled(day: list[int], state: list[int]) -> int:
-    """Sales of sessions before that have not settled this morning."""
-    total = day[c.UNSETTLED]
-    if day[c.UNSETTLED_DAYS] >= 1:
-        total += state[c.SOLD_BEFORE]
-    if day[c.UNSETTLED_DAYS] >= 2:
-        total += state[c.SOLD_EARLIER]
-    return total
-
-
-@compiled
-def cash_of(day: list[int], p: list[int], state: list[int]) -> int:
-    """Money that may be spent this morning."""
-    cash = state[c.EQUITY]
-    if p[c.IS_CASH_SETTLED] == 1:
-        cash = min(cash, cash - unsettled(day, state))
-    return max(cash, 0)
 
 
 @compiled
@@ -109,9 +90,8 @@ def play_together(
     may be; the last two are given back.
     """
     ranked, number, added, most = family
-    if (
-        p[c.HAS_MORE_GAPS] == 0 or day[c.IS_NO_TRADE] == 1
-    ):  # only with more gaps are all that are tradable ranked
+    # Only with more gaps are all that are tradable ranked.
+    if p[c.HAS_MORE_GAPS] == 0 or day[c.IS_NO_TRADE] == 1:
         return False, 0, 0, added, most
     if p[c.MAX_POSITION_E8] < 0 and p[c.MAX_ORDER_E8] < 0:  # the account decides how large they are
         return False, 0, 0, added, most
